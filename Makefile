@@ -1,0 +1,35 @@
+# Every target works on a bare machine with Python 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Two processes whose OpenMP threads spin for the same cores are several times slower than two that sleep.
+export OMP_WAIT_POLICY := passive
+
+.PHONY: demo test test-slow check clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+## Finetune the embedded model to half women, half men, and audit it before and after.
+demo: $(VENV)/installed
+	$(BIN)/fairlit fit --config configs/demo.yaml
+	$(BIN)/fairlit test --config configs/demo.yaml --ckpt_path runs/demo/checkpoints/last.ckpt
+
+## Linters, types, import contracts and all tests but the slow ones.
+test: check
+	$(BIN)/python -m pytest
+
+## The tests that take minutes each.
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) runs build

@@ -1,0 +1,207 @@
+"""What every adaptor can do: be attached, switched off, saved and loaded."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+from fairlit.adaptors.files import FAIRLIT_KEY, AdaptorMetadata, adaptor_files, read_tensors, write_tensors
+from fairlit.errors import CheckpointError
+
+
+class Components(Protocol):
+    """The parts of a text-to-image model that adaptors touch; a stock pipeline has them, and so has `Backbone`."""
+
+    tokenizer: Any
+    text_encoder: Any
+    unet: Any
+
+
+class PipelineComponents(Components, Protocol):
+    """With these as well, images can be made."""
+
+    vae: Any
+    scheduler: Any
+
+
+def master_dtype(dtype: torch.dtype) -> torch.dtype:
+    """Trained weights are kept in float32 at least, whatever the precision of the model that they adapt."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+class Adaptor(ABC):
+    """A few trainable parameters inside a frozen model.
+
+    Constructing one only checks its arguments, so a config file can describe it; `attach` adds the parameters to a
+    model. An adaptor belongs to the one model that it was attached to.
+
+    Attributes:
+        kind: what the adaptor is called in `AdaptorMetadata.kind`.
+        file_name: the file that `save` writes, the name under which stock diffusers looks for it.
+    """
+
+    kind: str
+    file_name: str
+
+    def __init__(self) -> None:
+        self._parameters: dict[str, nn.Parameter] | None = None
+        self._enabled = True
+
+    def attach(self, components: Components) -> None:
+        """Freezes the model and adds the trainable parameters to it, in place.
+
+        The parameters are float32 (float64 for a float64 model), on the model's device, and the same for the same
+        seed on every process, whatever the state of the global random generator, which is left as it was.
+
+        Args:
+            components: the model's tokenizer, text encoder and U-Net (and VAE, which is frozen too if there is one).
+
+        Raises:
+            ConfigurationError: the adaptor does not fit the model.
+            RuntimeError: the adaptor is attached already.
+        """
+        if self._parameters is not None:
+            raise RuntimeError(f"{type(self).__name__} is attached already; make another one for another model")
+        for name in ("text_encoder", "unet", "vae"):
+            module = getattr(components, name, None)
+            if isinstance(module, nn.Module):
+                module.requires_grad_(False)
+        self._parameters = self._add_to(components)
+        for parameter in self._parameters.values():
+            parameter.requires_grad_(True)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """The trainable parameters under the names that they have in the saved file, always in the same order.
+
+        Raises:
+            RuntimeError: the adaptor is not attached yet.
+        """
+        if self._parameters is None:
+            raise RuntimeError(f"{type(self).__name__} is not attached to a model yet: call attach(components) first")
+        return dict(self._parameters)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the model is the adapted one (True) or, inside `disabled`, the original."""
+        return self._enabled
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """Inside the block the model is the original one, bit for bit; no second copy is made.
+
+        Blocks may be nested, and an exception leaves no trace: the state before the block comes back. Which
+        parameters require gradients does not change.
+        """
+        self.parameters()  # says so if there is nothing to switch off yet
+        before = self._enabled
+        self._switch(False)
+        try:
+            yield
+        finally:
+            self._switch(before)
+
+    def _switch(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._set_enabled(enabled)
+
+    def adapt_prompt(self, prompt: str) -> str:
+        """The text to tokenise for `prompt`, in the adaptor's present state: itself while it is disabled."""
+        return prompt
+
+    def pipeline_prompt(self, prompt: str) -> str:
+        """The text to give to a stock pipeline that has loaded the saved files."""
+        return prompt
+
+    def save(self, folder: str | Path, components: Components, metadata: AdaptorMetadata) -> list[Path]:
+        """Writes the parameters as stock diffusers reads them; a crash leaves the old file or the new one.
+
+        Args:
+            folder: where to; made if need be.
+            components: the model that the adaptor is attached to.
+            metadata: about the run; the adaptor adds what it knows about itself.
+
+        Returns:
+            The files written.
+        """
+        record = self._describe(metadata)
+        header = {FAIRLIT_KEY: record.to_json(), **self._stock_header(components)}
+        return [write_tensors(Path(folder) / self.file_name, self.parameters(), header)]
+
+    @torch.no_grad()
+    def load(self, path: str | Path) -> None:
+        """Copies saved tensors into the attached parameters; all of them, or none if anything does not fit.
+
+        Args:
+            path: a file, or a folder that holds one of the name `file_name`.
+
+        Raises:
+            CheckpointError: missing, damaged, or made for another model or another adaptor setting; names the first
+                tensor that is wrong, and both shapes.
+        """
+        location = Path(path)
+        file = location / self.file_name if location.is_dir() else adaptor_files(location)[0]
+        tensors, header = read_tensors(file)
+        saved = {self._canonical_name(name): tensor for name, tensor in tensors.items()}
+        objection = self._objection(header)
+        if objection:
+            raise CheckpointError(f"{file}: {objection}")
+        require_same_shapes(str(file), saved, self.parameters())
+        for name, parameter in self.parameters().items():
+            parameter.copy_(saved[name])
+
+    def _stock_header(self, components: Components) -> dict[str, str]:
+        """Header strings that stock diffusers reads."""
+        return {}
+
+    def _objection(self, header: Mapping[str, str]) -> str | None:
+        """Why tensors with this header would mean something else here, and the remedy; None if they do not."""
+        return None
+
+    def _canonical_name(self, name: str) -> str:
+        """Name in `parameters` of what a file calls `name`."""
+        return name
+
+    @abstractmethod
+    def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
+        """Adds the parameters to the frozen model and returns them."""
+
+    @abstractmethod
+    def _set_enabled(self, enabled: bool) -> None:
+        """Switches the model to the adapted (True) or the original one."""
+
+    @abstractmethod
+    def _describe(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
+        """`metadata` with the adaptor's own fields filled in."""
+
+    @abstractmethod
+    def strip(self, pipeline: StableDiffusionPipeline) -> None:
+        """Makes the original model of `pipeline`, whose modules are copies of those that the adaptor sits in."""
+
+
+def require_same_shapes(source: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Raises `CheckpointError` naming the first tensor of `found` that is missing, of another shape, or too many."""
+    remedy = "load it into the kind, rank and base model that it was made with"
+    for name, tensor in wanted.items():
+        if name not in found:
+            raise CheckpointError(
+                f"{source}: tensor '{name}' of shape {list(tensor.shape)} is missing "
+                f"({len(found)} tensors found, {len(wanted)} wanted); {remedy}"
+            )
+        if found[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{source}: tensor '{name}' has shape {list(found[name].shape)}, "
+                f"the model needs {list(tensor.shape)}; {remedy}"
+            )
+    for name, tensor in found.items():
+        if name not in wanted:
+            raise CheckpointError(
+                f"{source}: tensor '{name}' of shape {list(tensor.shape)} has no place in the model "
+                f"({len(found)} tensors found, {len(wanted)} wanted); {remedy}"
+            )

@@ -1,0 +1,201 @@
+"""Low-rank updates of the text encoder's and the U-Net's linear layers (Hu et al. 2021), through peft."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
+from torch import nn
+
+from fairlit.adaptors.base import Adaptor, Components, master_dtype
+from fairlit.adaptors.files import LORA_CONFIG_KEY, LORA_FILE, AdaptorMetadata
+from fairlit.errors import Problems
+
+ADAPTER_NAME = "fairlit"  # peft's name for ours among a model's adapters
+TEXT_ENCODER_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
+UNET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
+# What peft must know to rebuild the layers. Its full config has fields that other versions of peft refuse.
+_CONFIG_FIELDS = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_dora", "lora_bias")
+
+
+class Lora(Adaptor):
+    """Adds ``alpha / rank * B A`` to the weights of chosen linear layers; B starts at zero, A at random.
+
+    The defaults are those of Shen et al. 2024: rank 50, alpha equal to the rank, in the text encoder attention and
+    MLP, in the U-Net attention; no dropout.
+
+    Args:
+        rank: inner dimension of the update.
+        alpha: strength of the update, relative to `rank`; None means the rank itself (a factor of 1).
+        text_encoder: whether to adapt the text encoder.
+        unet: whether to adapt the U-Net.
+        text_encoder_modules: last part(s) of the names of the layers to adapt in the text encoder.
+        unet_modules: the same for the U-Net.
+        seed: of the initial values.
+
+    Raises:
+        ConfigurationError: an argument is out of range, or nothing is to be adapted.
+    """
+
+    kind = "lora"
+    file_name = LORA_FILE
+
+    def __init__(
+        self,
+        rank: int = 50,
+        alpha: float | None = None,
+        text_encoder: bool = True,
+        unet: bool = False,
+        text_encoder_modules: Sequence[str] = TEXT_ENCODER_MODULES,
+        unet_modules: Sequence[str] = UNET_MODULES,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.rank = rank
+        self.alpha = float(rank if alpha is None else alpha)
+        self.seed = seed
+        self.modules: dict[str, tuple[str, ...]] = {}
+        if text_encoder:
+            self.modules["text_encoder"] = tuple(text_encoder_modules)
+        if unet:
+            self.modules["unet"] = tuple(unet_modules)
+        self._layers: list[BaseTunerLayer] = []
+        with Problems("lora") as problems:
+            if rank < 1:
+                problems.add(f"rank is {rank}; give at least 1")
+            if not self.alpha > 0:
+                problems.add(f"alpha is {alpha}; give a number above 0, or nothing for alpha = rank")
+            if not self.modules:
+                problems.add("text_encoder and unet are both false: set at least one of them to true")
+            for component, names in self.modules.items():
+                if not names or not all(names):
+                    problems.add(f"{component}_modules is {list(names)}; name at least one layer, e.g. 'q_proj'")
+
+    def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
+        with Problems("lora") as problems:
+            for component, names in self.modules.items():
+                _check_modules(component, getattr(components, component), names, problems)
+        parameters: dict[str, nn.Parameter] = {}
+        for component, names in self.modules.items():
+            module = getattr(components, component)
+            config = LoraConfig(
+                r=self.rank, lora_alpha=self.alpha, target_modules=list(names), lora_dropout=0.0, bias="none"
+            )
+            device = next(module.parameters()).device
+            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+                module.add_adapter(config, adapter_name=ADAPTER_NAME)
+            self._layers += [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
+            parameters.update(lora_parameters(component, module, ADAPTER_NAME))
+        _initialise(parameters, self.seed)
+        return parameters
+
+    def _set_enabled(self, enabled: bool) -> None:
+        for layer in self._layers:
+            trainable = {parameter: parameter.requires_grad for parameter in layer.parameters()}
+            layer.enable_adapters(enabled)
+            for parameter, value in trainable.items():  # peft's switch also toggles these
+                parameter.requires_grad_(value)
+
+    def strip(self, pipeline: StableDiffusionPipeline) -> None:
+        """Takes the low-rank layers out of the copied modules of `pipeline`."""
+        pipeline.unload_lora_weights()
+
+    def _describe(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
+        return dataclasses.replace(metadata, kind=self.kind, rank=self.rank, alpha=self.alpha, modules=self.modules)
+
+    def _stock_header(self, components: Components) -> dict[str, str]:
+        return lora_header({name: (getattr(components, name), ADAPTER_NAME) for name in self.modules})
+
+    def _canonical_name(self, name: str) -> str:
+        return canonical_name(name)
+
+    def _objection(self, header: Mapping[str, str]) -> str | None:
+        config = json.loads(header.get(LORA_CONFIG_KEY, "{}"))
+        for component in self.modules:
+            rank = config.get(f"{component}.r", self.rank)
+            alpha = config.get(f"{component}.lora_alpha", rank)  # diffusers' meaning of a file without alpha
+            if rank == self.rank and alpha != self.alpha:
+                return (
+                    f"its {component} was trained with alpha {alpha:g}, this adaptor has alpha {self.alpha:g}; "
+                    f"set alpha to {alpha:g}"
+                )
+        return None
+
+
+def canonical_name(name: str) -> str:
+    """Name of a tensor as every version of transformers and diffusers writes or reads it.
+
+    Newer versions of transformers have no ``text_model`` level in the CLIP text encoder; files keep it, because
+    older ones need it and diffusers drops it where it is not wanted.
+
+    Example:
+        >>> canonical_name("text_encoder.encoder.layers.0.mlp.fc1.lora_A.weight")
+        'text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight'
+    """
+    prefix = "text_encoder."
+    if name.startswith(prefix) and not name.startswith(f"{prefix}text_model."):
+        return f"{prefix}text_model.{name.removeprefix(prefix)}"
+    return name
+
+
+def lora_parameters(component: str, module: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
+    """The parameters of one peft adapter in `module`, under their names in a diffusers LoRA file."""
+    return {
+        canonical_name(f"{component}.{name.replace(f'.{adapter}.', '.')}"): parameter
+        for name, parameter in module.named_parameters()
+        if ".lora_" in name and f".{adapter}." in name
+    }
+
+
+def lora_header(adapters: Mapping[str, tuple[Any, str]]) -> dict[str, str]:
+    """The header string with which diffusers rebuilds the adapters, the true alpha included.
+
+    Args:
+        adapters: for each component, the module and the name of its adapter.
+    """
+    entries: dict[str, Any] = {}
+    for component, (module, adapter) in adapters.items():
+        config = module.peft_config[adapter].to_dict()
+        targets = config["target_modules"]
+        config["target_modules"] = targets if isinstance(targets, str) else sorted(targets)
+        entries.update({f"{component}.{name}": config[name] for name in _CONFIG_FIELDS})
+    return {LORA_CONFIG_KEY: json.dumps(entries, sort_keys=True)}
+
+
+def _check_modules(component: str, module: nn.Module, names: Sequence[str], problems: Problems) -> None:
+    """Notes every entry of `names` that no linear layer of `module` answers to, and a LoRA that is there already."""
+    if any(isinstance(layer, BaseTunerLayer) for layer in module.modules()):
+        problems.add(
+            f"the {component} carries a LoRA already; fuse it (pipeline.fuse_lora()) or unload it "
+            "(pipeline.unload_lora_weights()) first"
+        )
+        return
+    linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    for wanted in names:
+        if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
+            endings = ", ".join(sorted({_ending(name) for name in linear}))
+            problems.add(f"{component}_modules: no linear layer is called '{wanted}'; there are {endings}")
+
+
+def _ending(name: str) -> str:
+    """Shortest telling end of a layer's name: the last part, with the one before it where that is a number."""
+    parts = name.split(".")
+    return ".".join(parts[-2:]) if parts[-1].isdigit() else parts[-1]
+
+
+@torch.no_grad()
+def _initialise(parameters: Mapping[str, nn.Parameter], seed: int) -> None:
+    """Draws A (Kaiming uniform, as peft does) from a generator of its own, sets B to zero, in the master precision."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in parameters.items():
+        values = torch.zeros(parameter.shape)
+        if ".lora_A." in name:
+            nn.init.kaiming_uniform_(values, a=math.sqrt(5), generator=generator)
+        parameter.data = values.to(parameter.device, master_dtype(parameter.dtype))

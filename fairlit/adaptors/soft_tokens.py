@@ -1,0 +1,167 @@
+"""Learned prompt tokens ("soft tokens", textual inversion): new rows of the text encoder's vocabulary."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+from fairlit.adaptors.base import Adaptor, Components, master_dtype
+from fairlit.adaptors.files import TOKENS_FILE, AdaptorMetadata
+from fairlit.errors import ConfigurationError, Problems
+
+
+def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
+    """Names of `count` tokens, as diffusers' textual inversion derives them from the first one.
+
+    Example:
+        >>> placeholder_tokens("<fair>", 3)
+        ('<fair>', '<fair>_1', '<fair>_2')
+    """
+    return (token, *(f"{token}_{index}" for index in range(1, count)))
+
+
+class TokenEmbedding(nn.Module):
+    """A frozen embedding table with a few trained rows behind it.
+
+    Args:
+        base: the model's own table [V, D].
+        rows: [K, D] initial values of the trained rows, float32 or float64.
+        first_id: token id of the first trained row; the others follow.
+    """
+
+    def __init__(self, base: nn.Embedding, rows: Tensor, first_id: int) -> None:
+        super().__init__()
+        self.base = base  # before `trained`: a model's dtype is that of its first parameter
+        self.trained = nn.Embedding.from_pretrained(rows, freeze=False)
+        self.first_id = first_id
+
+    @property
+    def weight(self) -> Tensor:
+        """The model's own table [V, D]."""
+        return self.base.weight
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """Embeddings [..., D] of ids [...], in the base table's dtype."""
+        offsets = input_ids - self.first_id
+        is_trained = (offsets >= 0) & (offsets < self.trained.num_embeddings)
+        known = self.base(input_ids.masked_fill(is_trained, 0))
+        learned = self.trained(offsets.clamp(0, self.trained.num_embeddings - 1))
+        return torch.where(is_trained.unsqueeze(-1), learned.to(known.dtype), known)
+
+
+class SoftTokens(Adaptor):
+    """A few trained tokens in front of every prompt; everything else stays as it is.
+
+    Their embeddings start as those of random vocabulary entries (Shen et al. 2024, who train five). The empty
+    prompt of classifier-free guidance gets no tokens. A stock pipeline that has opened the saved file with
+    ``load_textual_inversion`` makes the same images for the prompt ``"<fair> a photo of ..."``.
+
+    Args:
+        count: how many tokens.
+        token: name of the first placeholder token; the others get ``_1``, ``_2``, ... appended. It must be new to the
+            tokenizer. Lower case, because CLIP's tokenizer turns prompts into lower case.
+        seed: of the choice of vocabulary entries.
+
+    Raises:
+        ConfigurationError: an argument is out of range.
+    """
+
+    kind = "soft_tokens"
+    file_name = TOKENS_FILE
+
+    def __init__(self, count: int = 5, token: str = "<fair>", seed: int = 0) -> None:
+        super().__init__()
+        self.count = count
+        self.token = token
+        self.seed = seed
+        self._tokenizer: Any = None
+        self._original_tokenizer: Any = None
+        with Problems("soft tokens") as problems:
+            if count < 1:
+                problems.add(f"count is {count}; give at least 1")
+            if not token or token != token.lower() or any(character.isspace() for character in token):
+                problems.add(f"token is {token!r}; give a lower-case name without spaces, e.g. '<fair>'")
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Names of all placeholder tokens."""
+        return placeholder_tokens(self.token, self.count)
+
+    def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
+        tokenizer, text_encoder = components.tokenizer, components.text_encoder
+        taken = [token for token in (*self.tokens, f"{self.token}_1") if token in tokenizer.get_vocab()]
+        if taken:
+            raise ConfigurationError(f"soft tokens: the tokenizer knows {taken[0]!r} already; choose another `token`")
+        self._original_tokenizer = copy.deepcopy(tokenizer)
+        base = text_encoder.get_input_embeddings()
+        rows = _random_rows(base.weight, tokenizer, self.count, self.seed)
+        first_id = len(tokenizer)
+        tokenizer.add_tokens(list(self.tokens))
+        _check_tokenizer(tokenizer, self.tokens, first_id)
+        embedding = TokenEmbedding(base, rows, first_id)
+        text_encoder.set_input_embeddings(embedding)
+        self._tokenizer = tokenizer
+        return {self.token: embedding.trained.weight}
+
+    def _set_enabled(self, enabled: bool) -> None:
+        """Nothing to switch in the model: the trained rows act through the placeholders in the prompt alone."""
+
+    def adapt_prompt(self, prompt: str) -> str:
+        """Puts all placeholder tokens before `prompt`; gives `prompt` itself while the adaptor is disabled.
+
+        What is too long for the text encoder is cut at the end, as in a stock pipeline, so the tokens stay; a
+        warning says that it happens.
+        """
+        if not self.enabled:
+            return prompt
+        adapted = f"{' '.join(self.tokens)} {prompt}".rstrip()
+        if self._tokenizer is not None:
+            length = len(self._tokenizer(adapted, truncation=False, verbose=False).input_ids)
+            limit = self._tokenizer.model_max_length
+            if length > limit:
+                warnings.warn(
+                    f"with {self.count} soft tokens the prompt {prompt!r} has {length} tokens, {length - limit} more "
+                    "than the text encoder takes: its end is cut off",
+                    stacklevel=2,
+                )
+        return adapted
+
+    def pipeline_prompt(self, prompt: str) -> str:
+        """Puts the first placeholder before `prompt`; a stock pipeline expands it to all of them."""
+        return f"{self.token} {prompt}".rstrip()
+
+    def strip(self, pipeline: StableDiffusionPipeline) -> None:
+        """Gives the copied text encoder of `pipeline` its own table back, and the tokenizer its own vocabulary."""
+        pipeline.text_encoder.set_input_embeddings(pipeline.text_encoder.get_input_embeddings().base)
+        pipeline.tokenizer = copy.deepcopy(self._original_tokenizer)
+
+    def _describe(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
+        return dataclasses.replace(metadata, kind=self.kind, tokens=self.tokens)
+
+
+def _random_rows(table: Tensor, tokenizer: Any, count: int, seed: int) -> Tensor:
+    """[count, D] embeddings of different ordinary vocabulary entries, in the master precision."""
+    special = set(tokenizer.all_special_ids)
+    ordinary = [index for index in sorted(tokenizer.get_vocab().values()) if index not in special]
+    if count > len(ordinary):
+        raise ConfigurationError(f"soft tokens: count is {count}, the vocabulary has only {len(ordinary)} entries")
+    order = torch.randperm(len(ordinary), generator=torch.Generator().manual_seed(seed))
+    chosen = torch.tensor(ordinary)[order[:count]].to(table.device)
+    return table.detach()[chosen].to(master_dtype(table.dtype), copy=True)
+
+
+def _check_tokenizer(tokenizer: Any, tokens: Sequence[str], first_id: int) -> None:
+    """Makes sure that the tokenizer takes the placeholders for what they are, also in front of other text."""
+    expected = list(range(first_id, first_id + len(tokens)))
+    ids = tokenizer(f"{' '.join(tokens)} a", add_special_tokens=False).input_ids
+    if tokenizer.convert_tokens_to_ids(list(tokens)) != expected or ids[: len(tokens)] != expected:
+        raise ConfigurationError(
+            f"soft tokens: the tokenizer does not keep {list(tokens)} apart; choose another `token`, e.g. '<fair>'"
+        )

@@ -1,0 +1,133 @@
+"""Proof that saved files are the adaptor: stock loaders read them back, and the same image must come out."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+from fairlit.adaptors.base import Adaptor, PipelineComponents
+from fairlit.adaptors.files import read_tensors
+from fairlit.adaptors.pipelines import load_adaptor
+from fairlit.errors import CheckpointError
+
+# Largest difference between latents, relative to the largest latent. diffusers casts a loaded LoRA to the model's
+# precision, while training keeps it in float32, so a half-precision model cannot do better than its own rounding.
+TOLERANCES = {torch.float64: 1e-5, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+_MODULE = TypeVar("_MODULE", bound=nn.Module)
+
+
+def verify_saved(
+    adaptor: Adaptor,
+    folder: str | Path,
+    components: PipelineComponents,
+    *,
+    prompt: str = "a photo of a person",
+    num_steps: int = 2,
+    seed: int = 0,
+    tolerance: float | None = None,
+) -> float:
+    """Compares the files in `folder` with the living adaptor, tensor by tensor and by what they generate.
+
+    The files are opened by stock diffusers in a fresh pipeline, which samples one prompt with a fixed seed; the
+    living model samples the same. The fresh pipeline has modules, tokenizer and scheduler of its own, without any
+    trace of the adaptor, but shares the memory of the frozen weights: it costs the size of the adaptor (for soft tokens
+    of the token embedding table) and four times `num_steps` calls of the U-Net on one latent (two pipelines, with
+    guidance), seconds for Stable Diffusion v1-5, instead of reading gigabytes again.
+
+    Args:
+        adaptor: as it was saved: with the same parameters in place, enabled.
+        folder: what `Adaptor.save` was given.
+        components: the model that the adaptor is attached to, with VAE and scheduler.
+        prompt: what to generate.
+        num_steps: sampling steps.
+        seed: of the noise.
+        tolerance: largest difference between the latents, relative to their largest entry; None: by the model's
+            precision (1e-4 for float32).
+
+    Returns:
+        The difference found.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, holds other values than the adaptor, or gives another image.
+        RuntimeError: the adaptor is disabled.
+    """
+    if not adaptor.enabled:
+        raise RuntimeError("verify_saved: the adaptor is disabled, so there is nothing to compare the files with")
+    file = Path(folder) / adaptor.file_name
+    _compare_tensors(adaptor, file)
+    unet = components.unet
+    devices = [unet.device] if unet.device.type == "cuda" else []
+    text = adaptor.pipeline_prompt(prompt)
+    with torch.random.fork_rng(devices=devices):  # loading token embeddings draws random numbers
+        fresh = fresh_pipeline(adaptor, components)
+        loaded = _sample(load_adaptor(fresh, file), text, num_steps, seed)
+    living = _sample(_pipeline(components), text, num_steps, seed)
+    difference = float((loaded - living).abs().max() / living.abs().max())
+    allowed = TOLERANCES[unet.dtype] if tolerance is None else tolerance
+    if not difference <= allowed:  # also refuses NaN
+        raise CheckpointError(
+            f"{file}: a fresh pipeline with this file generates something else than the trained model "
+            f"(relative difference {difference:.2e}, allowed {allowed:.2e}); do not use the file"
+        )
+    return difference
+
+
+def fresh_pipeline(adaptor: Adaptor, components: PipelineComponents) -> StableDiffusionPipeline:
+    """A stock pipeline of the original model, as if opened from disk, that shares the memory of the frozen weights.
+
+    Loading adaptors into it, or adding tokens, does not touch `components`.
+    """
+    pipeline = _pipeline(components, share_modules=False)
+    adaptor.strip(pipeline)
+    return pipeline
+
+
+def shared_copy(module: _MODULE) -> _MODULE:
+    """Copies a module's structure; its tensors are new objects over the same memory.
+
+    Replacing a tensor of the copy (as resizing an embedding does) leaves the original alone; writing into one does not.
+    """
+    memo: dict[int, Tensor] = {
+        id(parameter): nn.Parameter(parameter.detach(), requires_grad=False) for parameter in module.parameters()
+    }
+    memo.update({id(buffer): buffer.detach() for buffer in module.buffers()})
+    return copy.deepcopy(module, memo)
+
+
+def _pipeline(components: PipelineComponents, share_modules: bool = True) -> StableDiffusionPipeline:
+    """A stock pipeline around the modules themselves, or around shared copies of those that adaptors change."""
+    scheduler = components.scheduler
+    pipeline = StableDiffusionPipeline(
+        vae=components.vae,
+        text_encoder=components.text_encoder if share_modules else shared_copy(components.text_encoder),
+        tokenizer=components.tokenizer,
+        unet=components.unet if share_modules else shared_copy(components.unet),
+        scheduler=type(scheduler).from_config(scheduler.config),  # its own: sampling leaves state behind
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _sample(pipeline: StableDiffusionPipeline, prompt: str, num_steps: int, seed: int) -> Tensor:
+    """Final latents [1, C, h, w] of one prompt, float32."""
+    generator = torch.Generator().manual_seed(seed)
+    return pipeline(prompt, num_inference_steps=num_steps, generator=generator, output_type="latent").images.float()
+
+
+def _compare_tensors(adaptor: Adaptor, file: Path) -> None:
+    """Raises `CheckpointError` if `file` does not hold exactly the adaptor's present values."""
+    saved, _ = read_tensors(file)
+    for name, parameter in adaptor.parameters().items():
+        if name not in saved or not torch.equal(saved[name], parameter.detach().cpu()):
+            raise CheckpointError(
+                f"{file}: tensor '{name}' is not what the adaptor holds; the file was not written from it or was "
+                "changed since: save it again"
+            )

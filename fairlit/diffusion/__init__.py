@@ -1,0 +1,19 @@
+"""The diffusion model and its sampling chain: backbone, rollout, replay."""
+
+from fairlit.diffusion.backbone import Backbone, PromptPadding, check_pipeline
+from fairlit.diffusion.chain import Chain, Conditioning
+from fairlit.diffusion.replay import replay
+from fairlit.diffusion.rollout import Rollout, detached_graph, full_graph, rollout
+
+__all__ = [
+    "Backbone",
+    "Chain",
+    "Conditioning",
+    "PromptPadding",
+    "Rollout",
+    "check_pipeline",
+    "detached_graph",
+    "full_graph",
+    "replay",
+    "rollout",
+]

@@ -1,0 +1,188 @@
+"""The text-to-image model that is finetuned: a Stable Diffusion pipeline folder, taken apart."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor, nn
+
+from fairlit.errors import ConfigurationError, Problems
+
+PromptPadding = Literal["longest", "max_length"]
+_WEIGHT_SUFFIXES = (".safetensors", ".bin")
+
+
+class Backbone(nn.Module):
+    """A frozen latent diffusion model: prompts to embeddings, states to predictions, latents to images.
+
+    Args:
+        pipeline: a loaded pipeline; its modules are used as they are, frozen and in eval mode (no dropout, so that
+            a replayed call repeats the first one).
+        name: where it came from, a folder or hub id; written into the adaptors' metadata.
+        prompt_padding: pad prompts to the ``longest`` of a batch, as Shen et al. do, or to the tokenizer's
+            ``max_length``, as stock diffusers does.
+    """
+
+    def __init__(
+        self, pipeline: StableDiffusionPipeline, name: str = "", prompt_padding: PromptPadding = "longest"
+    ) -> None:
+        super().__init__()
+        self.text_encoder = pipeline.text_encoder
+        self.unet = pipeline.unet
+        self.vae = pipeline.vae
+        self.tokenizer = pipeline.tokenizer
+        self.scheduler = pipeline.scheduler
+        self.name = name
+        self.prompt_padding = prompt_padding
+        self.requires_grad_(False).eval()
+
+    @classmethod
+    def load(
+        cls, path: str | Path, prompt_padding: PromptPadding = "longest", dtype: torch.dtype = torch.float32
+    ) -> Backbone:
+        """Loads a pipeline folder, or a model from the hub if `path` is no folder.
+
+        Raises:
+            ConfigurationError: the folder is incomplete (see `check_pipeline`).
+        """
+        with Problems("backbone") as problems:
+            check_pipeline(path, problems)
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            str(path),
+            torch_dtype=dtype,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+            local_files_only=Path(path).is_dir(),
+        )
+        return cls(pipeline, str(path), prompt_padding)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stays in eval mode whatever Lightning asks for: dropout would make replayed calls differ."""
+        return super().train(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser lives."""
+        return next(self.unet.parameters()).device
+
+    def latent_shape(self, image_size: int | None = None) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of the latent of a square image of `image_size` pixels (default: native)."""
+        side = self.unet.config.sample_size if image_size is None else image_size // self.vae_scale
+        return (self.unet.config.in_channels, side, side)
+
+    @property
+    def vae_scale(self) -> int:
+        """Pixels per latent cell along one side."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Embeds prompts, differentiable in what is trainable in the text encoder.
+
+        Args:
+            prompts: P texts; longer ones are cut at the tokenizer's maximum, as in stock diffusers.
+
+        Returns:
+            [P, L, D], the text encoder's last hidden state.
+        """
+        tokens = self.tokenizer(
+            list(prompts),
+            padding=self.prompt_padding,
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        return self.text_encoder(tokens.input_ids.to(self.device))[0]
+
+    def forward(self, states: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+        """One call of the denoiser.
+
+        Args:
+            states: [M, C, h, w], scaled as the model expects.
+            timesteps: [M], one for each state.
+            embeddings: [M, L, D] from `encode`.
+
+        Returns:
+            The model's output [M, C, h, w]: noise, velocity or sample, as it was trained.
+        """
+        return self.unet(states, timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Turns latents [N, C, h, w] into images [N, 3, H, W] in [0, 1], differentiable."""
+        weight = next(self.vae.parameters())
+        decoded = self.vae.decode(latents.to(weight.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
+        return (decoded.to(latents.dtype) / 2 + 0.5).clamp(0, 1)
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """A stock pipeline around the very same modules (no copy)."""
+        return StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=self.scheduler,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+
+
+def check_pipeline(path: str | Path, problems: Problems) -> None:
+    """Notes what is wrong with a pipeline folder, without reading weights; a hub id (org/name) is taken on trust."""
+    folder = Path(path)
+    if not folder.exists():
+        if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
+            problems.add(f"backbone: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
+        return
+    index = _read_json(folder / "model_index.json", problems)
+    if index is None:
+        return
+    for part in ("tokenizer", "text_encoder", "unet", "vae", "scheduler"):
+        if not isinstance(index.get(part), list):
+            problems.add(f"backbone: {folder / 'model_index.json'} lists no {part!r}; fairlit needs a Stable Diffusion")
+        elif part in ("text_encoder", "unet", "vae"):
+            _check_weights(folder / part, problems)
+        elif not (folder / part).is_dir():
+            problems.add(f"backbone: {folder / part} is missing; copy the pipeline folder again")
+
+
+def _check_weights(folder: Path, problems: Problems) -> None:
+    _read_json(folder / "config.json", problems)
+    files = [file for file in folder.glob("*") if file.suffix in _WEIGHT_SUFFIXES] if folder.is_dir() else []
+    if not files:
+        problems.add(f"backbone: {folder} holds no weights ({' or '.join(_WEIGHT_SUFFIXES)}); copy it again")
+    for file in files:
+        if (size := file.stat().st_size) < _declared_size(file):
+            problems.add(f"backbone: {file} is cut short ({size} bytes of {_declared_size(file)}); copy it again")
+
+
+def _declared_size(file: Path) -> int:
+    """Bytes that a safetensors file says it has (1 for other formats: they must not be empty)."""
+    if file.suffix != ".safetensors":
+        return 1
+    with file.open("rb") as stream:
+        prefix = stream.read(8)
+        length = int.from_bytes(prefix, "little")
+        if len(prefix) < 8 or length > file.stat().st_size:
+            return max(length, 8)
+        try:
+            header: dict[str, Any] = json.loads(stream.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"backbone: {file} is no safetensors file ({error}); copy it again") from error
+    return 8 + length + max(ends, default=0)
+
+
+def _read_json(path: Path, problems: Problems) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        problems.add(f"backbone: {path} is missing; give the folder of a complete pipeline")
+    except (ValueError, TypeError) as error:
+        problems.add(f"backbone: {path} is damaged ({error}); copy the pipeline folder again")
+    return None

@@ -1,0 +1,76 @@
+"""A sampling chain: a denoiser, a solver and guidance, bound together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairlit.functional.guidance import classifier_free_guidance
+from fairlit.functional.solver import LinearSolver
+
+Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(states [M, C, h, w], timesteps [M], embeddings [M, L, D]) -> outputs [M, C, h, w]."""
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What each image is asked to show.
+
+    Attributes:
+        embeddings: [P, L, D], each distinct prompt once; row 0 is the unconditional prompt.
+        rows: LongTensor [N], the row of each image's prompt.
+    """
+
+    embeddings: Tensor
+    rows: Tensor
+
+    @classmethod
+    def of_one_prompt(cls, embeddings: Tensor, count: int) -> Conditioning:
+        """The second of two `embeddings` for `count` images, the first being the unconditional one."""
+        return cls(embeddings, torch.ones(count, dtype=torch.long, device=embeddings.device))
+
+    def with_embeddings(self, embeddings: Tensor) -> Conditioning:
+        """The same prompts for the same images, embedded otherwise."""
+        return Conditioning(embeddings, self.rows)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Everything that fixes a sampling chain but its noise and its prompts.
+
+    Attributes:
+        denoise: the model.
+        solver: the scheduler as a linear map.
+        guidance_scale: of classifier-free guidance; at 1 the unconditional branch is not computed.
+    """
+
+    denoise: Denoiser
+    solver: LinearSolver
+    guidance_scale: float = 7.5
+
+    def predict(self, states: Tensor, calls: Tensor, conditioning: Conditioning, images: Tensor) -> Tensor:
+        """The guided model output for any mix of images and calls in one batch.
+
+        Args:
+            states: x_t [M, C, h, w] as the solver keeps them.
+            calls: LongTensor [M], the call t of each state.
+            conditioning: the prompts.
+            images: LongTensor [M], the image that each state belongs to.
+
+        Returns:
+            [M, C, h, w].
+        """
+        scale = self.solver.input_scale.to(states)[calls]
+        timesteps = self.solver.timesteps.to(states.device)[calls]
+        inputs = states * scale[:, None, None, None]
+        conditional = conditioning.embeddings[conditioning.rows[images]]
+        if self.guidance_scale == 1.0:
+            return self.denoise(inputs, timesteps, conditional).to(states.dtype)
+        unconditional = conditioning.embeddings[:1].expand_as(conditional)
+        outputs = self.denoise(
+            torch.cat([inputs, inputs]), torch.cat([timesteps, timesteps]), torch.cat([unconditional, conditional])
+        ).to(states.dtype)
+        return classifier_free_guidance(*outputs.chunk(2), self.guidance_scale)

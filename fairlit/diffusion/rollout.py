@@ -1,0 +1,117 @@
+"""Sampling: the whole chain, without gradient or with the gradient of the chain itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from fairlit.diffusion.chain import Chain, Conditioning
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One finished sampling run.
+
+    Attributes:
+        latents: final latents x_S [N, C, h, w].
+        states: x_0..x_{S-1} [S, N, C, h, w], what the model was given; a few MB.
+    """
+
+    latents: Tensor
+    states: Tensor
+
+
+@torch.no_grad()
+def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: int | None = None) -> Rollout:
+    """Samples N images without gradient and keeps the states.
+
+    Args:
+        chain: denoiser, solver and guidance.
+        noise: unit noise [N, C, h, w].
+        conditioning: prompts of the N images.
+        max_batch: at most so many images go through the model at once; None: all.
+    """
+    outputs: list[Tensor] = []
+    states: list[Tensor] = []
+    images = torch.arange(len(noise), device=noise.device)
+    for call in range(chain.solver.num_calls):
+        state = chain.solver.state(call, noise, outputs)
+        calls = torch.full_like(images, call)
+        parts = [
+            chain.predict(state[chunk], calls[chunk], conditioning, chunk)
+            for chunk in images.split(max_batch or max(len(images), 1))
+        ]
+        outputs.append(torch.cat(parts))
+        states.append(state)
+    return Rollout(chain.solver.state(chain.solver.num_calls, noise, outputs), torch.stack(states))
+
+
+def detached_graph(
+    chain: Chain, noise: Tensor, conditioning: Conditioning, weights: Tensor, *, checkpointing: bool = True
+) -> Tensor:
+    """Samples with the adjusted gradient as a graph: every model call, each on a detached input.
+
+    What the published code does; `replay` computes the same gradient in less memory and is checked against this.
+
+    Args:
+        chain: denoiser, solver and guidance.
+        noise: unit noise [N, C, h, w].
+        conditioning: prompts of the N images.
+        weights: factor on the cotangent of each model output [S], see `functional.solver.output_weights`.
+        checkpointing: recompute each call in the backward pass instead of keeping its activations.
+
+    Returns:
+        Final latents [N, C, h, w]; their gradient is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
+    """
+    outputs: list[Tensor] = []
+    through = torch.zeros_like(noise)
+    for call, weight in enumerate(weights.tolist()):
+        state = chain.solver.state(call, noise, outputs)
+        output = _predict_call(chain, state, call, conditioning, checkpointing)
+        outputs.append(output.detach())
+        through = through + weight * (output - output.detach())
+    return chain.solver.state(chain.solver.num_calls, noise, outputs) + through
+
+
+def full_graph(
+    chain: Chain,
+    noise: Tensor,
+    conditioning: Conditioning,
+    *,
+    last_calls: int | None = None,
+    checkpointing: bool = True,
+) -> Tensor:
+    """Samples with the true gradient of the chain, through every model call into the one before.
+
+    Args:
+        chain: denoiser, solver and guidance.
+        noise: unit noise [N, C, h, w].
+        conditioning: prompts of the N images.
+        last_calls: let the gradient reach the last K calls only (DRaFT-K; Clark et al., ICLR 2024); None: all.
+        checkpointing: recompute each call in the backward pass instead of keeping its activations.
+
+    Returns:
+        Final latents [N, C, h, w].
+    """
+    first = 0 if last_calls is None else max(chain.solver.num_calls - last_calls, 0)
+    outputs: list[Tensor] = []
+    for call in range(chain.solver.num_calls):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and call >= first):
+            state = chain.solver.state(call, noise, outputs)
+            outputs.append(_predict_call(chain, state, call, conditioning, checkpointing))
+    return chain.solver.state(chain.solver.num_calls, noise, outputs)
+
+
+def _predict_call(chain: Chain, state: Tensor, call: int, conditioning: Conditioning, checkpointing: bool) -> Tensor:
+    images = torch.arange(len(state), device=state.device)
+    calls = torch.full_like(images, call)
+    if not checkpointing:
+        return chain.predict(state, calls, conditioning, images)
+
+    def predict(state: Tensor, embeddings: Tensor) -> Tensor:
+        return chain.predict(state, calls, conditioning.with_embeddings(embeddings), images)
+
+    return checkpoint(predict, state, conditioning.embeddings, use_reentrant=False)

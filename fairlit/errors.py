@@ -1,0 +1,71 @@
+"""What fairlit raises when a user can do something about it.
+
+Every message names the parameter, the value it got and the remedy. Where several things are wrong at
+once, all of them are reported together, so nobody has to fix a config one run at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+
+class FairlitError(Exception):
+    """Base class of everything that fairlit raises on purpose."""
+
+
+class ConfigurationError(FairlitError, ValueError):
+    """The input is wrong: a config value, a file, or two that do not fit each other."""
+
+
+class CheckpointError(FairlitError, RuntimeError):
+    """A saved file is missing, damaged, or does not give back what was saved."""
+
+
+class Problems:
+    """Collects problems and raises them as one `ConfigurationError`.
+
+    Example:
+        >>> with Problems("target") as problems:
+        ...     problems.add("shares of 'gender' sum to 0.9 instead of 1: raise one of them by 0.1")
+        Traceback (most recent call last):
+        ...
+        fairlit.errors.ConfigurationError: target: shares of 'gender' sum to 0.9 instead of 1: raise one of them by 0.1
+    """
+
+    def __init__(self, subject: str) -> None:
+        self.subject = subject
+        self.messages: list[str] = []
+
+    def add(self, message: str) -> None:
+        """Notes one problem; `message` says parameter, value and remedy."""
+        self.messages.append(message)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Notes a `ConfigurationError` raised inside the block and goes on after it."""
+        try:
+            yield
+        except ConfigurationError as error:
+            self.add(str(error))
+
+    def raise_if_any(self) -> None:
+        """Raises `ConfigurationError` with all messages, if there are any."""
+        if len(self.messages) == 1:
+            raise ConfigurationError(f"{self.subject}: {self.messages[0]}")
+        if self.messages:
+            listed = "\n".join(f"  {number}. {message}" for number, message in enumerate(self.messages, 1))
+            raise ConfigurationError(f"{self.subject}: {len(self.messages)} problems\n{listed}")
+
+    def __enter__(self) -> Problems:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, ConfigurationError):  # one more problem, met while collecting
+            self.add(str(error))
+            self.raise_if_any()
+        if error is None:
+            self.raise_if_any()

@@ -1,0 +1,170 @@
+"""The replayed gradient against the detached graph, the full gradient against finite differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
+from torch import Tensor
+
+from fairlit.adaptors import Adaptor, Lora, SoftTokens
+from fairlit.diffusion import Backbone, Chain, Conditioning, detached_graph, full_graph, replay, rollout
+from fairlit.functional.solver import output_weights
+
+SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+SCHEDULERS = {
+    "dpm": DPMSolverMultistepScheduler(**SCHEDULE),
+    "dpm-v": DPMSolverMultistepScheduler(**SCHEDULE, prediction_type="v_prediction"),
+    "ddim": DDIMScheduler(**SCHEDULE, clip_sample=False),
+    "euler": EulerDiscreteScheduler(**SCHEDULE),
+}
+ADAPTORS: dict[str, Callable[[], Adaptor]] = {
+    "text encoder": lambda: Lora(rank=2, text_encoder=True, unet=False),
+    "unet": lambda: Lora(rank=2, text_encoder=False, unet=True),
+    "both": lambda: Lora(rank=2, text_encoder=True, unet=True),
+    "soft tokens": lambda: SoftTokens(count=2),
+}
+STEPS, IMAGES = 4, 3
+
+
+class Setup:
+    """A backbone with a perturbed adaptor, a chain, noise and a nonlinear loss."""
+
+    def __init__(self, pipeline: StableDiffusionPipeline, adaptor: str, scheduler: str, dtype: torch.dtype) -> None:
+        self.backbone = Backbone(pipeline).to(dtype)
+        self.adaptor = ADAPTORS[adaptor]()
+        self.adaptor.attach(self.backbone)
+        self.backbone.to(dtype)
+        generator = torch.Generator().manual_seed(1)
+        for parameter in self.adaptor.parameters().values():  # LoRA starts at zero, where half its gradient vanishes
+            parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator).to(dtype)
+        self.scheduler = SCHEDULERS[scheduler]
+        self.chain = self.make_chain(STEPS)
+        shape = (IMAGES, *self.backbone.latent_shape())
+        self.noise = torch.randn(shape, generator=generator).to(dtype)
+        self.mixing = torch.randn(shape, generator=generator).to(dtype)
+        self.parameters = list(self.adaptor.parameters().values())
+        self.inner = [p for n, p in self.backbone.unet.named_parameters() if p.requires_grad]
+
+    def make_chain(self, steps: int) -> Chain:
+        from fairlit.functional.solver import linear_solver
+
+        return Chain(self.backbone, linear_solver(self.scheduler, steps), guidance_scale=3.0)
+
+    def conditioning(self) -> Conditioning:
+        prompts = ["", self.adaptor.adapt_prompt("a photo of the face of a doctor")]
+        return Conditioning.of_one_prompt(self.backbone.encode(prompts), IMAGES)
+
+    def loss(self, latents: Tensor) -> Tensor:
+        return (torch.tanh(latents) * self.mixing).sum() + 0.1 * (latents**2).sum()
+
+    def gradient(self, latents: Tensor) -> Tensor:
+        return torch.cat([g.flatten() for g in torch.autograd.grad(self.loss(latents), self.parameters)])
+
+    def replayed(self, weights: Tensor, micro_batch: int) -> Tensor:
+        conditioning = self.conditioning()
+        sampled = rollout(self.chain, self.noise, conditioning)
+        return self.gradient(replay(self.chain, sampled, conditioning, weights, self.inner, micro_batch=micro_batch))
+
+
+def relative(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).norm() / expected.norm())
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("adaptor", ADAPTORS)
+def test_replay_equals_detached_graph(tiny_pipeline: StableDiffusionPipeline, adaptor: str, scheduler: str) -> None:
+    setup = Setup(tiny_pipeline, adaptor, scheduler, torch.float64)
+    weights = output_weights(setup.scheduler, STEPS, "uniform")
+    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights))
+    assert expected.norm() > 1e-3
+    for micro_batch in (1, 5, STEPS * IMAGES):
+        assert relative(setup.replayed(weights, micro_batch), expected) < 1e-10
+
+
+@pytest.mark.parametrize("scheme", ["uniform", "reference", "natural"])
+def test_replay_equals_detached_graph_in_float32(tiny_pipeline: StableDiffusionPipeline, scheme: Any) -> None:
+    setup = Setup(tiny_pipeline, "both", "dpm", torch.float32)
+    weights = output_weights(setup.scheduler, STEPS, scheme)
+    graph = detached_graph(setup.chain, setup.noise, setup.conditioning(), weights, checkpointing=False)
+    assert relative(setup.replayed(weights, 4), setup.gradient(graph)) < 1e-4
+
+
+@pytest.mark.parametrize("adaptor", ADAPTORS)
+def test_full_gradient_agrees_with_finite_differences(tiny_pipeline: StableDiffusionPipeline, adaptor: str) -> None:
+    setup = Setup(tiny_pipeline, adaptor, "dpm", torch.float64)
+    gradient = setup.gradient(full_graph(setup.chain, setup.noise, setup.conditioning()))
+    generator = torch.Generator().manual_seed(2)
+    directions = [torch.randn(p.shape, generator=generator).to(p) for p in setup.parameters]
+    step, values = 1e-5, []
+    for sign in (1, -1):
+        for parameter, direction in zip(setup.parameters, directions, strict=True):
+            parameter.data += sign * step * direction
+        values.append(setup.loss(rollout(setup.chain, setup.noise, setup.conditioning()).latents))
+        for parameter, direction in zip(setup.parameters, directions, strict=True):
+            parameter.data -= sign * step * direction
+    finite = (values[0] - values[1]) / (2 * step)
+    analytic = gradient @ torch.cat([d.flatten() for d in directions])
+    assert abs(float(finite / analytic) - 1) < 1e-5
+
+
+def test_one_call_left_is_the_natural_gradient_of_that_call(tiny_pipeline: StableDiffusionPipeline) -> None:
+    """Truncated to the last call, full back-propagation has nothing left to go through: k_{S-1} J^T g."""
+    setup = Setup(tiny_pipeline, "both", "dpm", torch.float64)
+    weights = output_weights(setup.scheduler, STEPS, "natural")
+    weights[:-1] = 0
+    truncated = full_graph(setup.chain, setup.noise, setup.conditioning(), last_calls=1)
+    assert relative(setup.replayed(weights, 4), setup.gradient(truncated)) < 1e-10
+
+
+def test_all_ways_of_sampling_give_the_same_images(tiny_pipeline: StableDiffusionPipeline) -> None:
+    setup = Setup(tiny_pipeline, "unet", "dpm", torch.float64)
+    conditioning = setup.conditioning()
+    expected = rollout(setup.chain, setup.noise, conditioning, max_batch=2).latents
+    weights = output_weights(setup.scheduler, STEPS, "uniform")
+    for latents in (
+        rollout(setup.chain, setup.noise, conditioning).latents,
+        detached_graph(setup.chain, setup.noise, conditioning, weights),
+        full_graph(setup.chain, setup.noise, conditioning),
+    ):
+        torch.testing.assert_close(latents, expected)
+
+
+@pytest.mark.parametrize("scheduler", ["dpm", "ddim", "euler"])
+def test_sampling_equals_stock_diffusers(tiny_pipeline: StableDiffusionPipeline, scheduler: str) -> None:
+    tiny_pipeline.scheduler = SCHEDULERS[scheduler]
+    backbone = Backbone(tiny_pipeline, prompt_padding="max_length")
+    noise = torch.randn((2, *backbone.latent_shape()), generator=torch.Generator().manual_seed(0))
+    from fairlit.functional.solver import linear_solver
+
+    chain = Chain(backbone, linear_solver(backbone.scheduler, 5), guidance_scale=3.0)
+    conditioning = Conditioning.of_one_prompt(backbone.encode(["", "a photo of a nurse"]).detach(), 2)
+    found = backbone.decode(rollout(chain, noise, conditioning).latents)
+    stock = tiny_pipeline(
+        "a photo of a nurse",
+        num_images_per_prompt=2,
+        latents=noise,
+        num_inference_steps=5,
+        guidance_scale=3.0,
+        output_type="pt",
+    ).images
+    torch.testing.assert_close(found, stock, atol=1e-5, rtol=0)
+
+
+def test_replay_repeats_the_autocast_state_of_the_forward(tiny_pipeline: StableDiffusionPipeline) -> None:
+    setup = Setup(tiny_pipeline, "both", "dpm", torch.float32)
+    weights = output_weights(setup.scheduler, STEPS, "uniform")
+    dtypes: list[torch.dtype] = []
+    setup.backbone.unet.mid_block.resnets[0].conv1.register_forward_hook(
+        lambda module, inputs, output: dtypes.append(output.dtype)
+    )
+    conditioning = setup.conditioning()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        sampled = rollout(setup.chain, setup.noise, conditioning)
+        latents = replay(setup.chain, sampled, conditioning, weights, setup.inner)
+    setup.loss(latents).backward()  # outside of autocast, as Lightning does
+    assert len(dtypes) == STEPS + 1
+    assert set(dtypes) == {torch.bfloat16}

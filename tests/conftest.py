@@ -12,9 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import logging as diffusers_logging
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
 
 torch.set_num_threads(1)
+diffusers_logging.disable_progress_bar()
+transformers_logging.disable_progress_bar()
 
 WORDS = (
     "a",

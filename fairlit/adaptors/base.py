@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -119,6 +119,19 @@ class Adaptor(ABC):
         """The text to give to a stock pipeline that has loaded the saved files."""
         return prompt
 
+    def describe(self) -> dict[str, Any]:
+        """Kind and settings as plain data, for summaries and digests."""
+        return {"kind": self.kind, **self.settings()}
+
+    @torch.no_grad()
+    def twin(self, components: Components) -> Self:
+        """Another adaptor of the same settings and present values, attached to another copy of the model."""
+        other = type(self)(**self.settings())
+        other.attach(components)
+        for name, parameter in other.parameters().items():
+            parameter.copy_(self.parameters()[name])
+        return other
+
     def save(self, folder: str | Path, components: Components, metadata: AdaptorMetadata) -> list[Path]:
         """Writes the parameters as stock diffusers reads them; a crash leaves the old file or the new one.
 
@@ -130,7 +143,7 @@ class Adaptor(ABC):
         Returns:
             The files written.
         """
-        record = self._describe(metadata)
+        record = self._complete(metadata)
         header = {FAIRLIT_KEY: record.to_json(), **self._stock_header(components)}
         return [write_tensors(Path(folder) / self.file_name, self.parameters(), header)]
 
@@ -177,7 +190,11 @@ class Adaptor(ABC):
         """Switches the model to the adapted (True) or the original one."""
 
     @abstractmethod
-    def _describe(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, as plain data."""
+
+    @abstractmethod
+    def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         """`metadata` with the adaptor's own fields filled in."""
 
     @abstractmethod

@@ -107,7 +107,13 @@ class Lora(Adaptor):
         """Takes the low-rank layers out of the copied modules of `pipeline`."""
         pipeline.unload_lora_weights()
 
-    def _describe(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, as plain data."""
+        names = {f"{component}_modules": list(names) for component, names in self.modules.items()}
+        switches = {component: component in self.modules for component in ("text_encoder", "unet")}
+        return {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, **switches, **names}
+
+    def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         return dataclasses.replace(metadata, kind=self.kind, rank=self.rank, alpha=self.alpha, modules=self.modules)
 
     def _stock_header(self, components: Components) -> dict[str, str]:

@@ -142,7 +142,11 @@ class SoftTokens(Adaptor):
         pipeline.text_encoder.set_input_embeddings(pipeline.text_encoder.get_input_embeddings().base)
         pipeline.tokenizer = copy.deepcopy(self._original_tokenizer)
 
-    def _describe(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments, as plain data."""
+        return {"count": self.count, "token": self.token, "seed": self.seed}
+
+    def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         return dataclasses.replace(metadata, kind=self.kind, tokens=self.tokens)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from fairlit.adaptors.base import Adaptor, PipelineComponents
 from fairlit.adaptors.files import read_tensors
@@ -30,6 +32,7 @@ def verify_saved(
     num_steps: int = 2,
     seed: int = 0,
     tolerance: float | None = None,
+    open_base: Callable[[], PipelineComponents] | None = None,
 ) -> float:
     """Compares the files in `folder` with the living adaptor, tensor by tensor and by what they generate.
 
@@ -48,18 +51,26 @@ def verify_saved(
         seed: of the noise.
         tolerance: largest difference between the latents, relative to their largest entry; None: by the model's
             precision (1e-4 for float32).
+        open_base: opens the original model anew. Needed only where `components` is sharded over processes (FSDP2):
+            there one process alone cannot run it, so a twin of the adaptor in a whole model stands for it. Costs
+            the time and memory of opening the model.
 
     Returns:
         The difference found.
 
     Raises:
         CheckpointError: a file is missing or damaged, holds other values than the adaptor, or gives another image.
-        RuntimeError: the adaptor is disabled.
+        RuntimeError: the adaptor is disabled; or the model is sharded and there is no `open_base`.
     """
     if not adaptor.enabled:
         raise RuntimeError("verify_saved: the adaptor is disabled, so there is nothing to compare the files with")
     file = Path(folder) / adaptor.file_name
     _compare_tensors(adaptor, file)
+    if is_sharded(components):
+        if open_base is None:
+            raise RuntimeError("verify_saved: the model is sharded over processes; give `open_base` to open it whole")
+        components = open_base()
+        adaptor = adaptor.twin(components)
     unet = components.unet
     devices = [unet.device] if unet.device.type == "cuda" else []
     text = adaptor.pipeline_prompt(prompt)
@@ -75,6 +86,12 @@ def verify_saved(
             f"(relative difference {difference:.2e}, allowed {allowed:.2e}); do not use the file"
         )
     return difference
+
+
+def is_sharded(components: PipelineComponents) -> bool:
+    """Whether a part of the model that adaptors touch is spread over processes."""
+    modules = (components.text_encoder, components.unet)
+    return any(isinstance(parameter, DTensor) for module in modules for parameter in module.parameters())
 
 
 def fresh_pipeline(adaptor: Adaptor, components: PipelineComponents) -> StableDiffusionPipeline:

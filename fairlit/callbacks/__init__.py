@@ -1,0 +1,7 @@
+"""What happens around training: evaluation, pictures, progress, and files."""
+
+from fairlit.callbacks.adaptor_checkpoint import AdaptorCheckpoint
+from fairlit.callbacks.face_evaluation import FaceEvaluation
+from fairlit.callbacks.progress import BiasProgressBar
+
+__all__ = ["AdaptorCheckpoint", "BiasProgressBar", "FaceEvaluation"]

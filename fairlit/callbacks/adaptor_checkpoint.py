@@ -1,0 +1,74 @@
+"""Saves the adaptor as stock diffusers opens it, and proves that the files give back the trained model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+
+from fairlit.adaptors import AdaptorMetadata, verify_saved
+from fairlit.diffusion import Backbone
+from fairlit.errors import ConfigurationError
+from fairlit.training import FairFinetuner
+
+
+class AdaptorCheckpoint(L.Callback):
+    """Writes ``adaptor/`` (the finetuned model) and ``adaptor_ema/`` (its moving average) below a folder.
+
+    After every save the files are reloaded into a fresh pipeline and compared on a fixed seed; a difference is an
+    error.
+
+    Args:
+        folder: where to; null: the trainer's default root.
+        every_n_steps: optimiser steps between two saves; null: at the end of training only.
+        verify: whether to reload and compare.
+    """
+
+    def __init__(self, folder: str | None = None, every_n_steps: int | None = None, verify: bool = True) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ConfigurationError(f"every_n_steps: got {every_n_steps}; give at least 1, or null for the end only")
+        self.folder, self.every_n_steps, self.verify = folder, every_n_steps, verify
+        self._saved_at: int | None = None
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves every n optimiser steps."""
+        step = trainer.global_step
+        if self.every_n_steps and step and step % self.every_n_steps == 0 and step != self._saved_at:
+            self._save(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Saves what training has led to."""
+        if trainer.global_step != self._saved_at:
+            self._save(trainer, pl_module)
+
+    @torch.no_grad()
+    def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._saved_at = trainer.global_step
+        if not isinstance(module, FairFinetuner):
+            raise ConfigurationError(f"AdaptorCheckpoint: works with FairFinetuner, got {type(module).__name__}")
+        if not trainer.is_global_zero:
+            return
+        base = module.models.backbone
+        root = Path(self.folder or trainer.default_root_dir)
+        for variant in module.variants[1:]:
+            folder = root / ("adaptor" if variant == "finetuned" else f"adaptor_{variant}")
+            with module.as_variant(variant):
+                module.adaptor.save(folder, module.backbone, self._metadata(trainer, module))
+                if self.verify:
+                    verify_saved(module.adaptor, folder, module.backbone, open_base=lambda: Backbone.load(base))
+
+    def _metadata(self, trainer: L.Trainer, module: FairFinetuner) -> AdaptorMetadata:
+        target = trainer.datamodule.target  # type: ignore[attr-defined]
+        digest = hashlib.sha256(json.dumps(module.describe(), sort_keys=True).encode()).hexdigest()[:12]
+        return AdaptorMetadata(
+            base_model=module.models.backbone,
+            attributes=target.classes,
+            targets=target.to_dict(),
+            config_hash=digest,
+        )

@@ -1,0 +1,232 @@
+"""Measures validation and test images with the auditing classifier, and shows them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from rich.console import Console
+
+from fairlit.adaptors.files import fairlit_version
+from fairlit.atomic import atomic_path, atomic_write_text
+from fairlit.callbacks.pictures import PictureRow, comparison_picture, picture_tensor
+from fairlit.callbacks.results_table import results_table
+from fairlit.data import PromptBatch
+from fairlit.errors import ConfigurationError
+from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
+from fairlit.training import FairFinetuner, Generated
+
+_TITLES = {"original": "before", "finetuned": "after", "ema": "after (moving average)"}
+
+
+class _Measurement:
+    """Metrics of one variant of the model over the prompts of one target."""
+
+    def __init__(self, target: TargetDistribution, device: torch.device) -> None:
+        self.distribution = AttributeDistribution(target).to(device)
+        self.semantics = SemanticSimilarity().to(device)
+
+    def update(self, index: int, generated: Generated, original: Generated) -> None:
+        prompt_index = torch.full((len(generated.images),), index, device=generated.images.device)
+        faces = generated.observation.faces
+        self.distribution.update(prompt_index, generated.observation.probabilities, faces.image_index)
+        texts = generated.text_features
+        self.semantics.update(
+            prompt_index,
+            clip=generated.features.get("clip"),
+            clip_texts=None if texts is None else texts.expand(len(prompt_index), -1),
+            clip_originals=original.features.get("clip"),
+            dino=generated.features.get("dino"),
+            dino_originals=original.features.get("dino"),
+        )
+
+    def compute(self) -> dict[str, Any]:
+        return {**self.semantics.compute(), **self.distribution.compute()}
+
+
+class FaceEvaluation(L.Callback):
+    """Figures, picture grids and, after a test, the summary.
+
+    Validation logs mean figures of every variant of the model and a picture to the logger. A test also writes
+    ``summary.json`` and ``before_after.png`` and prints a table.
+
+    Args:
+        folder: where pictures and the summary go; null: the trainer's default root.
+        picture_prompts: prompts in a picture.
+        picture_images: images of each prompt and variant in a picture.
+    """
+
+    def __init__(self, folder: str | None = None, picture_prompts: int = 6, picture_images: int = 8) -> None:
+        if picture_prompts < 1 or picture_images < 1:
+            raise ConfigurationError(
+                f"picture_prompts, picture_images: got {picture_prompts}, {picture_images}; give at least 1 of each"
+            )
+        self.folder, self.picture_prompts, self.picture_images = folder, picture_prompts, picture_images
+        self._measurements: dict[str, dict[str, _Measurement]] = {}
+        self._rows: list[PictureRow] = []
+        self._prompts: dict[int, str] = {}
+        self._started = 0.0
+        self._fit_started: float | None = None
+        self._fit_seconds = 0.0
+
+    # -------------------------------------------------------------------- hooks
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Starts the clock of training."""
+        self._fit_started = time.monotonic()
+
+    def on_validation_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets the last validation."""
+        self._reset()
+
+    def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forgets what was measured before."""
+        self._reset()
+
+    def on_validation_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
+    ) -> None:
+        """Measures one prompt."""
+        self._update(trainer, pl_module, outputs, batch)
+
+    def on_test_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
+    ) -> None:
+        """Measures one prompt."""
+        self._update(trainer, pl_module, outputs, batch)
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs figures and a picture."""
+        results = self._compute()
+        if trainer.sanity_checking:
+            return
+        self._log(pl_module, results, "val")
+        if trainer.is_global_zero:
+            self._show(trainer, f"validation/step_{trainer.global_step:06d}.png", "validation")
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Logs figures, writes picture and summary, prints the table."""
+        results = self._compute()
+        self._log(pl_module, results, "test")
+        if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
+            picture = self._show(trainer, "before_after.png", "test")
+            summary = self._summary(pl_module, results)
+            path = self._root(trainer) / "summary.json"
+            atomic_write_text(path, json.dumps(to_jsonable(summary), indent=2, allow_nan=False) + "\n")
+            console = Console()
+            console.print(results_table(to_jsonable(summary)))
+            console.print(f"picture  {picture}\nsummary  {path}", soft_wrap=True)
+
+    # ------------------------------------------------------------------- state
+
+    def state_dict(self) -> dict[str, Any]:
+        """Seconds that training has taken, over all resumes."""
+        running = time.monotonic() - self._fit_started if self._fit_started is not None else 0.0
+        return {"fit_seconds": self._fit_seconds + running}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on counting from there."""
+        self._fit_seconds = float(state_dict["fit_seconds"])
+
+    # --------------------------------------------------------------- machinery
+
+    def _reset(self) -> None:
+        self._measurements, self._rows, self._prompts = {}, [], {}
+        self._started = time.monotonic()
+
+    def _update(
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Mapping[str, Generated], batch: PromptBatch
+    ) -> None:
+        if not isinstance(module, FairFinetuner):
+            raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(module).__name__}")
+        own_target = batch.target != trainer.datamodule.target  # type: ignore[attr-defined]
+        group = batch.family if own_target else ""
+        target = batch.target.reorder(module.audit_classifier.classes)
+        for variant, generated in outputs.items():
+            measurements = self._measurements.setdefault(group, {})
+            if variant not in measurements:
+                measurements[variant] = _Measurement(target, module.device)
+            measurements[variant].update(batch.index, generated, outputs["original"])
+        self._prompts[batch.index] = batch.prompt
+        if len(self._rows) < self.picture_prompts:
+            shown = {name: generated.images[: self.picture_images].cpu() for name, generated in outputs.items()}
+            seen = {name: _first(generated, len(shown[name])) for name, generated in outputs.items()}
+            self._rows.append(PictureRow(batch.prompt, shown, seen))
+            self._classes = dict(target.classes)
+
+    def _compute(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Group ("" for prompts with the run's own target) -> variant -> figures; every rank takes part."""
+        return {
+            group: {variant: measurement.compute() for variant, measurement in measurements.items()}
+            for group, measurements in self._measurements.items()
+        }
+
+    def _log(self, module: L.LightningModule, results: Mapping[str, Mapping[str, Any]], stage: str) -> None:
+        for group, variants in results.items():
+            for variant, figures in variants.items():
+                prefix = "/".join(part for part in (stage, group, variant) if part)
+                blocks = {**figures["attributes"], "joint": figures["joint"]}
+                for attribute, block in blocks.items():
+                    for name in ("bias", "noise_floor", "tv"):
+                        module.log(f"{prefix}/{name}/{attribute}", float(block[name]), sync_dist=False)
+                for name in ("face_rate", "unsure", "clip_t", "clip_i", "dino"):
+                    if name in figures:
+                        module.log(f"{prefix}/{name}", float(figures[name]), sync_dist=False)
+
+    def _show(self, trainer: L.Trainer, name: str, tag: str) -> Path:
+        """Writes the picture of the measured prompts to a file and to TensorBoard."""
+        last = list(self._rows[0].images)[-1]
+        variants = list(self._rows[0].images) if tag == "validation" else ["original", last]
+        titles = {variant: _TITLES[variant] for variant in variants}
+        if tag == "test":
+            titles[last] = "after"
+        picture = comparison_picture(self._rows, self._classes, titles)
+        path = self._root(trainer) / name
+        with atomic_path(path) as temporary:
+            picture.save(temporary)
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(f"{tag}/before_after", picture_tensor(picture), trainer.global_step)
+        return path
+
+    def _summary(self, module: FairFinetuner, results: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, Any]:
+        after = module.variants[-1]
+        main = results.get("") or next(iter(results.values()))
+        for variants in results.values():
+            for figures in variants.values():
+                for entry in figures["per_prompt"]:
+                    entry["prompt"] = self._prompts.get(entry["prompt"], str(entry["prompt"]))
+        judged_by_trainer = module.models.audit_classifier is None
+        seconds = time.monotonic() - self._started
+        return {
+            "before": main["original"],
+            "after": main[after],
+            "variants": {name: figures for name, figures in main.items() if name not in ("original", after)},
+            "families": {group: variants for group, variants in results.items() if group},
+            "after_is": after,
+            "judge": module.models.audit_classifier or module.models.classifier,
+            "judge_is_trainer": judged_by_trainer,
+            "wall_seconds": self._fit_seconds + seconds,
+            "fit_seconds": self._fit_seconds,
+            "test_seconds": seconds,
+            "version": fairlit_version(),
+            "config": module.describe(),
+        }
+
+    def _root(self, trainer: L.Trainer) -> Path:
+        return Path(self.folder or trainer.default_root_dir)
+
+
+def _first(generated: Generated, count: int) -> Any:
+    """What was seen in the first images, on the CPU."""
+    observation = generated.observation
+    inside = observation.faces.image_index < count
+    probabilities = {name: rows[inside].cpu() for name, rows in observation.probabilities.items()}
+    return type(observation)(observation.faces.images(0, count).to("cpu"), probabilities)

@@ -1,0 +1,156 @@
+"""A classifier of perceived attributes of faces.
+
+What it says is how a face is perceived by those who labelled its training data, not who somebody is; and it errs.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fairlit.atomic import atomic_path, atomic_write_text
+from fairlit.faces.architectures import build_backbone
+from fairlit.faces.classifier_config import CONFIG_NAME, ClassifierConfig, CropSettings
+from fairlit.faces.crops import align_faces, crop_faces
+from fairlit.faces.detector import Faces
+from fairlit.faces.weights import load_weights
+
+WEIGHTS_NAME = "model.safetensors"
+
+
+class AttributeClassifier(nn.Module):
+    """A torchvision network with one linear head for each attribute over shared features.
+
+    Args:
+        config: What it classifies and how; checked already.
+
+    Raises:
+        ConfigurationError: torchvision refuses a value of `architecture_args`.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: ClassifierConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.backbone, self.feature_dim = build_backbone(config.architecture, config.architecture_args)
+        # All heads in one matrix: rows of an attribute follow those of the one before it.
+        self.head = nn.Linear(self.feature_dim, sum(len(names) for names in config.classes.values()))
+        self.register_buffer("mean", torch.tensor(config.mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(config.std)[:, None, None], persistent=False)
+        self.frozen = False
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Class names of each attribute, in the order of the logits' columns."""
+        return self.config.classes
+
+    def freeze(self) -> AttributeClassifier:
+        """Fixes the weights and the batch statistics for good: it then stays in eval mode whoever owns it."""
+        self.frozen = True
+        self.requires_grad_(False)
+        return self.eval()
+
+    def train(self, mode: bool = True) -> AttributeClassifier:
+        """As usual, but without effect on a frozen classifier."""
+        return super().train(mode and not self.frozen)
+
+    def features(self, faces: Tensor) -> Tensor:
+        """Shared features.
+
+        Args:
+            faces: float [F, 3, s, s], RGB in [0, 1], cropped as `crop` does; F may be 0. Resized if s is not the
+                input size.
+
+        Returns:
+            [F, D], differentiable with respect to `faces`.
+        """
+        size = (self.config.input_size, self.config.input_size)
+        if faces.shape[-2:] != size:
+            faces = functional.interpolate(faces, size=size, mode="bilinear", align_corners=False, antialias=True)
+        return self.backbone((faces - self.mean) / self.std)
+
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        """Logits of every attribute.
+
+        Args:
+            faces: float [F, 3, s, s], RGB in [0, 1], cropped as `crop` does; F may be 0.
+
+        Returns:
+            For each attribute [F, K], already divided by its temperature.
+        """
+        counts = [len(names) for names in self.classes.values()]
+        parts = self.head(self.features(faces)).split(counts, dim=1)
+        return {
+            attribute: logits / self.config.temperature[attribute]
+            for attribute, logits in zip(self.classes, parts, strict=True)
+        }
+
+    def crop(self, images: Tensor, faces: Faces) -> Tensor:
+        """The crops that this classifier looks at, [F, 3, s, s], differentiable with respect to `images`."""
+        return crop_for(images, faces, self.config.input_size, self.config.crop)
+
+    def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
+        """Crops faces and classifies them.
+
+        Args:
+            images: float [N, 3, H, W], RGB in [0, 1].
+            faces: F faces in these images.
+
+        Returns:
+            Logits of each attribute, [F, K], differentiable with respect to `images`.
+        """
+        return self(self.crop(images, faces))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes config.json and model.safetensors, each atomically, the config last."""
+        target = Path(folder)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        with atomic_path(target / WEIGHTS_NAME) as temporary:
+            save_file(tensors, temporary, metadata={"format": "pt"})
+        atomic_write_text(target / CONFIG_NAME, json.dumps(self.config.to_dict(), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str | Path, *, trainable: bool = False) -> AttributeClassifier:
+        """Reads a saved classifier, frozen unless it is to be trained on.
+
+        Raises:
+            CheckpointError: A file is missing or damaged, or the weights do not fit the config.
+            ConfigurationError: What config.json says does not do.
+        """
+        classifier = cls(ClassifierConfig.read(folder))
+        load_weights(classifier, Path(folder) / WEIGHTS_NAME)
+        return classifier if trainable else classifier.freeze()
+
+    @staticmethod
+    def read_classes(folder: str | Path) -> dict[str, tuple[str, ...]]:
+        """Class names of each attribute of a saved classifier; reads config.json only, no weights.
+
+        Raises:
+            CheckpointError: There is no such folder, or no readable config.json in it.
+            ConfigurationError: What config.json says does not do.
+        """
+        return ClassifierConfig.read(folder).classes
+
+
+def crop_for(images: Tensor, faces: Faces, size: int, crop: CropSettings) -> Tensor:
+    """Cuts faces out as `crop` says.
+
+    Args:
+        images: float [N, 3, H, W].
+        faces: F faces in these images.
+        size: Side of the crops in pixels.
+        crop: Kind and margin.
+
+    Returns:
+        [F, 3, size, size], differentiable with respect to `images`.
+    """
+    if crop.kind == "aligned":
+        return align_faces(images, faces, size, margin=crop.margin)
+    return crop_faces(images, faces, size, margin=crop.margin)

@@ -1,0 +1,203 @@
+"""Where the faces are: `FaceDetector` finds them, `Faces` says where.
+
+A detector errs: it misses faces and invents some. What comes later treats an image without a face as ordinary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fairlit.errors import Problems
+from fairlit.faces import mtcnn
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces of a batch of images, flat: face f lies in image `image_index[f]`.
+
+    Ordered by image, larger boxes first within an image. An image may have none.
+
+    Attributes:
+        image_index: int64 [F].
+        boxes: float [F, 4], xyxy in pixels of the image, inside it.
+        scores: float [F] in [0, 1], the detector's own confidence.
+        landmarks: float [F, 5, 2], (x, y) in pixels: the two eyes, the nose, the two mouth corners, left before
+            right as the viewer sees them.
+        num_images: Number of images looked at.
+    """
+
+    image_index: Tensor
+    boxes: Tensor
+    scores: Tensor
+    landmarks: Tensor
+    num_images: int
+
+    @classmethod
+    def empty(cls, num_images: int, device: torch.device | str = "cpu") -> Faces:
+        """No face in any of `num_images` images."""
+        return cls(
+            torch.zeros(0, dtype=torch.long, device=device),
+            torch.zeros(0, 4, device=device),
+            torch.zeros(0, device=device),
+            torch.zeros(0, 5, 2, device=device),
+            num_images,
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Faces]) -> Faces:
+        """The faces of consecutive batches, as if the images had come in one."""
+        offsets = [sum(part.num_images for part in parts[:position]) for position in range(len(parts))]
+        return cls(
+            torch.cat([part.image_index + offset for part, offset in zip(parts, offsets, strict=True)]),
+            torch.cat([part.boxes for part in parts]),
+            torch.cat([part.scores for part in parts]),
+            torch.cat([part.landmarks for part in parts]),
+            sum(part.num_images for part in parts),
+        )
+
+    def __len__(self) -> int:
+        return len(self.image_index)
+
+    @property
+    def has_face(self) -> Tensor:
+        """Bool [num_images]: which images have at least one face."""
+        return self.counts > 0
+
+    @property
+    def counts(self) -> Tensor:
+        """int64 [num_images]: faces per image."""
+        return torch.bincount(self.image_index, minlength=self.num_images)
+
+    @property
+    def areas(self) -> Tensor:
+        """Float [F]: box areas in square pixels."""
+        return (self.boxes[:, 2:] - self.boxes[:, :2]).prod(dim=1)
+
+    def select(self, chosen: Tensor) -> Faces:
+        """The faces at `chosen`: a bool mask [F] or int64 indices; the images stay the same."""
+        return Faces(
+            self.image_index[chosen], self.boxes[chosen], self.scores[chosen], self.landmarks[chosen], self.num_images
+        )
+
+    def images(self, start: int, stop: int) -> Faces:
+        """The faces of images start..stop - 1, which are numbered from 0 in the result."""
+        part = self.select((self.image_index >= start) & (self.image_index < stop))
+        return replace(part, image_index=part.image_index - start, num_images=stop - start)
+
+    def largest(self) -> Faces:
+        """At most one face an image: the one with the largest box."""
+        order = self.areas.argsort(descending=True, stable=True)
+        order = order[self.image_index[order].argsort(stable=True)]
+        index = self.image_index[order]
+        first = torch.ones_like(index, dtype=torch.bool)
+        first[1:] = index[1:] != index[:-1]
+        return self.select(order[first])
+
+    def to(self, device: torch.device | str) -> Faces:
+        """The same faces with their tensors on `device`."""
+        return Faces(
+            self.image_index.to(device),
+            self.boxes.to(device),
+            self.scores.to(device),
+            self.landmarks.to(device),
+            self.num_images,
+        )
+
+
+class FaceDetector(nn.Module):
+    """facenet-pytorch's MTCNN with the weights of its wheel, batched, without gradient.
+
+    Nothing in it trains (`requires_grad` is off and it stays in eval mode), so it adds nothing to checkpoints that
+    keep what is trainable.
+
+    Args:
+        min_face_size: Smallest face side looked for, in pixels of the enlarged image.
+        enlarge: Factor by which images are resized (bilinearly) before detection. Faces that are small in pixels are
+            found better enlarged; below 1 it saves time on large images. Boxes come back in pixels of the original.
+        thresholds: Least score that passes each of the three stages.
+        selection: `largest` keeps one face an image, `all` keeps all.
+        min_score: Least final score of a face that is kept.
+        batch_size: Images that go through the networks together.
+
+    Raises:
+        ConfigurationError: An argument is out of range.
+    """
+
+    def __init__(
+        self,
+        min_face_size: float = 20.0,
+        enlarge: float = 1.0,
+        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        selection: Literal["largest", "all"] = "largest",
+        min_score: float = 0.0,
+        batch_size: int = 32,
+    ) -> None:
+        super().__init__()
+        with Problems("face detector") as problems:
+            if min_face_size < mtcnn.PROPOSAL_WINDOW:
+                problems.add(
+                    f"min_face_size is {min_face_size}: give {mtcnn.PROPOSAL_WINDOW} or more, and enlarge images"
+                )
+            if enlarge <= 0:
+                problems.add(f"enlarge is {enlarge}: give a factor above 0, 1 to leave images as they are")
+            if len(thresholds) != 3 or any(not 0 <= threshold <= 1 for threshold in thresholds):
+                problems.add(f"thresholds is {thresholds}: give three numbers in [0, 1], one for each stage")
+            if selection not in ("largest", "all"):
+                problems.add(f"selection is {selection!r}: give 'largest' or 'all'")
+            if not 0 <= min_score <= 1:
+                problems.add(f"min_score is {min_score}: give a number in [0, 1]")
+            if batch_size < 1:
+                problems.add(f"batch_size is {batch_size}: give at least 1")
+        self.min_face_size, self.enlarge, self.thresholds = min_face_size, enlarge, tuple(thresholds)
+        self.selection, self.min_score, self.batch_size = selection, min_score, batch_size
+        self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
+        self.to(memory_format=torch.channels_last)
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> FaceDetector:
+        """Stays in eval mode: owners may switch themselves without touching the detector."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Faces:
+        """Finds faces.
+
+        Args:
+            images: float [N, 3, H, W], RGB in [0, 1]; N may be 0. Values outside the range are clamped.
+
+        Returns:
+            The faces, on the device of `images`.
+        """
+        if len(images) == 0:
+            return Faces.empty(0, images.device)
+        faces = Faces.concatenate([self._detect(chunk) for chunk in images.split(self.batch_size)])
+        return faces.largest() if self.selection == "largest" else faces
+
+    def _detect(self, images: Tensor) -> Faces:
+        height, width = images.shape[-2:]
+        pixels = images.detach().float().clamp(0, 1)
+        if self.enlarge != 1:
+            size = (round(height * self.enlarge), round(width * self.enlarge))
+            pixels = functional.interpolate(
+                pixels, size=size, mode="bilinear", align_corners=False, antialias=self.enlarge < 1
+            )
+        with torch.autocast(images.device.type, enabled=False):  # thresholds were set for full precision
+            found, landmarks = mtcnn.detect(
+                pixels, self.pnet, self.rnet, self.onet, self.min_face_size, self.thresholds
+            )
+        back = found.boxes.new_tensor([width / pixels.shape[-1], height / pixels.shape[-2]])
+        limit = found.boxes.new_tensor([width, height])
+        corners = (found.boxes.unflatten(1, (2, 2)) * back).clamp(min=0).minimum(limit)
+        boxes = corners.flatten(1)
+        faces = Faces(found.image_index, boxes, found.scores, landmarks * back, len(images))
+        faces = faces.select((faces.areas > 0) & (faces.scores >= self.min_score))
+        order = faces.areas.argsort(descending=True, stable=True)
+        return faces.select(order[faces.image_index[order].argsort(stable=True)])

@@ -1,0 +1,57 @@
+"""Weights of face networks out of files, refused where they do not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from fairlit.errors import CheckpointError, ConfigurationError
+
+
+def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[str] = ()) -> None:
+    """Copies the tensors of a safetensors or weights-only torch file into a module.
+
+    Args:
+        module: What the tensors are for.
+        path: `.safetensors`, or a file that `torch.save` wrote with a state dict.
+        prefixes_to_drop: Tensors whose name begins with one of these are left out.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or does not fit; the first wrong tensor is named.
+        ConfigurationError: The file holds something other than tensors by name.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"weights {str(path)!r} do not exist: give the file or folder that holds them")
+    try:
+        tensors = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, weights_only=True, map_location="cpu")
+        )
+    except (SafetensorError, UnpicklingError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise CheckpointError(
+            f"weights {str(path)!r} cannot be read ({error}): copy them again from their source"
+        ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise ConfigurationError(f"weights {str(path)!r} are not a state dict: give a file of tensors by name")
+    tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(prefixes_to_drop))}
+    expected = module.state_dict()
+    for name, tensor in expected.items():
+        if name not in tensors:
+            raise CheckpointError(f"weights {str(path)!r} lack {name!r}: they belong to another model")
+        if tensors[name].shape != tensor.shape:
+            shapes = f"{list(tensors[name].shape)} where {list(tensor.shape)} is needed"
+            raise CheckpointError(
+                f"weights {str(path)!r} have {name!r} of shape {shapes}: they belong to another model"
+            )
+    if extra := sorted(set(tensors) - set(expected)):
+        raise CheckpointError(
+            f"weights {str(path)!r} have {extra[0]!r}, which the model lacks: they belong to another model"
+        )
+    module.load_state_dict(tensors)

@@ -1,0 +1,47 @@
+"""The distributional alignment loss, as it stands in a config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from fairlit.errors import Problems
+from fairlit.functional.alignment import Assignment, assign_targets
+from fairlit.functional.alignment import alignment_loss as confident_cross_entropy
+from fairlit.functional.target_distribution import TargetDistribution
+
+
+@dataclass(frozen=True)
+class AlignmentLoss:
+    """Pulls samples to classes such that together they follow the target (Shen et al., ICLR 2024, section 4.1).
+
+    Attributes:
+        threshold: C: samples whose assigned class is less certain than this are left alone.
+        draws: number of target label sets over which the transport plan is averaged.
+        class_costs: attribute -> target class -> coordinate class -> factor on that coordinate in the transport cost.
+        weight: factor on the loss.
+    """
+
+    threshold: float = 0.8
+    draws: int = 100
+    class_costs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        with Problems("alignment") as problems:
+            if not 0 <= self.threshold <= 1:
+                problems.add(f"threshold: got {self.threshold}; a confidence lies between 0 and 1")
+            if self.draws < 1:
+                problems.add(f"draws: got {self.draws}; give at least 1, e.g. 100")
+            if self.weight < 0:
+                problems.add(f"weight: got {self.weight}; give 0 or more")
+
+    def assign(self, probabilities: dict[str, Tensor], target: TargetDistribution, seed: int) -> Assignment:
+        """Assigns a class to every sample; see `functional.assign_targets`."""
+        costs = self.class_costs or None
+        return assign_targets(probabilities, target, draws=self.draws, seed=seed, class_costs=costs)
+
+    def __call__(self, logits: dict[str, Tensor], assignment: Assignment) -> Tensor:
+        """Summed (not averaged) cross-entropy of the samples whose assignment is confident, times the weight."""
+        return self.weight * confident_cross_entropy(logits, assignment, threshold=self.threshold, reduction="sum")

@@ -1,0 +1,229 @@
+"""Perceived attributes of generated faces against a target, per prompt and on average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from fairlit.errors import Problems
+from fairlit.functional.fairness import (
+    kl_divergences,
+    noise_floor,
+    noise_floor_tv,
+    pairwise_biases,
+    total_variations,
+)
+from fairlit.functional.intervals import Interval, hierarchical_bootstrap
+from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.metrics.states import joined
+
+
+class AttributeDistribution(Metric):
+    """Frequencies of arg-max classes, with bias, distances to the target, intervals and noise floors.
+
+    As in Shen et al. (ICLR 2024, arXiv 2311.07604, section 5), figures are computed per prompt and averaged over
+    the prompts in which a face was found. Classes are what a classifier perceives, and classifiers err.
+
+    Args:
+        target: Distribution to compare with, classes in the order of the predictions' columns.
+        confidence: Predictions whose largest probability is below count as unsure, in (0, 1].
+        draws: Bootstrap draws for the intervals.
+        level: Coverage of the intervals.
+        seed: Of the bootstrap.
+        **kwargs: For `torchmetrics.Metric`.
+
+    Example:
+        >>> target = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
+        >>> metric = AttributeDistribution(target)
+        >>> female = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
+        >>> metric.update(torch.tensor([0, 0, 0, 0]), {"gender": female})
+        >>> result = metric.compute()
+        >>> result["attributes"]["gender"]["frequencies"], result["attributes"]["gender"]["bias"]
+        ({'female': 0.75, 'male': 0.25}, 0.5)
+        >>> result["attributes"]["gender"]["unsure"]
+        0.25
+    """
+
+    is_differentiable = False
+    full_state_update = False
+    # States are flat and of the metric's floating-point type, because that is what torchmetrics gathers from a
+    # rank that has seen nothing; all numbers kept here are exact in float32.
+    image_prompts: list[Tensor]
+    image_found: list[Tensor]
+    face_prompts: list[Tensor]
+    face_cells: list[Tensor]
+
+    def __init__(
+        self,
+        target: TargetDistribution,
+        *,
+        confidence: float = 0.8,
+        draws: int = 2000,
+        level: float = 0.95,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.target = target
+        self.confidence = confidence
+        self.draws = draws
+        self.level = level
+        self.seed = seed
+        for state in ("image_prompts", "image_found", "face_prompts", "face_cells"):
+            self.add_state(state, [], dist_reduce_fx="cat")
+        for index in range(len(target.attributes)):
+            self.add_state(f"face_confidence_{index}", [], dist_reduce_fx="cat")
+
+    def update(
+        self, prompt_index: Tensor, predictions: Mapping[str, Tensor], image_index: Tensor | None = None
+    ) -> None:
+        """Adds the images of a batch and the faces found in them.
+
+        Args:
+            prompt_index: int64 [N], which prompt each image was made for.
+            predictions: Attribute -> probabilities [F, K] of the F faces. Attributes that the target does not
+                mention are ignored.
+            image_index: int64 [F], the image each face was found in; images that no face refers to count as
+                without a face. None: face i is that of image i, so F = N.
+
+        Raises:
+            ConfigurationError: Attributes, classes or numbers of faces do not fit each other.
+        """
+        prompt_index = prompt_index.to(self.device)
+        faces = torch.arange(len(prompt_index)) if image_index is None else image_index
+        self._check(prompt_index, predictions, faces)
+        faces = faces.to(self.device)
+        found = torch.zeros(len(prompt_index), device=self.device)
+        found[faces] = 1.0
+        cells = torch.zeros(len(faces), device=self.device)
+        for index, (attribute, names) in enumerate(self.target.classes.items()):
+            probabilities = predictions[attribute].detach().to(self.device)
+            cells = cells * len(names) + probabilities.argmax(dim=1)
+            getattr(self, f"face_confidence_{index}").append(probabilities.amax(dim=1).float())
+        self.image_prompts.append(prompt_index.float())
+        self.image_found.append(found)
+        self.face_prompts.append(prompt_index[faces].float())
+        self.face_cells.append(cells)
+
+    def compute(self) -> dict[str, Any]:
+        """Figures over everything seen.
+
+        Returns:
+            Plain dicts, lists and numbers: `attributes` (attribute -> figures and `unsure`, the share of
+            predictions below the confidence) and `joint` (figures on the product of the classes, named "a/b"),
+            where figures are `bias`, `bias_ci`, `noise_floor` (expected bias of perfectly aligned images, for
+            each prompt's own number of faces), `frequencies`, `target`, `tv`, `tv_ci`, `tv_noise_floor` and `kl`;
+            further `face_rate`, `unsure` (over all attributes), `images`, `faces`, `prompts`, `n` (mean number of
+            faces of a prompt with faces), and `per_prompt`, one entry a prompt. Without any face, figures are NaN.
+        """
+        prompts, of_image = torch.unique(joined(self.image_prompts).long(), return_inverse=True)
+        found = joined(self.image_found)
+        of_face = torch.searchsorted(prompts, joined(self.face_prompts).long())
+        shape = self.target.table.shape
+        cells = torch.bincount(
+            of_face * shape.numel() + joined(self.face_cells).long(), minlength=len(prompts) * shape.numel()
+        )
+        joint = cells.view(len(prompts), *shape)
+        counts = {attribute: _marginal(joint, axis) for axis, attribute in enumerate(self.target.attributes, start=1)}
+        confidence = [joined(getattr(self, f"face_confidence_{i}")) for i in range(len(shape))]
+        attributes = {
+            attribute: self._figures(counts[attribute], self.target.marginal(attribute), names)
+            | {"unsure": _mean(sure < self.confidence)}
+            for (attribute, names), sure in zip(self.target.classes.items(), confidence, strict=True)
+        }
+        faces = joint.flatten(1).sum(dim=1)
+        return {
+            "attributes": attributes,
+            "joint": self._figures(joint.flatten(1), self.target.table.flatten(), _cell_names(self.target)),
+            "face_rate": _mean(found),
+            "unsure": _mean(torch.cat(confidence) < self.confidence),
+            "images": len(found),
+            "faces": int(faces.sum()),
+            "prompts": len(prompts),
+            "n": _mean(faces[faces > 0]),
+            "per_prompt": [
+                {"prompt": int(prompt)} | self._prompt_figures(found[of_image == row], joint[row])
+                for row, prompt in enumerate(prompts)
+            ],
+        }
+
+    def _prompt_figures(self, found: Tensor, joint: Tensor) -> dict[str, Any]:
+        """Figures of one prompt: whether each image has a face [N], and counts [K1, ..., KA]."""
+        return {
+            "images": len(found),
+            "faces": int(joint.sum()),
+            "face_rate": _mean(found),
+            "attributes": {
+                attribute: _plain_figures(_marginal(joint[None], axis)[0], self.target.marginal(attribute), names)
+                for axis, (attribute, names) in enumerate(self.target.classes.items(), start=1)
+            },
+            "joint": _plain_figures(joint.flatten(), self.target.table.flatten(), _cell_names(self.target)),
+        }
+
+    def _figures(self, counts: Tensor, shares: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+        """Figures of counts [P, K] against shares [K], averaged over prompts with faces."""
+        counts = counts[counts.sum(dim=1) > 0]
+        sizes = counts.sum(dim=1)
+        frequencies = counts / sizes[:, None].double()
+        floors = {int(n): (noise_floor(shares, int(n)), noise_floor_tv(shares, int(n))) for n in sizes.unique()}
+        bias_floor, tv_floor = (
+            torch.tensor([floors[int(n)] for n in sizes], dtype=torch.float64).view(len(sizes), 2).unbind(1)
+        )
+        return {
+            "bias": _mean(pairwise_biases(frequencies)),
+            "bias_ci": self._interval(counts, lambda drawn: pairwise_biases(drawn).mean(dim=1)),
+            "noise_floor": _mean(bias_floor),
+            "frequencies": dict(zip(names, frequencies.mean(dim=0).tolist(), strict=True)),
+            "target": dict(zip(names, shares.tolist(), strict=True)),
+            "tv": _mean(total_variations(frequencies, shares)),
+            "tv_ci": self._interval(counts, lambda drawn: total_variations(drawn, shares).mean(dim=1)),
+            "tv_noise_floor": _mean(tv_floor),
+            "kl": _mean(kl_divergences(frequencies, shares)),
+        }
+
+    def _interval(self, counts: Tensor, statistic: Callable[[Tensor], Tensor]) -> Interval:
+        low, high = hierarchical_bootstrap(counts, statistic, draws=self.draws, level=self.level, seed=self.seed)
+        return max(0.0, low) if low == low else low, min(1.0, high) if high == high else high
+
+    def _check(self, prompt_index: Tensor, predictions: Mapping[str, Tensor], faces: Tensor) -> None:
+        with Problems("attribute distribution") as problems:
+            for attribute, names in self.target.classes.items():
+                expected = (len(faces), len(names))
+                if attribute not in predictions:
+                    problems.add(f"no predictions of {attribute!r}, give them or restrict the target")
+                elif tuple(predictions[attribute].shape) != expected:
+                    shape = tuple(predictions[attribute].shape)
+                    problems.add(f"predictions of {attribute!r} have shape {shape}, give [faces, classes] = {expected}")
+            if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < len(prompt_index):
+                problems.add(f"image_index leaves the {len(prompt_index)} images of prompt_index")
+
+
+def _plain_figures(counts: Tensor, shares: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    """Figures of one prompt's counts [K]; NaN where there is no face."""
+    frequencies = counts / counts.sum().double()
+    return {
+        "bias": float(pairwise_biases(frequencies)),
+        "tv": float(total_variations(frequencies, shares)),
+        "noise_floor": noise_floor(shares, int(counts.sum())) if counts.any() else float("nan"),
+        "frequencies": dict(zip(names, frequencies.tolist(), strict=True)),
+    }
+
+
+def _cell_names(target: TargetDistribution) -> tuple[str, ...]:
+    names = [""]
+    for classes in target.classes.values():
+        names = [f"{name}/{next_name}" if name else next_name for name in names for next_name in classes]
+    return tuple(names)
+
+
+def _marginal(joint: Tensor, axis: int) -> Tensor:
+    """Counts [P, K] of one attribute from joint counts [P, K1, ..., KA]."""
+    return joint.movedim(axis, 1).flatten(2).sum(dim=2) if joint.ndim > 2 else joint
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.double().mean())

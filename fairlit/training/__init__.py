@@ -1,0 +1,17 @@
+"""LightningModules: finetuning the text-to-image model, and training classifiers of perceived attributes."""
+
+from fairlit.training.classifier import AttributeClassifierTrainer
+from fairlit.training.finetuner import FairFinetuner, Generated
+from fairlit.training.observation import Observation
+from fairlit.training.settings import Detection, Gradient, Models, Sampling
+
+__all__ = [
+    "AttributeClassifierTrainer",
+    "Detection",
+    "FairFinetuner",
+    "Generated",
+    "Gradient",
+    "Models",
+    "Observation",
+    "Sampling",
+]

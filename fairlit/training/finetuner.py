@@ -1,0 +1,394 @@
+"""FairFinetuner: the training step of distributional alignment with the adjusted gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+
+from fairlit.adaptors import Adaptor, AdaptorEMA
+from fairlit.data import PromptBatch, PromptDataModule
+from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, detached_graph, full_graph, replay, rollout
+from fairlit.errors import CheckpointError, Problems
+from fairlit.faces import AttributeClassifier, FaceDetector
+from fairlit.faces.bank import FaceBank
+from fairlit.faces.embedding import load_embedder
+from fairlit.functional.noise import keyed_noise
+from fairlit.functional.solver import LinearSolver, linear_solver, output_weights
+from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
+from fairlit.perception import ClipEncoder, DinoEncoder
+from fairlit.training import ranks
+from fairlit.training.assignment import assign_over_ranks
+from fairlit.training.objective import Objective, Originals
+from fairlit.training.observation import Observation, observe
+from fairlit.training.settings import Detection, Gradient, Models, Sampling
+from fairlit.training.timing import PhaseTimer, peak_memory
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+_STEPS_STREAM, _DRAWS_STREAM = 3, 4  # beside the streams of noise keys
+
+
+class Generated(NamedTuple):
+    """Images of one prompt by one variant of the model, and what the judges say of them.
+
+    Attributes:
+        images: [n, 3, H, W] in [0, 1].
+        observation: faces and how the auditing classifier perceives them.
+        features: encoder -> normalised image features [n, D].
+        text_features: normalised CLIP features of the prompt [1, D]; None without CLIP.
+    """
+
+    images: Tensor
+    observation: Observation
+    features: dict[str, Tensor]
+    text_features: Tensor | None
+
+
+class FairFinetuner(L.LightningModule):
+    """Finetunes a text-to-image model so that the people it draws follow a target distribution.
+
+    Each step samples one prompt's images without gradient, assigns a class to each face by optimal transport to the
+    target, differentiates the losses with respect to the final latents, and replays the sampling chain to carry that
+    gradient into the adaptor (Shen et al., ICLR 2024).
+
+    Args:
+        models: where the models come from.
+        adaptor: what is trained.
+        detection: how faces are found.
+        sampling: how images are generated.
+        gradient: how the gradient goes through the sampling chain.
+        alignment: the loss that moves the distribution.
+        preservation: the loss that keeps the rest of the picture.
+        realism: the loss that keeps faces real.
+        optimizer: makes the optimiser from the adaptor's parameters.
+        ema_decay: decay of the moving average of the adaptor; null: no average.
+        seed: of the number of solver steps and of the transport draws.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        adaptor: Adaptor,
+        detection: Detection = Detection(),
+        sampling: Sampling = Sampling(),
+        gradient: Gradient = Gradient(),
+        alignment: AlignmentLoss = AlignmentLoss(),
+        preservation: ImagePreservationLoss = ImagePreservationLoss(),
+        realism: FaceRealismLoss = FaceRealismLoss(),
+        optimizer: OptimizerFactory = AdamW,
+        ema_decay: float | None = 0.996,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.models, self.detection, self.sampling, self.gradient = models, detection, sampling, gradient
+        self.alignment, self.preservation, self.realism = alignment, preservation, realism
+        self.adaptor = adaptor
+        self.make_optimizer = optimizer
+        self.ema_decay = ema_decay
+        self.seed = seed
+        self.timer = PhaseTimer()
+        self.ema: AdaptorEMA | None = None
+        self.clip: ClipEncoder | None = None
+        self.objective: Objective | None = None
+        self.strict_loading = False  # checkpoints hold what is trainable; what they must hold is checked below
+        self._plans: dict[int, tuple[LinearSolver, Tensor]] = {}
+        with Problems("model") as problems:
+            if ema_decay is not None and not 0 <= ema_decay < 1:
+                problems.add(f"ema_decay: got {ema_decay}; give 0 <= decay < 1, or null for no average")
+            if seed < 0:
+                problems.add(f"seed: got {seed}; give 0 or more")
+
+    # ------------------------------------------------------------------ set-up
+
+    def setup(self, stage: str) -> None:
+        """Checks models, targets and prompts against each other before any weights are loaded."""
+        data = self._data()
+        with Problems("config") as problems:
+            self.models.check(problems)
+            self.models.check_targets(data.targets(), problems)
+            for target in data.targets():
+                if self.preservation.weight > 0 and (self.models.clip or self.models.dino):
+                    self.preservation.check(target.classes, problems)
+            if stage == "fit" and data.images["train"] < self.trainer.world_size:
+                problems.add(
+                    f"data.images_per_prompt: got {data.images['train']} for {self.trainer.world_size} processes; "
+                    "give at least one image a process"
+                )
+
+    def configure_model(self) -> None:
+        """Loads the models and attaches the adaptor; Lightning calls it on every rank, possibly more than once."""
+        if self.objective is not None:
+            return
+        models = self.models
+        self.backbone = Backbone.load(models.backbone, self.sampling.prompt_padding)
+        self.adaptor.attach(self.backbone)
+        self.detector = FaceDetector(**vars(self.detection))
+        self.classifier = AttributeClassifier.load(models.classifier)
+        self.audit_classifier = (
+            AttributeClassifier.load(models.audit_classifier) if models.audit_classifier else self.classifier
+        )
+        encoders: dict[str, nn.Module] = {}
+        if models.clip:
+            encoders["clip"] = self.clip = ClipEncoder.load(models.clip)
+        if models.dino:
+            encoders["dino"] = DinoEncoder.load(models.dino)
+        self.encoders = nn.ModuleDict(encoders)
+        self.embedder = load_embedder(models.face_embedder) if models.face_embedder else None
+        self.bank = FaceBank.load(models.face_bank, self.embedder) if self.embedder and models.face_bank else None
+        for module in (self.detector, self.audit_classifier, self.encoders, self.embedder, self.bank):
+            if module is not None:
+                module.requires_grad_(False)
+        self.objective = Objective(
+            self.backbone.decode,
+            self.classifier,
+            encoders,
+            self.embedder,
+            self.bank,
+            self.alignment,
+            self.preservation,
+            self.realism,
+        )
+        if self.ema_decay is not None:
+            self.ema = AdaptorEMA(self.adaptor.parameters(), self.ema_decay)
+        self._shard_frozen()
+
+    def _shard_frozen(self) -> None:
+        """Under FSDP2, spreads the frozen denoiser over ranks; the few adaptor parameters stay whole."""
+        if self._trainer is None or not isinstance(self.trainer.strategy, ModelParallelStrategy):
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        mesh, own = self.device_mesh, set(self.adaptor.parameters().values())
+        assert mesh is not None
+        for module in (self.backbone.unet, self.backbone.text_encoder):
+            fully_shard(module, mesh=mesh["data_parallel"], ignored_params=own)
+
+    def train(self, mode: bool = True) -> FairFinetuner:
+        """Stays in eval mode: no module here has dropout or batch statistics that training should touch."""
+        return super().train(False)
+
+    def configure_optimizers(self) -> Optimizer:
+        """The configured optimiser over the adaptor's parameters alone."""
+        return self.make_optimizer(list(self.adaptor.parameters().values()))
+
+    # ---------------------------------------------------------------- training
+
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> Tensor:
+        """One prompt, its images over all ranks, one gradient."""
+        objective = self._objective()
+        keys = ranks.share_of_rank(batch.keys)
+        chain, weights = self._chain(self._draw_steps(batch.index))
+        noise = self._noise(keys)
+        with self.timer.measure("rollout"):
+            conditioning = self._conditioning(batch.prompt, len(keys))
+            latents, sampled = self._sample(chain, noise, conditioning, weights)
+        with self.timer.measure("originals"):
+            original_images = self._generate_original(batch.prompt, chain, noise)
+        with self.timer.measure("faces"):
+            observation = observe(self._decode(latents), self.detector, self.classifier)
+            original = observe(original_images, self.detector, self.classifier)
+            target = batch.target.reorder(self.classifier.classes)
+            seed = int(np.random.default_rng((self.seed, _DRAWS_STREAM, batch.index)).integers(2**31))
+            wanted, logs = assign_over_ranks(observation, target, len(batch.keys), self.alignment, seed)
+        with self.timer.measure("losses"):
+            originals = self._describe_originals(original_images, original)
+            value = objective.differentiate(latents.detach(), observation, originals, wanted, self.gradient.loss_batch)
+        if sampled is not None:
+            latents = replay(
+                chain, sampled, conditioning, weights, self._inner_parameters(), micro_batch=self.gradient.micro_batch
+            )
+        self._log_step(value.loss, value.parts, logs)
+        # The replay needs dL/dx_S alone: a linear stand-in has that gradient, and the true loss as its value.
+        stand_in = (latents * value.gradient).sum()
+        return stand_in - stand_in.detach() + value.loss
+
+    def _draw_steps(self, index: int) -> int:
+        generator = np.random.default_rng((self.seed, _STEPS_STREAM, index))
+        return int(generator.integers(self.sampling.min_steps, self.sampling.max_steps + 1))
+
+    def _chain(self, steps: int) -> tuple[Chain, Tensor]:
+        """The chain of so many steps and the weights of its calls in the adjusted gradient."""
+        if steps not in self._plans:
+            scheduler = self.backbone.scheduler
+            weights = output_weights(scheduler, steps, self.gradient.weights)
+            self._plans[steps] = (linear_solver(scheduler, steps), weights)
+        solver, weights = self._plans[steps]
+        return Chain(self.backbone, solver, self.sampling.guidance_scale), weights
+
+    def _noise(self, keys: list[tuple[int, ...]]) -> Tensor:
+        return keyed_noise(keys, self.backbone.latent_shape(self.sampling.image_size)).to(self.device)
+
+    def _conditioning(self, prompt: str, count: int) -> Conditioning:
+        embeddings = self.backbone.encode(["", self.adaptor.adapt_prompt(prompt)])
+        return Conditioning.of_one_prompt(embeddings, count)
+
+    def _sample(
+        self, chain: Chain, noise: Tensor, conditioning: Conditioning, weights: Tensor
+    ) -> tuple[Tensor, Rollout | None]:
+        """Final latents, and the rollout to be replayed where the latents do not carry a graph themselves."""
+        if self.gradient.mode == "detached":
+            return detached_graph(chain, noise, conditioning, weights), None
+        if self.gradient.mode == "full":
+            return full_graph(chain, noise, conditioning, last_calls=self.gradient.last_calls), None
+        sampled = rollout(chain, noise, conditioning, self.sampling.batch_size)
+        return sampled.latents, sampled
+
+    @torch.no_grad()
+    def _generate_original(self, prompt: str, chain: Chain, noise: Tensor) -> Tensor:
+        with self.adaptor.disabled():
+            conditioning = self._conditioning(prompt, len(noise))
+            return self._decode(rollout(chain, noise, conditioning, self.sampling.batch_size).latents)
+
+    @torch.no_grad()
+    def _decode(self, latents: Tensor) -> Tensor:
+        parts = latents.detach().split(self.sampling.batch_size)
+        return torch.cat([self.backbone.decode(part) for part in parts])
+
+    @torch.no_grad()
+    def _describe_originals(self, images: Tensor, observation: Observation) -> Originals:
+        return self._objective().describe_originals(images, observation)
+
+    def _inner_parameters(self) -> list[nn.Parameter]:
+        """Adaptor parameters inside the denoiser; others get their gradient through the embeddings."""
+        inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
+        return [parameter for parameter in self.adaptor.parameters().values() if id(parameter) in inside]
+
+    # ----------------------------------------------------------------- logging
+
+    def _log_step(self, loss: Tensor, parts: dict[str, Tensor], logs: dict[str, Tensor | float]) -> None:
+        self.log("loss", loss, prog_bar=True)
+        self.log_dict({f"loss/{name}": part for name, part in parts.items()})
+        for name, value in logs.items():
+            self.log(name, value, prog_bar=name.startswith("bias/"))
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        """The replay runs inside the backward pass."""
+        self.timer.start("replay")
+
+    def on_after_backward(self) -> None:
+        """Averages gradients where the strategy does not, and ends the replay's clock."""
+        if isinstance(self.trainer.strategy, ModelParallelStrategy):
+            ranks.average_gradients(list(self.adaptor.parameters().values()))
+        self.timer.stop("replay")
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Logs the size of gradient and adaptor before clipping."""
+        parameters = list(self.adaptor.parameters().values())
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self.log("norm/gradient", torch.nn.utils.get_total_norm(gradients))
+        self.log("norm/adaptor", torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters]))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step of the optimiser, then one of the average."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema is not None:
+            self.ema.update()
+
+    def on_train_batch_end(self, outputs: Any, batch: PromptBatch, batch_idx: int) -> None:
+        """Logs where the seconds went."""
+        seconds = self.timer.collect()
+        self.log_dict({f"seconds/{phase}": value for phase, value in seconds.items()})
+        self.log("seconds/step", sum(seconds.values()))
+        self.log("memory/peak_GiB", peak_memory())
+
+    # -------------------------------------------------------------- evaluation
+
+    @property
+    def variants(self) -> list[str]:
+        """Versions of the model that are evaluated: the original, the finetuned, and its moving average."""
+        return ["original", "finetuned"] + (["ema"] if self.ema is not None else [])
+
+    @contextmanager
+    def as_variant(self, variant: str) -> Iterator[None]:
+        """Inside the block the model is the one named."""
+        if variant == "original":
+            with self.adaptor.disabled():
+                yield
+        elif variant == "ema" and self.ema is not None:
+            with self.ema.applied():
+                yield
+        else:
+            yield
+
+    @torch.no_grad()
+    def generate(self, batch: PromptBatch, variant: str) -> Generated:
+        """This rank's share of a prompt's images by one variant of the model, judged by the auditing classifier."""
+        keys = ranks.share_of_rank(batch.keys)
+        chain, _ = self._chain(self.sampling.evaluation_steps)
+        with self.as_variant(variant):
+            conditioning = self._conditioning(batch.prompt, len(keys))
+            latents = rollout(chain, self._noise(keys), conditioning, self.sampling.batch_size).latents
+        images = self._decode(latents)
+        observation = observe(images, self.detector, self.audit_classifier)
+        text = self.clip.text_features([batch.prompt]) if self.clip is not None else None
+        return Generated(images, observation, self._objective().features(images), text)
+
+    def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Generated]:
+        """Images of one validation prompt by every variant; callbacks measure and show them."""
+        return {variant: self.generate(batch, variant) for variant in self.variants}
+
+    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Generated]:
+        """Images of one test prompt by every variant; callbacks measure and show them."""
+        return self.validation_step(batch, batch_idx)
+
+    def predict_step(self, batch: PromptBatch, batch_idx: int) -> Generated:
+        """Images of one test prompt by the finetuned model (its average where there is one)."""
+        return self.generate(batch, self.variants[-1])
+
+    # ------------------------------------------------------------- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps what is trainable and the average; the frozen models stay where they came from."""
+        checkpoint["state_dict"] = {
+            name: parameter.detach().clone() for name, parameter in self.adaptor.parameters().items()
+        }
+        if self.ema is not None:
+            checkpoint["adaptor_ema"] = self.ema.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restores adaptor and average; says what does not fit."""
+        saved = checkpoint["state_dict"]
+        parameters = self.adaptor.parameters()
+        for name, parameter in parameters.items():
+            if name not in saved or saved[name].shape != parameter.shape:
+                found = tuple(saved[name].shape) if name in saved else "nothing"
+                raise CheckpointError(
+                    f"ckpt_path: the checkpoint has {found} where this adaptor has {name} {tuple(parameter.shape)}; "
+                    "use the config that the checkpoint was made with"
+                )
+        if extra := sorted(set(saved) - set(parameters)):
+            raise CheckpointError(f"ckpt_path: the checkpoint also holds {extra[0]}, which this adaptor lacks")
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(saved[name])
+        checkpoint["state_dict"] = {}
+        if self.ema is not None and "adaptor_ema" in checkpoint:
+            self.ema.load_state_dict(checkpoint["adaptor_ema"])
+
+    # ----------------------------------------------------------------- helpers
+
+    def describe(self) -> dict[str, Any]:
+        """The settings of this run as plain data, for summaries and metadata."""
+        blocks = ("models", "detection", "sampling", "gradient", "alignment", "preservation", "realism")
+        settings: dict[str, Any] = {name: asdict(getattr(self, name)) for name in blocks}
+        settings["adaptor"] = self.adaptor.describe()
+        settings["target"] = self._data().target.to_dict()
+        return settings | {"ema_decay": self.ema_decay, "seed": self.seed}
+
+    def _data(self) -> PromptDataModule:
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(data, PromptDataModule):
+            raise TypeError(f"FairFinetuner needs a PromptDataModule, got {type(data).__name__}")
+        return data
+
+    def _objective(self) -> Objective:
+        assert self.objective is not None, "configure_model has not run"
+        return self.objective

@@ -1,0 +1,172 @@
+"""The settings of finetuning, as they stand in a config; each checks itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from fairlit.diffusion import PromptPadding, check_pipeline
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
+from fairlit.faces import AttributeClassifier
+from fairlit.functional.solver import WeightScheme
+from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.model_folders import check_model_folder, check_weight_file, check_weights
+
+GradientMode = Literal["replay", "detached", "full"]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where the models come from: folders, or ids on a model hub.
+
+    Attributes:
+        backbone: the Stable Diffusion pipeline that is finetuned.
+        classifier: the attribute classifier to train against.
+        audit_classifier: another classifier, which judges validation and test; null: the one trained against, which
+            is then said in the results.
+        clip: CLIP model for image preservation and for semantics; null: none.
+        dino: DINOv2 model for the same; null: none.
+        face_embedder: for face realism: a classifier folder, or a file with the weights of InceptionResnetV1; null:
+            none.
+        face_bank: embeddings of real faces by that embedder; null: none.
+    """
+
+    backbone: str
+    classifier: str
+    audit_classifier: str | None = None
+    clip: str | None = None
+    dino: str | None = None
+    face_embedder: str | None = None
+    face_bank: str | None = None
+
+    def check(self, problems: Problems) -> None:
+        """Notes missing or damaged files, without loading any weights."""
+        check_pipeline(self.backbone, problems)
+        for name in ("clip", "dino"):
+            if (path := getattr(self, name)) is not None:
+                check_model_folder(path, f"models.{name}", problems)
+        for name in ("classifier", "audit_classifier"):
+            path = getattr(self, name)
+            if path is not None and Path(path).is_dir():  # what else can be wrong, `check_targets` meets
+                check_weights(Path(path), f"models.{name}", problems, (".safetensors",))
+        for name in ("face_embedder", "face_bank"):
+            if (path := getattr(self, name)) is None:
+                continue
+            if Path(path).is_file():
+                check_weight_file(Path(path), f"models.{name}", problems)
+            elif Path(path).is_dir() and name == "face_embedder":
+                check_model_folder(path, f"models.{name}", problems)
+            else:
+                problems.add(f"models.{name}: {path} does not exist; give a file, or null to go without face realism")
+        if (self.face_embedder is None) != (self.face_bank is None):
+            problems.add("models: face_embedder and face_bank go together; give both or neither")
+
+    def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
+        """Notes targets that a classifier does not know the attributes or classes of; reads their config.json only."""
+        for name in ("classifier", "audit_classifier"):
+            path = getattr(self, name)
+            if path is None:
+                continue
+            try:
+                classes: Mapping[str, tuple[str, ...]] = AttributeClassifier.read_classes(path)
+            except (ConfigurationError, CheckpointError) as error:
+                problems.add(f"models.{name}: {error}")
+                continue
+            for target in targets:
+                try:
+                    target.reorder(classes)
+                except ConfigurationError as error:
+                    problems.add(f"models.{name} ({path}) does not fit the target: {error}")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How faces are found, see `faces.FaceDetector`.
+
+    Attributes:
+        min_face_size: smallest face side looked for, in pixels of the enlarged image.
+        enlarge: factor by which images are enlarged before detection.
+        min_score: least score of a face that counts.
+        batch_size: images looked at together.
+    """
+
+    min_face_size: float = 20.0
+    enlarge: float = 1.0
+    min_score: float = 0.0
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images are generated.
+
+    Attributes:
+        min_steps: fewest solver steps of a training iteration; each draws its number from min_steps..max_steps.
+        max_steps: most solver steps of a training iteration.
+        evaluation_steps: solver steps in validation, test and prediction.
+        guidance_scale: of classifier-free guidance.
+        image_size: side of the images in pixels; null: what the model was made for.
+        prompt_padding: pad prompts to the `longest` of the batch or to the tokenizer's `max_length`.
+        batch_size: images that go through the model together when no gradient is kept.
+    """
+
+    min_steps: int = 19
+    max_steps: int = 23
+    evaluation_steps: int = 25
+    guidance_scale: float = 7.5
+    image_size: int | None = None
+    prompt_padding: PromptPadding = "longest"
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        with Problems("sampling") as problems:
+            if not 1 <= self.min_steps <= self.max_steps:
+                problems.add(f"min_steps, max_steps: got {self.min_steps}, {self.max_steps}; give 1 <= min <= max")
+            if self.evaluation_steps < 1:
+                problems.add(f"evaluation_steps: got {self.evaluation_steps}; give at least 1")
+            if self.guidance_scale < 1:
+                problems.add(f"guidance_scale: got {self.guidance_scale}; 1 is no guidance, 7.5 is usual")
+            if self.batch_size < 1:
+                problems.add(f"batch_size: got {self.batch_size}; give at least 1")
+            if self.image_size is not None and (self.image_size < 8 or self.image_size % 8):
+                problems.add(
+                    f"image_size: got {self.image_size}; give a multiple of 8, or null for the model's own size"
+                )
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How the gradient goes through the sampling chain.
+
+    Attributes:
+        mode: `replay` (adjusted gradient, call by call), `detached` (the same as a graph with checkpointing) or `full`
+            (back-propagation through the whole chain).
+        weights: weights of the calls in the adjusted gradient, see `functional.solver.step_weights`.
+        micro_batch: (image, call) pairs that are replayed together.
+        last_calls: for `full`: truncate to the last K calls; null: all.
+        loss_batch: images that are decoded and judged with gradient together.
+    """
+
+    mode: GradientMode = "replay"
+    weights: WeightScheme = "uniform"
+    micro_batch: int = 16
+    last_calls: int | None = None
+    loss_batch: int = 8
+
+    def __post_init__(self) -> None:
+        with Problems("gradient") as problems:
+            for name, value, choices in (
+                ("mode", self.mode, get_args(GradientMode)),
+                ("weights", self.weights, get_args(WeightScheme)),
+            ):
+                if value not in choices:
+                    problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
+            for name in ("micro_batch", "loss_batch"):
+                if getattr(self, name) < 1:
+                    problems.add(f"{name}: got {getattr(self, name)}; give at least 1")
+            if self.last_calls is not None and (self.last_calls < 1 or self.mode != "full"):
+                problems.add(
+                    f"last_calls: got {self.last_calls} with mode {self.mode}; it is for mode full, at least 1"
+                )

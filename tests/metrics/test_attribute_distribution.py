@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+
+from fairlit.errors import ConfigurationError
+from fairlit.functional.fairness import noise_floor, noise_floor_tv
+from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.metrics import AttributeDistribution, to_jsonable
+
+TARGET = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.75, "old": 0.25}})
+
+
+def sure(labels: list[int], classes: int = 2, top: float = 0.9) -> Tensor:
+    rest = (1 - top) / (classes - 1)
+    return torch.full((len(labels), classes), rest).scatter(1, torch.tensor(labels)[:, None], top)
+
+
+def filled() -> AttributeDistribution:
+    """Prompt 3: four images, one without a face; prompt 7: two images."""
+    metric = AttributeDistribution(TARGET, draws=200)
+    metric.update(
+        torch.tensor([3, 7, 3]),
+        {"gender": sure([0, 1]), "age": sure([0, 1]), "hat": torch.zeros(2, 5)},
+        image_index=torch.tensor([0, 1]),
+    )
+    metric.update(torch.tensor([3, 3]), {"gender": sure([0, 1], top=0.7), "age": sure([0, 1])})
+    metric.update(torch.tensor([7]), {"gender": sure([1]), "age": sure([0])})
+    return metric
+
+
+def test_figures_of_a_case_done_by_hand() -> None:
+    result = filled().compute()
+    gender = result["attributes"]["gender"]
+    # prompt 3: female female male, of prompt 7: male male
+    assert gender["bias"] == pytest.approx((1 / 3 + 1) / 2)
+    assert gender["frequencies"] == pytest.approx({"female": (2 / 3 + 0) / 2, "male": (1 / 3 + 1) / 2})
+    assert gender["target"] == {"female": 0.5, "male": 0.5}
+    assert gender["tv"] == pytest.approx((1 / 6 + 1 / 2) / 2)
+    kl_3 = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
+    assert gender["kl"] == pytest.approx((kl_3 + math.log(2)) / 2)
+    assert gender["noise_floor"] == pytest.approx((noise_floor([0.5, 0.5], 3) + noise_floor([0.5, 0.5], 2)) / 2)
+    assert gender["tv_noise_floor"] == pytest.approx(
+        (noise_floor_tv([0.5, 0.5], 3) + noise_floor_tv([0.5, 0.5], 2)) / 2
+    )
+    assert gender["unsure"] == pytest.approx(2 / 5)
+    assert 0 <= gender["bias_ci"][0] <= gender["bias"] <= gender["bias_ci"][1] <= 1
+    age = result["attributes"]["age"]
+    assert age["tv"] == pytest.approx((abs(2 / 3 - 0.75) + abs(1 / 2 - 0.75)) / 2)
+    joint = result["joint"]
+    assert list(joint["frequencies"]) == ["female/young", "female/old", "male/young", "male/old"]
+    assert list(joint["frequencies"].values()) == pytest.approx([1 / 3, 0, 1 / 4, 1 / 6 + 1 / 4])
+    assert list(joint["target"].values()) == pytest.approx([0.375, 0.125, 0.375, 0.125])
+    # pairs of (2/3, 0, 0, 1/3) and of (0, 0, 1/2, 1/2)
+    assert joint["bias"] == pytest.approx(((2 / 3 + 2 / 3 + 1 / 3 + 0 + 1 / 3 + 1 / 3) / 6 + (4 * 0.5) / 6) / 2)
+    assert result["face_rate"] == pytest.approx(5 / 6)
+    assert result["unsure"] == pytest.approx(2 / 10)
+    assert [result[name] for name in ("images", "faces", "prompts", "n")] == [6, 5, 2, 2.5]
+    assert [entry["prompt"] for entry in result["per_prompt"]] == [3, 7]
+    first = result["per_prompt"][0]
+    assert (first["images"], first["faces"], first["face_rate"]) == (4, 3, 0.75)
+    assert first["attributes"]["gender"]["bias"] == pytest.approx(1 / 3)
+    assert first["joint"]["frequencies"] == pytest.approx(
+        {"female/young": 2 / 3, "female/old": 0, "male/young": 0, "male/old": 1 / 3}
+    )
+
+
+def test_batches_and_their_order_do_not_matter() -> None:
+    prompts = torch.arange(40) % 4
+    predictions = {name: torch.rand(40, 2).softmax(1) for name in ("gender", "age")}
+    whole, parts = AttributeDistribution(TARGET, draws=50), AttributeDistribution(TARGET, draws=50)
+    whole.update(prompts, predictions)
+    for part in torch.randperm(40).split(7):
+        parts.update(prompts[part], {name: p[part] for name, p in predictions.items()})
+    assert parts.compute() == whole.compute()
+
+
+def test_several_faces_of_one_image_count_each_but_the_image_once() -> None:
+    metric = AttributeDistribution(TARGET, draws=10)
+    faces = {"gender": sure([0, 1, 1]), "age": sure([0, 0, 0])}
+    metric.update(torch.tensor([0, 0]), faces, image_index=torch.tensor([0, 0, 0]))
+    result = metric.compute()
+    assert (result["images"], result["faces"], result["face_rate"]) == (2, 3, 0.5)
+    assert result["attributes"]["gender"]["frequencies"]["male"] == pytest.approx(2 / 3)
+
+
+def test_no_face_anywhere_and_no_update_at_all() -> None:
+    metric = AttributeDistribution(TARGET, draws=10)
+    none = {"gender": torch.zeros(0, 2), "age": torch.zeros(0, 2)}
+    metric.update(torch.tensor([0, 1]), none, image_index=torch.zeros(0, dtype=torch.long))
+    result = metric.compute()
+    assert (result["images"], result["faces"], result["face_rate"], result["prompts"]) == (2, 0, 0.0, 2)
+    assert math.isnan(result["attributes"]["gender"]["bias"])
+    assert to_jsonable(result)["joint"]["bias_ci"] == [None, None]
+    metric.reset()
+    with pytest.warns(UserWarning, match="before the ``update``"):
+        assert metric.compute()["images"] == 0
+
+
+def test_a_prompt_without_faces_is_left_out_of_the_means() -> None:
+    metric = AttributeDistribution(TARGET.restrict(["gender"]), draws=10)
+    metric.update(torch.tensor([0, 0, 1]), {"gender": sure([0, 0])}, image_index=torch.tensor([0, 1]))
+    result = metric.compute()
+    assert result["attributes"]["gender"]["bias"] == 1.0
+    assert result["face_rate"] == pytest.approx(2 / 3)
+    assert math.isnan(result["per_prompt"][1]["attributes"]["gender"]["noise_floor"])
+
+
+def test_aligned_samples_measure_their_noise_floor() -> None:
+    metric = AttributeDistribution(TARGET, draws=300)
+    labels = TARGET.sample(100 * 48, torch.Generator().manual_seed(0))
+    metric.update(
+        torch.arange(100).repeat_interleave(48),
+        {n: sure(labels[:, i].tolist()) for i, n in enumerate(TARGET.attributes)},
+    )
+    result = metric.compute()
+    for figures in (*result["attributes"].values(), result["joint"]):
+        assert figures["bias_ci"][0] < figures["noise_floor"] < figures["bias_ci"][1]
+        assert figures["tv_ci"][0] < figures["tv_noise_floor"] < figures["tv_ci"][1]
+
+
+def test_results_are_json(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(to_jsonable(filled().compute()), allow_nan=False))
+    assert json.loads(path.read_text())["attributes"]["gender"]["unsure"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "image_index", "message"),
+    [
+        ({"gender": sure([0, 1])}, None, "no predictions of 'age'"),
+        ({"gender": sure([0, 1]), "age": sure([0, 1], classes=3)}, None, r"'age' have shape \(2, 3\)"),
+        ({"gender": sure([0]), "age": sure([0])}, None, r"\[faces, classes\] = \(2, 2\)"),
+        ({"gender": sure([0]), "age": sure([0])}, torch.tensor([2]), "leaves the 2 images"),
+    ],
+)
+def test_what_does_not_fit_is_refused(predictions: dict[str, Tensor], image_index: Any, message: str) -> None:
+    metric = AttributeDistribution(TARGET)
+    with pytest.raises(ConfigurationError, match=message):
+        metric.update(torch.tensor([0, 1]), predictions, image_index)
+
+
+def _rank(rank: int, folder: str) -> None:
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    busy, idle = AttributeDistribution(TARGET, draws=50), AttributeDistribution(TARGET, draws=50)
+    prompts, predictions = shards()[rank]
+    busy.update(prompts, predictions)
+    if rank == 0:
+        idle.update(prompts, predictions)
+    (Path(folder) / f"{rank}.json").write_text(json.dumps([to_jsonable(busy.compute()), to_jsonable(idle.compute())]))
+    dist.destroy_process_group()
+
+
+def shards() -> list[tuple[Tensor, dict[str, Tensor]]]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = (9, 4)
+    return [
+        (torch.arange(n) % 3, {name: torch.rand(n, 2, generator=generator).softmax(1) for name in TARGET.attributes})
+        for n in sizes
+    ]
+
+
+def test_two_processes_see_what_one_would_even_if_one_of_them_sees_nothing(tmp_path: Path) -> None:
+    mp.start_processes(_rank, args=(str(tmp_path),), nprocs=2, start_method="fork")
+    together, alone = AttributeDistribution(TARGET, draws=50), AttributeDistribution(TARGET, draws=50)
+    for shard in shards():
+        together.update(*shard)
+    alone.update(*shards()[0])
+    expected = json.loads(json.dumps([to_jsonable(together.compute()), to_jsonable(alone.compute())]))
+    for rank in (0, 1):
+        assert json.loads((tmp_path / f"{rank}.json").read_text()) == expected

@@ -5,8 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+import diffusers
 import lightning as L
 import torch
+import transformers
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
@@ -54,6 +56,8 @@ def main(args: list[str] | None = None) -> None:
         SystemExit: with status 2 after a message, where the input is wrong.
     """
     torch.set_float32_matmul_precision("high")
+    diffusers.utils.logging.disable_progress_bar()  # loading a pipeline takes seconds; a bar a component is noise
+    transformers.utils.logging.disable_progress_bar()
     try:
         FairlitCLI(
             L.LightningModule,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -13,6 +14,9 @@ from typing_extensions import override
 
 from fairlit.atomic import atomic_path
 from fairlit.errors import CheckpointError, ConfigurationError
+
+# What zipfile and torch.load raise on files that are cut short, damaged, or hold code.
+_UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, BadZipFile, ValueError, LookupError)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -28,11 +32,18 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         try:
-            return dict(torch.load(path, map_location=map_location or "cpu", weights_only=True))
-        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            with ZipFile(path) as archive:  # torch itself does not compare the checksums
+                if damaged := archive.testzip():
+                    raise BadZipFile(f"wrong checksum of {damaged}")
+            content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
+        except _UNREADABLE as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
-                f"ckpt_path: {path} cannot be read ({error}); it is damaged or no training checkpoint of fairlit"
+                f"ckpt_path: {path} cannot be read ({reason}); it is damaged or no training checkpoint of fairlit"
             ) from error
+        if not isinstance(content, dict) or "state_dict" not in content:
+            raise CheckpointError(f"ckpt_path: {path} is no training checkpoint; give one that `fairlit fit` wrote")
+        return content
 
 
 def check_checkpoint(path: str) -> Mapping[str, Any]:
@@ -40,7 +51,7 @@ def check_checkpoint(path: str) -> Mapping[str, Any]:
 
     Raises:
         ConfigurationError: there is no such file.
-        CheckpointError: it cannot be read.
+        CheckpointError: it cannot be read, or is something else.
     """
     if not Path(path).is_file():
         raise ConfigurationError(

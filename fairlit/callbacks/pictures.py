@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import colorsys
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +13,24 @@ from torch import Tensor
 
 from fairlit.training.observation import Observation
 
-_TILE, _BAR, _GAP, _MARGIN, _LINE = 112, 7, 6, 14, 20
-_INK, _FAINT, _PAPER = (32, 33, 36), (222, 224, 228), (255, 255, 255)
+Colour = tuple[int, int, int]
+Classes = Mapping[str, Sequence[str]]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_TILE, _BAR, _BAR_GAP, _GAP, _MARGIN, _LINE = 112, 7, 2, 6, 18, 20
+_HEADING, _SWATCH, _BETWEEN = 34, 12, 30  # height of the headings; legend squares; space between variants
+_INK, _GREY, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (226, 228, 232), (255, 255, 255)
+_NOTE = (
+    "Below an image: the perceived class (colour) and the classifier's confidence (length); empty: no face found.",
+    "Below a row: shares of the classes. Attributes are perceived, and classifiers err.",
+)
+# Light to dark within an attribute, so that classes stay apart without colour vision too.
+_RAMPS: tuple[tuple[Colour, ...], ...] = (
+    ((242, 158, 62), (146, 104, 148), (36, 84, 156)),
+    ((250, 208, 92), (226, 96, 92), (88, 24, 92)),
+    ((146, 208, 120), (42, 150, 138), (16, 72, 88)),
+    ((244, 166, 190), (150, 108, 196), (52, 40, 116)),
+)
 
 
 @dataclass(frozen=True)
@@ -32,40 +48,46 @@ class PictureRow:
     observations: Mapping[str, Observation]
 
 
-def comparison_picture(
-    rows: Sequence[PictureRow], classes: Mapping[str, Sequence[str]], titles: Mapping[str, str]
-) -> Image.Image:
+def comparison_picture(rows: Sequence[PictureRow], classes: Classes, titles: Mapping[str, str]) -> Image.Image:
     """Draws prompts below each other and variants side by side.
 
     Under each image stands one bar for each attribute: its colour says the perceived class, its length the classifier's
-    confidence; an empty bar: no face was found. The face box is drawn into the image.
+    confidence; an empty bar: no face was found. The face box is drawn into the image. A strip under all images of a
+    prompt and variant shows for each attribute how large a share of the faces each class has.
 
     Args:
-        rows: prompts; all with the same variants and number of images.
+        rows: prompts; all with the variants in `titles`.
         classes: attribute -> class names, for colours and legend.
         titles: variant -> heading, in the order from left to right.
 
     Returns:
         An RGB picture.
     """
-    count = max(len(images) for row in rows for images in row.images.values())
-    cell_height = _TILE + len(classes) * (_BAR + 2) + _GAP
-    block = count * (_TILE + _GAP)
-    width = 2 * _MARGIN + len(titles) * block + (len(titles) - 1) * _MARGIN
-    height = 2 * _MARGIN + 2 * _LINE + len(rows) * (_LINE + cell_height + _GAP) + (len(classes) + 1) * _LINE
+    font, bold = ImageFont.load_default(13), ImageFont.load_default(17)
+    count = max(len(row.images[variant]) for row in rows for variant in titles)
+    shape = next(iter(rows[0].images.values())).shape
+    tile = (_TILE, round(_TILE * shape[-2] / shape[-1]))
+    block = max(count * (_TILE + _GAP) - _GAP, *(round(bold.getlength(title)) for title in titles.values()))
+    lefts = {variant: _MARGIN + index * (block + _BETWEEN) for index, variant in enumerate(titles)}
+    bars = len(classes) * (_BAR + _BAR_GAP)
+    row_height = _LINE + tile[1] + 2 * bars + 3 * _GAP
+    legend_width = max(_legend_width(classes, font), *(round(font.getlength(line)) for line in _NOTE))
+    width = max(max(lefts.values()) + block, _MARGIN + legend_width) + _MARGIN
+    height = 2 * _MARGIN + _HEADING + len(rows) * row_height + (len(classes) + len(_NOTE)) * _LINE
     picture = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(picture)
-    font, bold = ImageFont.load_default(13), ImageFont.load_default(16)
-    lefts = {variant: _MARGIN + index * (block + _MARGIN) for index, variant in enumerate(titles)}
     for variant, title in titles.items():
-        draw.text((lefts[variant], _MARGIN), title, _INK, bold)
-    top = _MARGIN + 2 * _LINE - 8
+        draw.text((lefts[variant], _MARGIN - 4), title, _INK, bold)
+        draw.line((lefts[variant], _MARGIN + 20, lefts[variant] + block - 1, _MARGIN + 20), _FAINT)
+    top = _MARGIN + _HEADING
     for row in rows:
-        draw.text((_MARGIN, top), _shortened(row.prompt, font, width - 2 * _MARGIN), _INK, font)
-        top += _LINE
+        draw.text((_MARGIN, top - 5), _shortened(row.prompt, font, width - 2 * _MARGIN), _INK, font)
         for variant, left in lefts.items():
-            _draw_images(picture, draw, row.images[variant], row.observations[variant], classes, left, top)
-        top += cell_height + _GAP
+            images, observation = row.images[variant], row.observations[variant]
+            _draw_images(picture, draw, images, observation, classes, (left, top + _LINE), tile)
+            strip = len(images) * (_TILE + _GAP) - _GAP
+            _draw_shares(draw, observation, classes, (left, top + _LINE + tile[1] + bars + _GAP), strip)
+        top += row_height
     _draw_legend(draw, classes, top, font)
     return picture
 
@@ -75,11 +97,12 @@ def picture_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
 
 
-def class_colour(index: int, count: int, attribute: int) -> tuple[int, int, int]:
-    """A colour for class `index` of `count`; attributes start at different hues."""
-    hue = (0.09 + 0.31 * attribute + index / count * 0.8) % 1
-    red, green, blue = colorsys.hsv_to_rgb(hue, 0.72, 0.82)
-    return round(red * 255), round(green * 255), round(blue * 255)
+def class_colour(index: int, count: int, attribute: int) -> Colour:
+    """The colour of class `index` of `count`; each attribute, by its number, has a ramp of its own."""
+    ramp = np.array(_RAMPS[attribute % len(_RAMPS)], dtype=float)
+    place = index / max(count - 1, 1) * (len(ramp) - 1)
+    red, green, blue = (round(float(np.interp(place, range(len(ramp)), channel))) for channel in ramp.T)
+    return red, green, blue
 
 
 def _draw_images(
@@ -87,47 +110,81 @@ def _draw_images(
     draw: ImageDraw.ImageDraw,
     images: Tensor,
     observation: Observation,
-    classes: Mapping[str, Sequence[str]],
-    left: int,
-    top: int,
+    classes: Classes,
+    corner: tuple[int, int],
+    tile: tuple[int, int],
 ) -> None:
-    scale = _TILE / images.shape[-1]
-    predictions, certainty, boxes = observation.predictions, observation.certainty, observation.boxes
+    scale = torch.tensor([tile[0] / images.shape[-1], tile[1] / images.shape[-2]] * 2)
+    predictions, certainty, boxes = observation.predictions, observation.certainty, observation.boxes.cpu() * scale
     for number, image in enumerate(images):
-        x = left + number * (_TILE + _GAP)
+        x, y = corner[0] + number * (_TILE + _GAP), corner[1]
         pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        picture.paste(Image.fromarray(pixels).resize((_TILE, _TILE), Image.Resampling.BICUBIC), (x, top))
+        picture.paste(Image.fromarray(pixels).resize(tile, Image.Resampling.BICUBIC), (x, y))
         if observation.has_face[number]:
-            x1, y1, x2, y2 = (boxes[number] * scale).tolist()
-            draw.rectangle((x + x1, top + y1, x + x2, top + y2), outline=_PAPER, width=1)
+            x1, y1, x2, y2 = boxes[number].tolist()
+            draw.rectangle((x + x1 - 1, y + y1 - 1, x + x2, y + y2), outline=_INK)
+            draw.rectangle((x + x1, y + y1, x + x2 - 1, y + y2 - 1), outline=_PAPER)
+        y += tile[1] + _BAR_GAP
         for row, (attribute, names) in enumerate(classes.items()):
-            y = top + _TILE + 2 + row * (_BAR + 2)
             draw.rectangle((x, y, x + _TILE - 1, y + _BAR - 1), fill=_FAINT)
             found = int(predictions[attribute][number])
-            if found >= 0:
-                length = round(float(certainty[attribute][number]) * (_TILE - 1))
-                draw.rectangle((x, y, x + length, y + _BAR - 1), fill=class_colour(found, len(names), row))
+            length = round(float(certainty[attribute][number]) * _TILE)
+            if found >= 0 and length:
+                draw.rectangle((x, y, x + length - 1, y + _BAR - 1), fill=class_colour(found, len(names), row))
+            y += _BAR + _BAR_GAP
 
 
-def _draw_legend(
-    draw: ImageDraw.ImageDraw,
-    classes: Mapping[str, Sequence[str]],
-    top: int,
-    font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
+def _draw_shares(
+    draw: ImageDraw.ImageDraw, observation: Observation, classes: Classes, corner: tuple[int, int], width: int
 ) -> None:
+    x, y = corner
+    for row, (attribute, names) in enumerate(classes.items()):
+        found = observation.predictions[attribute]
+        counts = torch.bincount(found[found >= 0], minlength=len(names)).tolist()
+        edges = [round(width * part / max(sum(counts), 1)) for part in np.cumsum([0, *counts])]
+        draw.rectangle((x, y, x + width - 1, y + _BAR - 1), fill=_FAINT)
+        for index, (start, stop) in enumerate(itertools.pairwise(edges)):
+            if stop > start:
+                draw.rectangle((x + start, y, x + stop - 1, y + _BAR - 1), fill=class_colour(index, len(names), row))
+        y += _BAR + _BAR_GAP
+
+
+def _draw_legend(draw: ImageDraw.ImageDraw, classes: Classes, top: int, font: Font) -> None:
+    column = _legend_column(classes, font)
     for row, (attribute, names) in enumerate(classes.items()):
         x, y = _MARGIN, top + row * _LINE
-        draw.text((x, y), f"perceived {attribute}:", _INK, font)
-        x += 150
+        draw.text((x, y), _legend_heading(attribute), _INK, font)
+        x += column
         for index, name in enumerate(names):
-            draw.rectangle((x, y + 3, x + 11, y + 14), fill=class_colour(index, len(names), row))
-            draw.text((x + 16, y), name, _INK, font)
-            x += 28 + round(draw.textlength(name, font))
-    note = "Bars: the classifier's confidence. Attributes are perceived, and classifiers err."
-    draw.text((_MARGIN, top + len(classes) * _LINE), note, (110, 112, 118), font)
+            draw.rectangle((x, y + 3, x + _SWATCH - 1, y + 2 + _SWATCH), fill=class_colour(index, len(names), row))
+            draw.text((x + _SWATCH + 5, y), name, _INK, font)
+            x += _legend_entry(name, font)
+    for line, note in enumerate(_NOTE):
+        draw.text((_MARGIN, top + (len(classes) + line) * _LINE), note, _GREY, font)
 
 
-def _shortened(text: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    while text and font.getlength(text) > width:
-        text = text[:-2].rstrip() + "…" if not text.endswith("…") else text[:-3].rstrip() + "…"
-    return text
+def _legend_heading(attribute: str) -> str:
+    return f"perceived {attribute.replace('_', ' ')}"
+
+
+def _legend_column(classes: Classes, font: Font) -> int:
+    """Where the classes begin, to the right of the longest attribute."""
+    return 16 + max(round(font.getlength(_legend_heading(attribute))) for attribute in classes)
+
+
+def _legend_entry(name: str, font: Font) -> int:
+    return _SWATCH + 19 + round(font.getlength(name))
+
+
+def _legend_width(classes: Classes, font: Font) -> int:
+    longest = max(sum(_legend_entry(name, font) for name in names) for names in classes.values())
+    return _legend_column(classes, font) + longest
+
+
+def _shortened(text: str, font: Font, width: int) -> str:
+    """The text, cut with an ellipsis to what fits into `width` pixels."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1].rstrip()
+    return text + "…"

@@ -8,6 +8,8 @@ import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
 from typing_extensions import override
 
+from fairlit.errors import ConfigurationError
+
 
 class BiasProgressBar(TQDMProgressBar):
     """Lightning's progress bar; the bias of a step's few images jumps about, so it is shown as a running mean.
@@ -15,9 +17,14 @@ class BiasProgressBar(TQDMProgressBar):
     Args:
         smoothing: weight of the past in the running mean, in [0, 1).
         refresh_rate: steps between two updates of the bar.
+
+    Raises:
+        ConfigurationError: the smoothing is out of range.
     """
 
     def __init__(self, smoothing: float = 0.9, refresh_rate: int = 1) -> None:
+        if not 0 <= smoothing < 1:
+            raise ConfigurationError(f"smoothing: got {smoothing}; give 0 <= smoothing < 1, 0 shows each step as it is")
         super().__init__(refresh_rate=refresh_rate)
         self.smoothing = smoothing
         self._means: dict[str, float] = {}

@@ -85,7 +85,7 @@ class PromptSet:
 
         Raises:
             ConfigurationError: all that is wrong with the file at once: unreadable, no families, a template without a
-                placeholder or with one that has no words, words that stand in two splits.
+                placeholder or with one that `fillers` does not list, words that stand in two splits.
         """
         try:
             content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -93,9 +93,11 @@ class PromptSet:
             raise ConfigurationError(
                 f"prompts: cannot read {str(path)!r} ({error.strerror}); give a YAML file"
             ) from error
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"prompts: {path} is not YAML ({error})") from error
         with Problems(f"prompts: {path}") as problems:
+            if isinstance(content, dict) and (unknown := sorted(map(str, set(content) - {"families"}))):
+                problems.add(f"unknown key {', '.join(unknown)}; the only one is families")
             entries = content.get("families") if isinstance(content, dict) else None
             if not isinstance(entries, dict) or not entries:
                 problems.add("no families; write `families:` with at least one name below it")
@@ -132,34 +134,18 @@ def _family(name: str, entry: Any, problems: Problems) -> PromptFamily:
     if not isinstance(entry, dict):
         problems.add(f"{where}: got {entry!r}; give it `templates` and `fillers`")
         return PromptFamily(name, (), {})
-    if unknown := sorted(set(entry) - {"templates", "fillers", "repeat", "target"}):
+    if unknown := sorted(set(map(str, entry)) - {"templates", "fillers", "repeat", "target"}):
         problems.add(f"{where}: unknown key {', '.join(unknown)}; known are templates, fillers, repeat, target")
-    templates = [str(template) for template in entry.get("templates") or ()]
     fillers = entry.get("fillers") or {}
-    if not templates:
-        problems.add(f"{where}: `templates` is empty; write at least one, e.g. 'a photo of a {{word}}'")
-    for template in templates:
-        fields = _FIELD.findall(template)
-        if not fields:
-            problems.add(f"{where}: template {template!r} has no {{placeholder}}; put one of {list(fillers)} in braces")
-        for field in dict.fromkeys(fields):
-            if not isinstance(fillers.get(field), dict):
-                problems.add(f"{where}: template {template!r} asks for {{{field}}}, which `fillers` does not list")
-    clean: dict[str, dict[str, list[str]]] = {}
-    for field, splits in fillers.items():
-        if not isinstance(splits, dict) or (strange := sorted(set(splits) - set(SPLITS))):
-            problems.add(
-                f"{where}: fillers of {field!r} must be lists under train, val, test; got {strange or splits!r}"
-            )
-            continue
-        clean[field] = {split: [str(word) for word in words or ()] for split, words in splits.items()}
-        for one, other in itertools.combinations(clean[field], 2):
-            if both := sorted(set(clean[field][one]) & set(clean[field][other])):
-                problems.add(
-                    f"{where}: {', '.join(both)} stand in both {one} and {other} of {field!r}; keep each in one"
-                )
+    if not isinstance(fillers, dict):
+        problems.add(f"{where}: fillers is {fillers!r}; list placeholders, below each train, val, test with words")
+        fillers = {}
+    templates = _templates(where, entry.get("templates"), fillers, problems)
+    words = {
+        str(field): _words(f"{where}: fillers of {field!r}", splits, problems) for field, splits in fillers.items()
+    }
     repeat = entry.get("repeat", 1)
-    if not isinstance(repeat, int) or repeat < 1:
+    if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
         problems.add(f"{where}: repeat is {repeat!r}; give a whole number of at least 1")
     target = None
     if "target" in entry:
@@ -167,4 +153,47 @@ def _family(name: str, entry: Any, problems: Problems) -> PromptFamily:
             target = TargetDistribution.from_dict(entry["target"])
         except ConfigurationError as error:
             problems.add(f"{where}: {error}")
-    return PromptFamily(name, tuple(templates), clean, repeat, target)
+    return PromptFamily(name, templates, words, repeat, target)
+
+
+def _templates(where: str, content: Any, fillers: Mapping[Any, Any], problems: Problems) -> tuple[str, ...]:
+    """The checked templates of a family."""
+    if not content:
+        problems.add(f"{where}: `templates` is empty; write at least one, e.g. 'a photo of a {{word}}'")
+        return ()
+    if not _is_texts(content):
+        problems.add(f"{where}: templates is {content!r}; write a list of texts")
+        return ()
+    for template in content:
+        fields = _FIELD.findall(template)
+        if not fields:
+            problems.add(f"{where}: template {template!r} has no {{placeholder}}; put one of {list(fillers)} in braces")
+        elif set("{}") & set(_FIELD.sub("", template)):
+            problems.add(f"{where}: template {template!r} has a stray brace; write placeholders as {{{fields[0]}}}")
+        for field in dict.fromkeys(fields):
+            if field not in fillers:
+                problems.add(f"{where}: template {template!r} asks for {{{field}}}, which `fillers` does not list")
+    return tuple(content)
+
+
+def _words(where: str, splits: Any, problems: Problems) -> dict[str, list[str]]:
+    """The checked words of a placeholder, by split; none in two splits."""
+    if not isinstance(splits, dict):
+        problems.add(f"{where} must be lists under train, val, test; got {splits!r}")
+        return {}
+    words: dict[str, list[str]] = {}
+    for split, content in splits.items():
+        if split not in SPLITS:
+            problems.add(f"{where} must be lists under train, val, test; got {split!r}")
+        elif not _is_texts(content or []):
+            problems.add(f"{where}: {split} is {content!r}; write a list of texts, in quotes where YAML needs them")
+        else:
+            words[split] = list(content or [])
+    for one, other in itertools.combinations(words, 2):
+        if both := sorted(set(words[one]) & set(words[other])):
+            problems.add(f"{where}: {', '.join(both)} in both {one} and {other}; keep each in one")
+    return words
+
+
+def _is_texts(content: Any) -> bool:
+    return isinstance(content, list) and all(isinstance(text, str) and text.strip() for text in content)

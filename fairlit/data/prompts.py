@@ -143,15 +143,15 @@ class PromptDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Endless; starts at the first batch that a restored checkpoint has not seen."""
-        return DataLoader(_Stream(self, "train", self.first_batch, None), batch_size=None)
+        return _loader(_Stream(self, "train", self.first_batch, None))
 
     def val_dataloader(self) -> DataLoader[PromptBatch]:
         """One batch a validation prompt."""
-        return DataLoader(_FiniteStream(self, "val", 0, len(self._prompts["val"])), batch_size=None)
+        return _loader(_FiniteStream(self, "val", 0, len(self._prompts["val"])))
 
     def test_dataloader(self) -> DataLoader[PromptBatch]:
         """One batch a test prompt."""
-        return DataLoader(_FiniteStream(self, "test", 0, len(self._prompts["test"])), batch_size=None)
+        return _loader(_FiniteStream(self, "test", 0, len(self._prompts["test"])))
 
     def predict_dataloader(self) -> DataLoader[PromptBatch]:
         """One batch a test prompt."""
@@ -165,6 +165,15 @@ class PromptDataModule(L.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Goes on with the batch after the last that the checkpoint has seen."""
         self.first_batch = state_dict["next_batch"]
+
+
+def _loader(stream: _Stream) -> DataLoader[PromptBatch]:
+    return DataLoader(stream, batch_size=None, collate_fn=_as_it_is)
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Keeps torch's default conversion from turning the tuples of noise keys into lists."""
+    return batch
 
 
 def _read_target(target: dict[str, Any] | str) -> TargetDistribution:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
-from fairlit.errors import ConfigurationError, Problems
+from fairlit.errors import Problems
+from fairlit.model_folders import check_weights, is_hub_id, read_json
 
 PromptPadding = Literal["longest", "max_length"]
-_WEIGHT_SUFFIXES = (".safetensors", ".bin")
 
 
 class Backbone(nn.Module):
@@ -54,7 +53,7 @@ class Backbone(nn.Module):
             check_pipeline(path, problems)
         pipeline = StableDiffusionPipeline.from_pretrained(
             str(path),
-            torch_dtype=dtype,
+            dtype=dtype,
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
@@ -133,56 +132,22 @@ class Backbone(nn.Module):
 
 
 def check_pipeline(path: str | Path, problems: Problems) -> None:
-    """Notes what is wrong with a pipeline folder, without reading weights; a hub id (org/name) is taken on trust."""
+    """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust."""
     folder = Path(path)
-    if not folder.exists():
-        if str(path).count("/") != 1 or str(path).startswith((".", "/", "~")):
+    if not folder.is_dir():
+        if folder.exists() or not is_hub_id(path):
             problems.add(f"backbone: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
         return
-    index = _read_json(folder / "model_index.json", problems)
+    index = read_json(folder / "model_index.json", "backbone", problems)
     if index is None:
         return
     for part in ("tokenizer", "text_encoder", "unet", "vae", "scheduler"):
         if not isinstance(index.get(part), list):
             problems.add(f"backbone: {folder / 'model_index.json'} lists no {part!r}; fairlit needs a Stable Diffusion")
-        elif part in ("text_encoder", "unet", "vae"):
-            _check_weights(folder / part, problems)
         elif not (folder / part).is_dir():
             problems.add(f"backbone: {folder / part} is missing; copy the pipeline folder again")
-
-
-def _check_weights(folder: Path, problems: Problems) -> None:
-    _read_json(folder / "config.json", problems)
-    files = [file for file in folder.glob("*") if file.suffix in _WEIGHT_SUFFIXES] if folder.is_dir() else []
-    if not files:
-        problems.add(f"backbone: {folder} holds no weights ({' or '.join(_WEIGHT_SUFFIXES)}); copy it again")
-    for file in files:
-        if (size := file.stat().st_size) < _declared_size(file):
-            problems.add(f"backbone: {file} is cut short ({size} bytes of {_declared_size(file)}); copy it again")
-
-
-def _declared_size(file: Path) -> int:
-    """Bytes that a safetensors file says it has (1 for other formats: they must not be empty)."""
-    if file.suffix != ".safetensors":
-        return 1
-    with file.open("rb") as stream:
-        prefix = stream.read(8)
-        length = int.from_bytes(prefix, "little")
-        if len(prefix) < 8 or length > file.stat().st_size:
-            return max(length, 8)
-        try:
-            header: dict[str, Any] = json.loads(stream.read(length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigurationError(f"backbone: {file} is no safetensors file ({error}); copy it again") from error
-    return 8 + length + max(ends, default=0)
-
-
-def _read_json(path: Path, problems: Problems) -> dict[str, Any] | None:
-    try:
-        return dict(json.loads(path.read_text()))
-    except FileNotFoundError:
-        problems.add(f"backbone: {path} is missing; give the folder of a complete pipeline")
-    except (ValueError, TypeError) as error:
-        problems.add(f"backbone: {path} is damaged ({error}); copy the pipeline folder again")
-    return None
+        elif part in ("text_encoder", "unet", "vae"):
+            read_json(folder / part / "config.json", "backbone", problems)
+            check_weights(folder / part, "backbone", problems)
+        elif part == "scheduler":
+            read_json(folder / part / "scheduler_config.json", "backbone", problems)

@@ -73,4 +73,5 @@ class Chain:
         outputs = self.denoise(
             torch.cat([inputs, inputs]), torch.cat([timesteps, timesteps]), torch.cat([unconditional, conditional])
         ).to(states.dtype)
-        return classifier_free_guidance(*outputs.chunk(2), self.guidance_scale)
+        without, guided = outputs.chunk(2)
+        return classifier_free_guidance(without, guided, self.guidance_scale)

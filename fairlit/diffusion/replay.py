@@ -1,9 +1,9 @@
 """The replay: the adjusted gradient of a sampling chain, one model call at a time.
 
-Because the adjusted gradient detaches the input of every model call, the S vector-Jacobian products do not depend on each
-other and share one cotangent g = dL/dx_S. So the chain is sampled once without gradient, the losses give g, and every
-(image, call) pair is then repeated on its own, with gradient, in batches of any size. Memory is that of one
-batch, whatever S is.
+Because the adjusted gradient detaches the input of every model call, the S vector-Jacobian products do not depend
+on each other and share one cotangent g = dL/dx_S. So the chain is sampled once without gradient, the losses give g,
+and every (image, call) pair is then repeated on its own, with gradient, in batches of any size. Memory is that of
+one batch, whatever S is.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class _Replay(torch.autograd.Function):
         return recording.rollout.latents.clone()
 
     @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         recording: _Recording = ctx.recording
         embeddings, *parameters = ctx.saved_tensors
         leaf = embeddings.detach().requires_grad_(ctx.needs_input_grad[1])
@@ -80,14 +80,15 @@ def replay(
     Args:
         chain: the chain that `sampled` came from, in the state (adaptors, autocast) in which it was sampled.
         sampled: the rollout of N images.
-        conditioning: prompts of the N images; the gradient with respect to its embeddings goes on into the text encoder.
+        conditioning: prompts of the N images; the gradient with respect to its embeddings goes on into the text
+            encoder.
         weights: factor on the cotangent of each model output [S], see `functional.solver.output_weights`.
         parameters: trainable tensors inside the denoiser (empty where only the text encoder is trained).
         micro_batch: (image, call) pairs in one model call; with guidance the model sees twice as many.
 
     Returns:
-        Final latents [N, C, h, w], equal to ``sampled.latents``; their gradient with respect to embeddings and parameters is
-        sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
+        Final latents [N, C, h, w], equal to ``sampled.latents``; their gradient with respect to embeddings and
+        parameters is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
     """
     recording = _Recording(
         chain, sampled, conditioning.rows, weights, micro_batch, _autocast_as_now(sampled.latents.device.type)

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy
 
 from fairlit.data.labelled_faces import UNLABELLED
-from fairlit.errors import Problems
+from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
 
@@ -98,6 +98,19 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             given = (class_weights or {}).get(attribute, {})
             row = torch.tensor([given.get(name, 1.0) for name in names])
             self.register_buffer(f"class_weights_{index}", row, persistent=False)
+
+    def setup(self, stage: str) -> None:
+        """Refuses data whose labels mean something else: they are mere indices by the time they arrive.
+
+        Raises:
+            ConfigurationError: The datamodule has other classes, or has them in another order.
+        """
+        given = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
+        ours = [(attribute, list(names)) for attribute, names in self.classifier.classes.items()]
+        if given is not None and [(attribute, list(names)) for attribute, names in given.items()] != ours:
+            raise ConfigurationError(
+                f"data.classes is {given} and model.classes is {dict(ours)}: give both the same, in the same order"
+            )
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
         """Logits of every attribute, [N, K], for float faces [N, 3, s, s] in [0, 1]."""

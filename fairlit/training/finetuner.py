@@ -11,13 +11,15 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from fairlit.adaptors import Adaptor, AdaptorEMA
 from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, detached_graph, full_graph, replay, rollout
-from fairlit.errors import CheckpointError, Problems
+from fairlit.errors import Problems
 from fairlit.faces import AttributeClassifier, FaceDetector
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.embedding import load_embedder
@@ -27,12 +29,14 @@ from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.training import ranks
 from fairlit.training.assignment import assign_over_ranks
+from fairlit.training.checkpoint import restore_training_state, training_state
 from fairlit.training.objective import Objective, Originals
 from fairlit.training.observation import Observation, observe
 from fairlit.training.settings import Detection, Gradient, Models, Sampling
 from fairlit.training.timing import PhaseTimer, peak_memory
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+SchedulerFactory = Callable[[Optimizer], LRScheduler]
 _STEPS_STREAM, _DRAWS_STREAM = 3, 4  # beside the streams of noise keys
 
 
@@ -69,6 +73,7 @@ class FairFinetuner(L.LightningModule):
         preservation: the loss that keeps the rest of the picture.
         realism: the loss that keeps faces real.
         optimizer: makes the optimiser from the adaptor's parameters.
+        lr_scheduler: makes a learning rate schedule, advanced after each optimiser step; null: constant.
         ema_decay: decay of the moving average of the adaptor; null: no average.
         seed: of the number of solver steps and of the transport draws.
     """
@@ -84,6 +89,7 @@ class FairFinetuner(L.LightningModule):
         preservation: ImagePreservationLoss = ImagePreservationLoss(),
         realism: FaceRealismLoss = FaceRealismLoss(),
         optimizer: OptimizerFactory = AdamW,
+        lr_scheduler: SchedulerFactory | None = None,
         ema_decay: float | None = 0.996,
         seed: int = 0,
     ) -> None:
@@ -91,7 +97,7 @@ class FairFinetuner(L.LightningModule):
         self.models, self.detection, self.sampling, self.gradient = models, detection, sampling, gradient
         self.alignment, self.preservation, self.realism = alignment, preservation, realism
         self.adaptor = adaptor
-        self.make_optimizer = optimizer
+        self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
         self.ema_decay = ema_decay
         self.seed = seed
         self.timer = PhaseTimer()
@@ -175,9 +181,15 @@ class FairFinetuner(L.LightningModule):
         """Stays in eval mode: no module here has dropout or batch statistics that training should touch."""
         return super().train(False)
 
-    def configure_optimizers(self) -> Optimizer:
-        """The configured optimiser over the adaptor's parameters alone."""
-        return self.make_optimizer(list(self.adaptor.parameters().values()))
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The configured optimiser over the adaptor's parameters alone, with its schedule."""
+        optimizer = self.make_optimizer(list(self.adaptor.parameters().values()))
+        if self.make_scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": "step"},
+        }
 
     # ---------------------------------------------------------------- training
 
@@ -347,31 +359,14 @@ class FairFinetuner(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is trainable and the average; the frozen models stay where they came from."""
-        checkpoint["state_dict"] = {
-            name: parameter.detach().clone() for name, parameter in self.adaptor.parameters().items()
-        }
-        if self.ema is not None:
-            checkpoint["adaptor_ema"] = self.ema.state_dict()
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        unfinished = done % self.trainer.accumulate_grad_batches != 0
+        checkpoint.update(training_state(self.adaptor.parameters(), self.ema, unfinished))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores adaptor and average; says what does not fit."""
-        saved = checkpoint["state_dict"]
-        parameters = self.adaptor.parameters()
-        for name, parameter in parameters.items():
-            if name not in saved or saved[name].shape != parameter.shape:
-                found = tuple(saved[name].shape) if name in saved else "nothing"
-                raise CheckpointError(
-                    f"ckpt_path: the checkpoint has {found} where this adaptor has {name} {tuple(parameter.shape)}; "
-                    "use the config that the checkpoint was made with"
-                )
-        if extra := sorted(set(saved) - set(parameters)):
-            raise CheckpointError(f"ckpt_path: the checkpoint also holds {extra[0]}, which this adaptor lacks")
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(saved[name])
+        restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
         checkpoint["state_dict"] = {}
-        if self.ema is not None and "adaptor_ema" in checkpoint:
-            self.ema.load_state_dict(checkpoint["adaptor_ema"])
 
     # ----------------------------------------------------------------- helpers
 

@@ -42,6 +42,10 @@ class Observation:
         """Attribute -> [N], probability of the most probable class; 0: no face."""
         return {name: self.spread(rows.amax(dim=-1), 0.0) for name, rows in self.probabilities.items()}
 
+    def to(self, device: torch.device | str) -> Observation:
+        """The same observation with its tensors on `device`."""
+        return Observation(self.faces.to(device), {name: rows.to(device) for name, rows in self.probabilities.items()})
+
     def spread(self, rows: Tensor, missing: float) -> Tensor:
         """One row an image from one row a face; `missing` fills the rows of images without one."""
         spread = rows.new_full((self.faces.num_images, *rows.shape[1:]), missing)

@@ -1,0 +1,99 @@
+"""Looks at model folders without loading them, so that a missing or damaged one is refused before any work."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fairlit.errors import Problems
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+
+
+def is_hub_id(path: str | Path) -> bool:
+    """Whether a path that does not exist can be the id of a model on a hub (organisation/name).
+
+    What lies below an existing folder is a mistyped path: ``checkpoints/minature`` is no hub id where there is a
+    folder `checkpoints`.
+    """
+    return _HUB_ID.fullmatch(str(path)) is not None and not Path(path).parent.is_dir()
+
+
+def check_model_folder(path: str | Path, subject: str, problems: Problems) -> None:
+    """Notes what is wrong with the folder of a transformers model; a hub id is taken on trust.
+
+    Args:
+        path: folder or hub id.
+        subject: the parameter's name, begins every message.
+        problems: where messages go.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        read_json(folder / "config.json", subject, problems)
+        check_weights(folder, subject, problems, (".safetensors",))
+    elif folder.exists():
+        problems.add(f"{subject}: {str(path)!r} is a file; give the folder that it lies in")
+    elif not is_hub_id(path):
+        problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a model")
+
+
+def check_weights(
+    folder: Path, subject: str, problems: Problems, suffixes: Sequence[str] = (".safetensors", ".bin")
+) -> None:
+    """Notes weights that are missing, or cut short as an interrupted copy leaves them.
+
+    Args:
+        folder: where the weights are; need not exist.
+        subject: the parameter's name, begins every message.
+        problems: where messages go.
+        suffixes: of files that hold weights.
+    """
+    files = sorted(folder.glob("[!.]*")) if folder.is_dir() else []  # a killed writer leaves hidden files: no matter
+    weights = [file for file in files if file.suffix in suffixes]
+    if not weights:
+        problems.add(f"{subject}: {folder} holds no weights ({' or '.join(suffixes)}); copy it again")
+    for file in weights:
+        check_weight_file(file, subject, problems)
+
+
+def check_weight_file(file: Path, subject: str, problems: Problems) -> None:
+    """Notes that a file of weights is empty or, if it is safetensors, shorter than its header says."""
+    size = file.stat().st_size
+    try:
+        declared = _declared_size(file) if file.suffix == ".safetensors" else 1
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        problems.add(f"{subject}: {file} is no safetensors file ({error}); copy it again")
+        return
+    if size < declared:
+        problems.add(f"{subject}: {file} is cut short ({size} bytes of {declared}); copy it again")
+
+
+def read_json(path: Path, subject: str, problems: Problems) -> dict[str, Any] | None:
+    """The mapping in a JSON file; None, and a note, where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.add(f"{subject}: {path} is missing; give the folder of a complete model")
+        return None
+    except (OSError, ValueError) as error:
+        problems.add(f"{subject}: {path} is damaged ({error}); copy it again")
+        return None
+    if not isinstance(content, dict):
+        problems.add(f"{subject}: {path} is damaged (no mapping but {type(content).__name__}); copy it again")
+        return None
+    return content
+
+
+def _declared_size(file: Path) -> int:
+    """Bytes that the header of a safetensors file promises, as far as the file holds a header."""
+    with file.open("rb") as stream:
+        prefix = stream.read(8)
+        length = int.from_bytes(prefix, "little")
+        if len(prefix) < 8 or 8 + length > file.stat().st_size:
+            return 8 + length
+        header = json.loads(stream.read(length))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    return 8 + length + max(ends, default=0)

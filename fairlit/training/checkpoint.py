@@ -1,0 +1,61 @@
+"""What a training checkpoint holds of the model: the adaptor, its average, and a gradient that is not finished yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from fairlit.adaptors import AdaptorEMA
+from fairlit.adaptors.base import require_same_shapes
+from fairlit.errors import CheckpointError
+from fairlit.training import ranks
+
+_EMA_KEY, _GRADIENTS_KEY = "adaptor_ema", "gradients"
+
+
+def training_state(
+    parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None, unfinished: bool
+) -> dict[str, Any]:
+    """The entries of a checkpoint; every rank calls this.
+
+    Args:
+        parameters: of the adaptor.
+        ema: their average.
+        unfinished: whether gradients of some batches wait for those of others before the optimiser steps. They are
+            then averaged over ranks, which each rank's later average leaves as it is, and kept.
+    """
+    state: dict[str, Any] = {"state_dict": {name: value.detach().clone() for name, value in parameters.items()}}
+    if ema is not None:
+        state[_EMA_KEY] = ema.state_dict()
+    if unfinished:
+        ranks.average_gradients(list(parameters.values()))
+        state[_GRADIENTS_KEY] = {
+            name: value.grad.clone() for name, value in parameters.items() if value.grad is not None
+        }
+    return state
+
+
+@torch.no_grad()
+def restore_training_state(
+    checkpoint: Mapping[str, Any], parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None
+) -> None:
+    """Takes over what `training_state` gave; all of it, or nothing if anything does not fit.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another adaptor or another kind of training.
+    """
+    saved = checkpoint["state_dict"]
+    require_same_shapes("ckpt_path: the checkpoint", saved, parameters)
+    if ema is not None:
+        if _EMA_KEY not in checkpoint:
+            raise CheckpointError(
+                "ckpt_path: the checkpoint was made without a moving average; set ema_decay to null"
+            )
+        ema.load_state_dict(checkpoint[_EMA_KEY])
+    for name, parameter in parameters.items():
+        parameter.copy_(saved[name])
+    for name, gradient in checkpoint.get(_GRADIENTS_KEY, {}).items():
+        parameters[name].grad = gradient.to(parameters[name], copy=True)

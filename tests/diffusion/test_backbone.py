@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from fairlit.diffusion import Backbone, check_pipeline
+from fairlit.errors import ConfigurationError, Problems
+
+
+@pytest.fixture
+def folder(tiny_pipeline_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may damage."""
+    return Path(shutil.copytree(tiny_pipeline_folder, tmp_path / "pipeline"))
+
+
+def complaints(path: str | Path) -> list[str]:
+    problems = Problems("test")
+    check_pipeline(path, problems)
+    return problems.messages
+
+
+def test_a_complete_folder_and_a_hub_id_pass(tiny_pipeline_folder: Path) -> None:
+    assert complaints(tiny_pipeline_folder) == []
+    assert complaints("stable-diffusion-v1-5/stable-diffusion-v1-5") == []
+
+
+def test_a_missing_and_an_empty_folder(tmp_path: Path) -> None:
+    [message] = complaints(tmp_path / "nothing")
+    assert str(tmp_path / "nothing") in message
+    assert "give the folder of a pipeline" in message
+    (tmp_path / "empty").mkdir()
+    [message] = complaints(tmp_path / "empty")
+    assert "model_index.json is missing" in message
+    assert "give the folder" in message
+
+
+def test_a_single_file(folder: Path) -> None:
+    [message] = complaints(folder / "model_index.json")
+    assert "is neither a folder nor a hub id" in message
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "text_encoder", "unet", "vae", "scheduler"])
+def test_a_missing_part(folder: Path, part: str) -> None:
+    shutil.rmtree(folder / part)
+    [message] = complaints(folder)
+    assert f"{folder / part} is missing; copy the pipeline folder again" in message
+
+
+@pytest.mark.parametrize(
+    "name", ["model_index.json", "unet/config.json", "vae/config.json", "scheduler/scheduler_config.json"]
+)
+def test_damaged_json(folder: Path, name: str) -> None:
+    file = folder / name
+    file.write_bytes(file.read_bytes()[:20])
+    [message] = complaints(folder)
+    assert f"{file} is damaged" in message
+    assert "copy it again" in message
+
+
+def test_truncated_weights_and_everything_else_at_once(folder: Path) -> None:
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[: len(whole) // 2])
+    (folder / "text_encoder" / "model.safetensors").unlink()
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(
+        (2**40).to_bytes(8, "little") + b"a header that never ends"
+    )
+    missing, short, endless = complaints(folder)
+    assert f"{folder / 'text_encoder'} holds no weights" in missing
+    assert f"{weights} is cut short ({len(whole) // 2} bytes of {len(whole)}); copy it again" in short
+    assert "is cut short" in endless
+    with pytest.raises(ConfigurationError, match="3 problems"):
+        Backbone.load(folder)
+
+
+def test_another_kind_of_pipeline(folder: Path) -> None:
+    index = json.loads((folder / "model_index.json").read_text())
+    del index["unet"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    [message] = complaints(folder)
+    assert "lists no 'unet'" in message
+
+
+def test_frozen_and_in_eval_mode_whatever_the_owner_asks(tiny_pipeline_folder: Path) -> None:
+    backbone = Backbone.load(tiny_pipeline_folder)
+    torch.nn.Sequential(backbone).train()
+    assert not any(module.training for module in backbone.modules())
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+
+
+def test_shapes_and_padding(tiny_pipeline: StableDiffusionPipeline) -> None:
+    longest, fixed = Backbone(tiny_pipeline), Backbone(tiny_pipeline, prompt_padding="max_length")
+    prompts = ["", "a photo of the face of a doctor"]
+    words = len(prompts[1].split()) + 2  # every word is a token; start and end come on top
+    assert longest.encode(prompts).shape == (2, words, 32)
+    assert fixed.encode(prompts).shape == (2, 77, 32)
+    assert longest.latent_shape() == (4, 16, 16)
+    assert longest.vae_scale == 4
+    assert longest.latent_shape(32) == (4, 8, 8)
+    images = longest.decode(3 * torch.randn(2, 4, 8, 8))
+    assert images.shape == (2, 3, 32, 32)
+    assert 0 <= images.min() <= images.max() <= 1
+
+
+def test_what_stock_diffusers_computes(tiny_pipeline: StableDiffusionPipeline) -> None:
+    backbone = Backbone(tiny_pipeline, prompt_padding="max_length")
+    expected, _ = tiny_pipeline.encode_prompt("a nurse", "cpu", 1, False)
+    torch.testing.assert_close(backbone.encode(["a nurse"]), expected)
+    latents = torch.randn(2, 4, 16, 16)
+    decoded = tiny_pipeline.vae.decode(latents / tiny_pipeline.vae.config.scaling_factor).sample
+    expected_images = tiny_pipeline.image_processor.postprocess(decoded, output_type="pt")
+    torch.testing.assert_close(backbone.decode(latents), expected_images)
+    assert backbone.pipeline().unet is tiny_pipeline.unet

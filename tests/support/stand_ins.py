@@ -1,0 +1,71 @@
+"""What tests name in configs: a finetuner that sees faces in noise, and callbacks that kill the process.
+
+Random tiny models draw no faces that MTCNN would find. Everything but the detector is what users run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from fairlit.faces import FaceDetector, Faces
+from fairlit.training import FairFinetuner
+
+
+class MiddleFaces(FaceDetector):
+    """Takes the middle of an image for a face where its left half is redder than its right."""
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Faces:
+        height, width = images.shape[-2:]
+        left, right = images[:, 0].split([width // 2, width - width // 2], dim=-1)
+        index = (left.mean(dim=(1, 2)) > right.mean(dim=(1, 2))).nonzero().flatten()
+        box = images.new_tensor([0.25 * width, 0.25 * height, 0.75 * width, 0.75 * height])
+        points = images.new_tensor([[0.4, 0.4], [0.6, 0.4], [0.5, 0.5], [0.42, 0.6], [0.58, 0.6]])
+        landmarks = points * images.new_tensor([width, height])
+        count = len(index)
+        return Faces(index, box.expand(count, 4), images.new_ones(count), landmarks.expand(count, 5, 2), len(images))
+
+
+class FinetunerSeeingFaces(FairFinetuner):
+    """Finds a face in about every second image of noise."""
+
+    def configure_model(self) -> None:
+        super().configure_model()
+        self.detector = MiddleFaces()
+
+
+class KillAfterBatch(L.Callback):
+    """The process dies, as by ``kill -9``, when batch number `batch` (from 0) has been trained on."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx == self.batch:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+class KillInsideWrite(L.Callback):
+    """The process dies when half the bytes of training checkpoint number `write` (from 1) are on disk."""
+
+    def __init__(self, write: int) -> None:
+        self.left = write
+
+    def setup(self, trainer: L.Trainer, pl_module: Any, stage: str) -> None:
+        whole_save = torch.save
+
+        def save(content: Any, path: Any, *args: Any, **kwargs: Any) -> None:
+            whole_save(content, path, *args, **kwargs)
+            self.left -= 1
+            if not self.left:
+                os.truncate(path, Path(path).stat().st_size // 2)
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        torch.save = save

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from typing import Any
 
 import diffusers
 import lightning as L
-import torch
 import transformers
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -24,6 +25,8 @@ class FairlitCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.set_defaults({"weights_only": True})
+        if subcommand in ("validate", "test"):
+            parser.set_defaults({"verbose": False})  # FaceEvaluation prints a table that one can read
         return parser
 
     @override
@@ -55,9 +58,7 @@ def main(args: list[str] | None = None) -> None:
     Raises:
         SystemExit: with status 2 after a message, where the input is wrong.
     """
-    torch.set_float32_matmul_precision("high")
-    diffusers.utils.logging.disable_progress_bar()  # loading a pipeline takes seconds; a bar a component is noise
-    transformers.utils.logging.disable_progress_bar()
+    _quieten()
     try:
         FairlitCLI(
             L.LightningModule,
@@ -75,6 +76,21 @@ def main(args: list[str] | None = None) -> None:
             raise
         print(f"fairlit: {message}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _quieten() -> None:
+    """Keeps the terminal for what a user can use: no bar for each loaded file, no advertisement, no false alarm."""
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    rank_zero = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    rank_zero.addFilter(lambda record: "litlogger" not in record.getMessage())
+    for message in (
+        "Found .* in eval mode at the start of training",  # on purpose: see FairFinetuner.train
+        "Your `IterableDataset` has `__len__` defined",  # nothing here has worker processes
+        "The '.*dataloader' does not have many workers",  # prompts are strings
+        ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
+    ):
+        warnings.filterwarnings("ignore", message=message)
 
 
 def _own_error(error: BaseException | None) -> FairlitError | None:

@@ -11,6 +11,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
 from fairlit.adaptors.files import fairlit_version
@@ -72,6 +73,7 @@ class FaceEvaluation(L.Callback):
         self._measurements: dict[str, dict[str, _Measurement]] = {}
         self._rows: list[PictureRow] = []
         self._prompts: dict[int, str] = {}
+        self._report: list[Any] = []
         self._started = 0.0
         self._fit_started: float | None = None
         self._fit_seconds = 0.0
@@ -108,8 +110,14 @@ class FaceEvaluation(L.Callback):
         if trainer.sanity_checking:
             return
         self._log(pl_module, results, "val")
-        if trainer.is_global_zero:
-            self._show(trainer, f"validation/step_{trainer.global_step:06d}.png", "validation")
+        if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
+            picture = self._show(trainer, f"validation/step_{trainer.global_step:06d}.png", "validation")
+            if trainer.state.fn == TrainerFn.VALIDATING:
+                columns = {_TITLES[variant]: figures for variant, figures in self._main(results).items()}
+                self._report = [
+                    results_table(to_jsonable(columns), self._title(pl_module, columns)),
+                    f"picture  {picture}",
+                ]
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs figures, writes picture and summary, prints the table."""
@@ -120,9 +128,17 @@ class FaceEvaluation(L.Callback):
             summary = self._summary(pl_module, results)
             path = self._root(trainer) / "summary.json"
             atomic_write_text(path, json.dumps(to_jsonable(summary), indent=2, allow_nan=False) + "\n")
-            console = Console()
-            console.print(results_table(to_jsonable(summary)))
-            console.print(f"picture  {picture}\nsummary  {path}", soft_wrap=True)
+            columns = {name: summary[name] for name in ("before", "after")}
+            table = results_table(to_jsonable(columns), self._title(pl_module, columns))
+            self._report = [table, f"picture  {picture}\nsummary  {path}"]
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the table of `fairlit validate`, after the progress bar has closed."""
+        self._print()
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Prints the table, after the progress bar has closed."""
+        self._print()
 
     # ------------------------------------------------------------------- state
 
@@ -198,7 +214,7 @@ class FaceEvaluation(L.Callback):
 
     def _summary(self, module: FairFinetuner, results: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, Any]:
         after = module.variants[-1]
-        main = results.get("") or next(iter(results.values()))
+        main = self._main(results)
         for variants in results.values():
             for figures in variants.values():
                 for entry in figures["per_prompt"]:
@@ -219,6 +235,26 @@ class FaceEvaluation(L.Callback):
             "version": fairlit_version(),
             "config": module.describe(),
         }
+
+    def _main(self, results: Mapping[str, Mapping[str, dict[str, Any]]]) -> Mapping[str, dict[str, Any]]:
+        """Figures of the prompts that follow the run's own target; of the first family where none does."""
+        return results.get("") or next(iter(results.values()))
+
+    def _title(self, module: FairFinetuner, columns: Mapping[str, Mapping[str, Any]]) -> str:
+        figures = next(iter(columns.values()))
+        title = f"{figures['prompts']} prompts, {figures['images']} images each way, judged by "
+        if module.models.audit_classifier is None:
+            return title + "the classifier that was also trained against: take the figures with care"
+        return title + module.models.audit_classifier
+
+    def _print(self) -> None:
+        console = Console()
+        if not console.is_terminal:  # a log file has no width; do not break the table for its sake
+            console = Console(width=140)
+        console.print()
+        for part in self._report:
+            console.print(part, soft_wrap=isinstance(part, str))
+        self._report = []
 
     def _root(self, trainer: L.Trainer) -> Path:
         return Path(self.folder or trainer.default_root_dir)

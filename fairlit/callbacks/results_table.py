@@ -1,56 +1,69 @@
-"""The table at the end of a test."""
+"""The table at the end of an evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
+CAPTION = (
+    "Attributes are perceived, and classifiers err. In brackets: 95 % intervals. At best: a perfectly aligned model."
+)
 
-def results_table(summary: Mapping[str, Any]) -> Table:
-    """A table of the figures before and after.
+
+def results_table(columns: Mapping[str, Mapping[str, Any]], title: str) -> Table:
+    """A table of the figures of several variants of a model.
 
     Args:
-        summary: what ``summary.json`` holds.
+        columns: heading -> figures as `AttributeDistribution` and `SemanticSimilarity` compute them, in plain
+            numbers; the original model first.
+        title: what was measured.
     """
-    before, after = summary["before"], summary["after"]
-    title = f"{after['prompts']} prompts, {after['images']} images, judged by {summary['judge']}"
-    if summary["judge_is_trainer"]:
-        title += " (which was also trained against: take the figures with care)"
-    table = Table(title=title, caption="Attributes are perceived, and classifiers err. In brackets: 95 % intervals.")
-    for heading in ("figure", "before", "after", "at best"):
-        table.add_column(heading, justify="left" if heading == "figure" else "right")
-    blocks = {name: (before["attributes"][name], after["attributes"][name]) for name in after["attributes"]}
-    if len(blocks) > 1:
-        blocks["joint"] = (before["joint"], after["joint"])
-    for name, (old, new) in blocks.items():
-        table.add_row(
-            f"bias, {name}", _with_interval(old, "bias"), _with_interval(new, "bias"), _number(new["noise_floor"])
-        )
-        floor = _number(new["tv_noise_floor"])
-        table.add_row(f"distance to target, {name}", _with_interval(old, "tv"), _with_interval(new, "tv"), floor)
-        if name != "joint":
-            for label, share in new["target"].items():
-                row = (_number(old["frequencies"][label]), _number(new["frequencies"][label]), _number(share))
-                table.add_row(f"  share {label}", *row)
-        table.add_section()
-    for name, label in (("clip_i", "CLIP-I to the originals"), ("dino", "DINO to the originals"), ("clip_t", "CLIP-T")):
-        if name in after:
-            table.add_row(label, _number(before[name]), _with_interval(after, name), "")
-    if "clip_i_swapped" in after:
-        table.add_row("CLIP-I if swapped for another prompt", "", _number(after["clip_i_swapped"]), "")
-    table.add_row("images with a face", _number(before["face_rate"]), _number(after["face_rate"]), "1")
-    table.add_row("predictions under 0.8", _number(before["unsure"]), _number(after["unsure"]), "0")
+    table = Table(title=title, caption=CAPTION, title_justify="left", caption_justify="left")
+    table.add_column("figure", no_wrap=True)
+    for heading in (*columns, "at best"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in table_rows(columns):
+        table.add_row(*row) if row else table.add_section()
     return table
 
 
+def table_rows(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """The rows of `results_table` as text; an empty row separates sections."""
+    figures = list(columns.values())
+    last = figures[-1]
+    names = [*last["attributes"], *(["joint"] if len(last["attributes"]) > 1 else [])]
+    rows: list[list[str]] = []
+    for name in names:
+        blocks = [entry["joint"] if name == "joint" else entry["attributes"][name] for entry in figures]
+        rows.append([f"bias, {name}", *_intervals(blocks, "bias"), _number(blocks[-1]["noise_floor"])])
+        rows.append([f"distance to target, {name}", *_intervals(blocks, "tv"), _number(blocks[-1]["tv_noise_floor"])])
+        if name != "joint":
+            for label, share in blocks[-1]["target"].items():
+                shares = [_number(block["frequencies"][label]) for block in blocks]
+                rows.append([f"  share {label}", *shares, _number(share)])
+        rows.append([])
+    for name, label in (("clip_i", "CLIP-I to the originals"), ("dino", "DINO to the originals"), ("clip_t", "CLIP-T")):
+        if name in last:
+            rows.append([label, *_intervals(figures, name), ""])
+    if "clip_i_swapped" in last:
+        rows.append(
+            ["CLIP-I to another prompt's originals", *[_number(entry["clip_i_swapped"]) for entry in figures], ""]
+        )
+    rows.append(["images with a face", *[_number(entry["face_rate"]) for entry in figures], "1"])
+    rows.append(["predictions under 0.8", *[_number(entry["unsure"]) for entry in figures], "0"])
+    return rows
+
+
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}" if 0 < abs(value) < 0.001 else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"
 
 
-def _with_interval(block: Mapping[str, Any], name: str) -> str:
-    interval = block.get(f"{name}_ci")
-    if not interval or None in interval:
-        return _number(block[name])
-    return f"{_number(block[name])} [{_number(interval[0])}, {_number(interval[1])}]"
+def _intervals(blocks: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    cells = []
+    for block in blocks:
+        interval = block.get(f"{name}_ci")
+        bounds = f" [{_number(interval[0])}, {_number(interval[1])}]" if interval and None not in interval else ""
+        cells.append(_number(block[name]) + bounds)
+    return cells

@@ -102,7 +102,6 @@ class FairFinetuner(L.LightningModule):
         self.seed = seed
         self.timer = PhaseTimer()
         self.ema: AdaptorEMA | None = None
-        self.clip: ClipEncoder | None = None
         self.objective: Objective | None = None
         self.strict_loading = False  # checkpoints hold what is trainable; what they must hold is checked below
         self._plans: dict[int, tuple[LinearSolver, Tensor]] = {}
@@ -143,7 +142,7 @@ class FairFinetuner(L.LightningModule):
         )
         encoders: dict[str, nn.Module] = {}
         if models.clip:
-            encoders["clip"] = self.clip = ClipEncoder.load(models.clip)
+            encoders["clip"] = ClipEncoder.load(models.clip)
         if models.dino:
             encoders["dino"] = DinoEncoder.load(models.dino)
         self.encoders = nn.ModuleDict(encoders)
@@ -165,6 +164,7 @@ class FairFinetuner(L.LightningModule):
         if self.ema_decay is not None:
             self.ema = AdaptorEMA(self.adaptor.parameters(), self.ema_decay)
         self._shard_frozen()
+        self.eval()
 
     def _shard_frozen(self) -> None:
         """Under FSDP2, spreads the frozen denoiser over ranks; the few adaptor parameters stay whole."""
@@ -340,7 +340,8 @@ class FairFinetuner(L.LightningModule):
             latents = rollout(chain, self._noise(keys), conditioning, self.sampling.batch_size).latents
         images = self._decode(latents)
         observation = observe(images, self.detector, self.audit_classifier)
-        text = self.clip.text_features([batch.prompt]) if self.clip is not None else None
+        clip = self._objective().encoders.get("clip")
+        text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
         return Generated(images, observation, self._objective().features(images), text)
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Generated]:

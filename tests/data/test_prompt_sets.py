@@ -48,14 +48,10 @@ def test_every_template_with_every_combination(tmp_path: Path) -> None:
         "a nurse at sea",
         "a nurse at home",
         "at sea: a doctor with a doctor",
-        "at home: a doctor with a doctor",
         "at sea: a nurse with a nurse",
+        "at home: a doctor with a doctor",
         "at home: a nurse with a nurse",
-    ] or sorted(prompt.text for prompt in prompts.select("train")) == sorted(
-        [f"a {job}" for job in ("doctor", "nurse")]
-        + [f"a {job} {place}" for job in ("doctor", "nurse") for place in ("at sea", "at home")]
-        + [f"{place}: a {job} with a {job}" for job in ("doctor", "nurse") for place in ("at sea", "at home")]
-    )
+    ]
     assert prompts.select("test", ["plain"]) == [Prompt("a farmer", "plain"), Prompt("a pilot", "plain")]
     assert [prompt.family for prompt in prompts.select("val", ["placed", "plain"])] == ["placed", "placed", "plain"]
 

@@ -71,7 +71,7 @@ def test_killed_with_half_an_accumulated_gradient_saved(tiny_config: Path, tmp_p
     }
     content = yaml.safe_load(tiny_config.read_text())
     saver = content["trainer"]["callbacks"][-1]
-    saver["init_args"] = {"save_top_k": 0, "save_last": True}
+    saver["init_args"] = {"save_top_k": 1, "save_last": True}
     tiny_config.write_text(yaml.safe_dump(content))
     killer = {"class_path": KILL_AFTER_BATCH, "init_args": {"batch": 4}}
     check_resumed(tiny_config, tmp_path, changes, killer, at_step=1)

@@ -1,0 +1,1 @@
+"""The drawn-face world and the builder of the embedded models."""

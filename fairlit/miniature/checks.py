@@ -1,0 +1,196 @@
+"""Says whether a built miniature is good enough, in figures.
+
+Attributes of generated people are what the auditing classifier perceives; it errs as its accuracy says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from rich.progress import Progress
+from torch import Tensor
+
+from fairlit.faces.classifier import AttributeClassifier
+from fairlit.faces.detector import FaceDetector, Faces
+from fairlit.functional.noise import keyed_noise
+from fairlit.miniature.dataset import Drawings
+from fairlit.miniature.recipe import GUIDANCE, STEPS, Recipe
+from fairlit.miniature.subjects import OCCUPATIONS
+from fairlit.miniature.training_faces import build_detector, class_indices, find_faces
+from fairlit.miniature.training_vae import reconstruct
+from fairlit.miniature.world import ATTRIBUTES, NUMBERS, caption
+from fairlit.perception.clip import ClipEncoder
+
+CHUNK = 32
+NOISE_FAMILY = 77  # first number of every noise key here; nothing else uses it
+
+Figures = dict[str, Any]
+
+
+@dataclass
+class Generator:
+    """Generates with the stock pipeline under counter-based noise, so that a check is the same wherever it runs."""
+
+    pipeline: StableDiffusionPipeline
+    progress: Progress
+    guidance: float = GUIDANCE
+    steps: int = STEPS
+    drawn: int = field(default=0, init=False)
+
+    def __call__(self, name: str, prompts: list[str]) -> Tensor:
+        """One picture for each prompt: float32 [N, 3, 64, 64] in 0-1."""
+        bar = self.progress.add_task(name, total=len(prompts))
+        self.pipeline.set_progress_bar_config(disable=True)
+        parts = []
+        for start in range(0, len(prompts), CHUNK):
+            chunk = prompts[start : start + CHUNK]
+            keys = [(NOISE_FAMILY, self.drawn + number) for number in range(len(chunk))]
+            side = self.pipeline.unet.config.sample_size
+            parts.append(
+                self.pipeline(
+                    chunk,
+                    num_inference_steps=self.steps,
+                    guidance_scale=self.guidance,
+                    latents=keyed_noise(keys, (4, side, side)).to(self.pipeline.device),
+                    output_type="pt",
+                ).images.cpu()
+            )
+            self.drawn += len(chunk)
+            self.progress.update(bar, advance=len(chunk))
+        return torch.cat(parts)
+
+
+@torch.no_grad()
+def classifier_accuracy(classifier: AttributeClassifier, images: Tensor, labels: Tensor, faces: Faces) -> Figures:
+    """Share of right answers per attribute, over the faces that the detector found.
+
+    Args:
+        classifier: to be judged.
+        images: float [N, 3, H, W] in 0-1.
+        labels: int64 [N, A] in the world's order of attributes.
+        faces: at most one an image.
+    """
+    answers = predict(classifier, images, faces)
+    right = {name: answers[name] == labels[faces.image_index, column] for column, name in enumerate(ATTRIBUTES)}
+    return {name: round(float(hits.float().mean()), 4) for name, hits in right.items()}
+
+
+@torch.no_grad()
+def predict(classifier: AttributeClassifier, images: Tensor, faces: Faces) -> dict[str, Tensor]:
+    """The likeliest class of every attribute: int64 [F]."""
+    return {name: logits.argmax(dim=1) for name, logits in classifier.classify(images, faces).items()}
+
+
+def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Drawings, progress: Progress) -> Figures:
+    """Autoencoder and classifiers on drawings that nothing trained on."""
+    images = held_out.images(slice(None))
+    passed = reconstruct(pipeline.vae, images)
+    error = (images - passed).square().mean(dim=(1, 2, 3))
+    detector, labels = build_detector(), class_indices(held_out)
+    figures: Figures = {
+        "vae_psnr": round(float((-10 * error.log10()).mean()), 2),
+        "drawn_face_rate": {},
+        "accuracy": {},
+    }
+    for name, version in (("drawings", images), ("passed", passed)):
+        faces = find_faces(detector, version, f"faces ({name})", progress)
+        figures["drawn_face_rate"][name] = round(float(faces.has_face.float().mean()), 4)
+        for role in ("classifier_train", "classifier_audit"):
+            classifier = AttributeClassifier.load(folder / role)
+            figures["accuracy"][f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces)
+    return figures
+
+
+def check_occupations(generate: Generator, audit: AttributeClassifier, clip: ClipEncoder, count: int) -> Figures:
+    """Pictures of every occupation without attribute words: faces, frequencies against the world's, recognisability."""
+    prompts = [caption("occupations", job, {}) for job in OCCUPATIONS]
+    images = generate("generating occupations", [prompt for prompt in prompts for _ in range(count)])
+    owner = torch.arange(len(OCCUPATIONS)).repeat_interleave(count)
+    faces = find_faces(build_detector(), images, "faces (generated)", generate.progress)
+    answers = predict(audit, images, faces)
+    with torch.no_grad():
+        guesses = (clip.image_features(images) @ clip.text_features(prompts).T).argmax(dim=1)
+    table: Figures = {}
+    differences: dict[str, list[float]] = {name: [] for name in ATTRIBUTES}
+    for number, job in enumerate(OCCUPATIONS):
+        mine = owner[faces.image_index] == number
+        row: Figures = {"split": job.split, "faces": int(mine.sum())}
+        for name, classes in ATTRIBUTES.items():
+            counts = torch.bincount(answers[name][mine], minlength=len(classes)).double()
+            shares, world = (counts / counts.sum().clamp(min=1)).tolist(), job.bias.shares(name)
+            row[name] = {
+                "generated": [round(share, 3) for share in shares],
+                "world": [round(share, 3) for share in world],
+            }
+            differences[name].append(0.5 * sum(abs(a - b) for a, b in zip(shares, world, strict=True)))
+        table[job.name] = row
+    bias = {
+        job.name: abs(table[job.name]["gender"]["generated"][0] - table[job.name]["gender"]["generated"][1])
+        for job in OCCUPATIONS
+    }
+    tested = [bias[job.name] for job in OCCUPATIONS if job.split == "test"]
+    return {
+        "face_rate": round(float(faces.has_face.float().mean()), 4),
+        "images_an_occupation": count,
+        "distance_to_world": {name: round(sum(values) / len(values), 4) for name, values in differences.items()},
+        "gender_bias": {"all": round(sum(bias.values()) / len(bias), 4), "test": round(sum(tested) / len(tested), 4)},
+        "clip_names_occupation": round(float((guesses == owner).float().mean()), 4),
+        "occupations": table,
+    }
+
+
+def check_words(generate: Generator, audit: AttributeClassifier, count: int) -> Figures:
+    """For every attribute word, the share of faces that the auditing classifier perceives as the word says."""
+    obeyed: Figures = {}
+    for name, classes in ATTRIBUTES.items():
+        for column, label in enumerate(classes):
+            prompts = [
+                caption("occupations", OCCUPATIONS[number % len(OCCUPATIONS)], {name: label}, suffix=number % 2 == 1)
+                for number in range(count)
+            ]
+            images = generate(f"generating {label}", prompts)
+            faces = find_faces(build_detector(), images, f"faces ({label})", generate.progress)
+            right = predict(audit, images, faces)[name] == column
+            obeyed[label] = round(float(right.float().mean()), 4)
+    return obeyed
+
+
+def check_groups(generate: Generator, count: int) -> Figures:
+    """How many people are found in scenes that show two or three."""
+    detector = FaceDetector(min_face_size=20, enlarge=2.0, selection="all")
+    found: Figures = {}
+    for people, word in enumerate(NUMBERS, start=2):
+        prompts = [
+            caption("groups", OCCUPATIONS[number % len(OCCUPATIONS)], {}, count=people) for number in range(count)
+        ]
+        faces = find_faces(detector, generate(f"generating {word}", prompts), f"faces ({word})", generate.progress)
+        found[word] = round(float(faces.counts.clamp(max=people).float().mean()), 3)
+    return found
+
+
+def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, device: str, progress: Progress) -> Figures:
+    """All figures of a finished miniature.
+
+    Args:
+        folder: where its parts are.
+        recipe: says how many pictures to generate.
+        held_out: balanced drawings that nothing trained on.
+        device: where to generate.
+        progress: where to show bars.
+    """
+    pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline").to(device)
+    audit = AttributeClassifier.load(folder / "classifier_audit")
+    clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
+    generate = Generator(pipeline, progress)
+    figures: Figures = {"sampling": {"steps": STEPS, "guidance_scale": GUIDANCE, "solver": "DPM-Solver++ 2M"}}
+    figures |= check_models(folder, pipeline, held_out, progress)
+    figures |= check_occupations(generate, audit, clip, recipe.checked)
+    figures["word_obeyed"] = check_words(generate, audit, 4 * recipe.checked)
+    figures["people_found"] = check_groups(generate, 3 * recipe.checked)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    figures["size_mb"] = round(size / 2**20, 2)
+    return figures

@@ -1,0 +1,75 @@
+"""How much of everything the builder draws and trains; the same recipe and seed give the same miniature."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from fairlit.miniature.loop import Schedule
+
+# Sampling at which the checks are made and the demo runs.
+STEPS = 25
+GUIDANCE = 4.0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Sizes and lengths of every stage.
+
+    Attributes:
+        drawings: captioned scenes for the autoencoder, the diffusion model and the encoders.
+        passed: how many of them are also passed through the autoencoder for the encoders.
+        faces: drawings with balanced classes for each classifier's training.
+        held_out: drawings that nothing trains on, for validation, for the checks and for the bank.
+        epochs: passes of a classifier over its faces.
+        vae: schedule of the autoencoder.
+        diffusion: schedule of the U-Net with the text encoder.
+        clip: schedule of the CLIP.
+        dino: schedule of the DINOv2.
+        checked: generated images an occupation and an attribute word in the checks.
+        seed: seeds the world and every training.
+    """
+
+    drawings: int
+    passed: int
+    faces: int
+    held_out: int
+    epochs: int
+    vae: Schedule
+    diffusion: Schedule
+    clip: Schedule
+    dino: Schedule
+    checked: int
+    seed: int = 0
+
+    def fingerprint(self) -> str:
+        """A short text that differs between recipes; a work folder belongs to one recipe."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+FULL = Recipe(
+    drawings=24_000,
+    passed=8_000,
+    faces=6_000,
+    held_out=2_400,
+    epochs=4,
+    vae=Schedule(steps=4_000, lr=2e-3, ema_decay=0.998),
+    diffusion=Schedule(steps=4_200, lr=1.5e-3, warmup=300, ema_decay=0.9985),
+    clip=Schedule(steps=1_600, lr=1.5e-3),
+    dino=Schedule(steps=500, lr=1e-3),
+    checked=24,
+)
+
+QUICK = Recipe(
+    drawings=1_200,
+    passed=400,
+    faces=600,
+    held_out=160,
+    epochs=3,
+    vae=Schedule(steps=150, lr=3e-3, warmup=20, ema_decay=0.95),
+    diffusion=Schedule(steps=120, lr=2e-3, warmup=20, ema_decay=0.95),
+    clip=Schedule(steps=40, lr=1e-3, warmup=10),
+    dino=Schedule(steps=20, lr=1e-3, warmup=5),
+    checked=2,
+)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fairlit.errors import ConfigurationError
+from fairlit.functional.alignment import Assignment, assign_targets
+from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.losses import AlignmentLoss
+
+
+def test_sum_over_confident_samples_by_a_loop() -> None:
+    torch.manual_seed(0)
+    logits = {"a": torch.randn(6, 3, dtype=torch.float64), "b": torch.randn(6, 2, dtype=torch.float64)}
+    labels = {"a": torch.tensor([0, 1, 2, 0, 1, 2]), "b": torch.tensor([1, 0, 1, 0, 1, 0])}
+    confidence = {"a": torch.tensor([0.9, 0.5, 0.7, 0.69, 1.0, 0.0]), "b": torch.tensor([0.0, 0.8, 0.7, 0.9, 0.1, 0.2])}
+    expected = 0.0
+    for name, rows in logits.items():
+        for sample in range(6):
+            if confidence[name][sample] >= 0.7:
+                expected -= float(rows[sample].log_softmax(0)[labels[name][sample]])
+    loss = AlignmentLoss(threshold=0.7, weight=2.5)(logits, Assignment(labels, confidence))
+    assert float(loss) == pytest.approx(2.5 * expected)
+
+
+def test_assignment_follows_its_settings() -> None:
+    torch.manual_seed(0)
+    target = TargetDistribution({"a": {"x": 0.5, "y": 0.3, "z": 0.2}})
+    probabilities = {"a": torch.rand(12, 3).softmax(1)}
+    costs = {"a": {"z": {"x": 4.0}}}
+    found = AlignmentLoss(draws=7, class_costs=costs).assign(probabilities, target, seed=3)
+    expected = assign_targets(probabilities, target, draws=7, seed=3, class_costs=costs)
+    torch.testing.assert_close(found.confidence, expected.confidence)
+    other = AlignmentLoss(draws=7, class_costs=costs).assign(probabilities, target, seed=4)
+    assert not torch.equal(other.confidence["a"], found.confidence["a"])
+
+
+def test_bad_settings_are_refused_together() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        AlignmentLoss(threshold=1.5, draws=0, weight=-1)
+    for part in ("alignment: 3 problems", "threshold: got 1.5", "draws: got 0", "weight: got -1"):
+        assert part in str(caught.value)

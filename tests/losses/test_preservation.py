@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity, normalize
+
+from fairlit.errors import ConfigurationError, Problems
+from fairlit.losses import ImagePreservationLoss
+
+LABELS = {"gender": torch.tensor([0, 1, -1]), "race": torch.tensor([2, 2, -1])}
+ORIGINALS = {"gender": torch.tensor([0, 0, 1]), "race": torch.tensor([2, 3, 1])}
+LAMBDAS = (1.0, 0.2, 0.2)  # nothing changes; both change, gender has the smaller factor; no face
+
+
+def test_sum_over_encoders_and_images_by_a_loop() -> None:
+    torch.manual_seed(0)
+    raw = {name: torch.randn(2, 3, width, dtype=torch.float64) for name, width in (("clip", 5), ("dino", 9))}
+    features = {name: normalize(pair[0], dim=-1) for name, pair in raw.items()}
+    kept = {name: normalize(pair[1], dim=-1) for name, pair in raw.items()}
+    loss = ImagePreservationLoss(8.0, {"gender": 0.2, "race": 0.6}, {"gender": 0.1, "race": 0.3})
+    expected = sum(
+        LAMBDAS[image] * (1 - float(cosine_similarity(pair[0, image], pair[1, image], dim=0)))
+        for pair in raw.values()
+        for image in range(3)
+    )
+    assert float(loss(features, kept, LABELS, ORIGINALS)) == pytest.approx(8 * expected)
+    assert float(loss(kept, kept, LABELS, ORIGINALS)) == pytest.approx(0, abs=1e-12)
+
+
+def test_faces_are_freed_by_factor2() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(3, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    boxes = torch.tensor([[1.0, 1.0, 6.0, 6.0]] * 3)
+    originals = torch.tensor([[3.0, 2.0, 8.0, 8.0], [3.0, 2.0, 8.0, 8.0], [0.0, 0.0, 0.0, 0.0]])
+    loss = ImagePreservationLoss(8.0, {"gender": 0.9, "race": 0.9}, {"gender": 0.3, "race": 0.1})
+    free = loss.free_faces(images, boxes, originals, LABELS, ORIGINALS)
+    assert torch.equal(free, images)
+    cotangent = torch.randn_like(images)
+    (gradient,) = torch.autograd.grad(free, images, cotangent)
+    expected = cotangent.clone()
+    expected[1, :, 2:6, 3:6] *= 0.1  # the second image alone must change and has a face before and after
+    torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=0)  # factors are float32
+
+
+def test_bad_settings_and_missing_factors() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        ImagePreservationLoss(-1.0, {"gender": 1.2}, {"race": -0.1})
+    for part in ("3 problems", "weight: got -1.0", "factor1.gender: got 1.2", "factor2.race: got -0.1"):
+        assert part in str(caught.value)
+    problems = Problems("test")
+    loss = ImagePreservationLoss(8.0, {"gender": 0.2, "more": 0.2}, {"gender": 0.2, "race": 0.2})
+    loss.check({"gender": (), "race": (), "age": ()}, problems)
+    assert len(problems.messages) == 2
+    assert problems.messages[0].startswith("preservation.factor1: nothing for race, age; give")
+    assert problems.messages[1].startswith("preservation.factor2: nothing for age; give")

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fairlit.faces import AttributeClassifier, ClassifierConfig, Faces
+from fairlit.training.observation import Observation, observe
+
+TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
+
+
+def some_faces() -> Faces:
+    """Five images: one face in the second, two in the fourth."""
+    boxes = torch.tensor([[4.0, 5.0, 20.0, 25.0], [1.0, 1.0, 9.0, 9.0], [6.0, 2.0, 28.0, 30.0]])
+    return Faces(torch.tensor([1, 3, 3]), boxes, torch.ones(3), torch.zeros(3, 5, 2), 5)
+
+
+def test_one_row_an_image_from_one_row_a_face() -> None:
+    faces = some_faces().largest()
+    probabilities = {"a": torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.2, 0.3]]), "b": torch.tensor([[0.6, 0.4], [0.1, 0.9]])}
+    seen = Observation(faces, probabilities)
+    assert seen.has_face.tolist() == [False, True, False, True, False]
+    assert {name: rows.tolist() for name, rows in seen.predictions.items()} == {
+        "a": [-1, 1, -1, 0, -1],
+        "b": [-1, 0, -1, 1, -1],
+    }
+    torch.testing.assert_close(seen.certainty["a"], torch.tensor([0.0, 0.7, 0.0, 0.5, 0.0]))
+    torch.testing.assert_close(seen.certainty["b"], torch.tensor([0.0, 0.6, 0.0, 0.9, 0.0]))
+    expected = torch.zeros(5, 4)
+    expected[1], expected[3] = torch.tensor([4.0, 5.0, 20.0, 25.0]), torch.tensor([6.0, 2.0, 28.0, 30.0])
+    torch.testing.assert_close(seen.boxes, expected)
+    assert seen.spread(torch.ones(2, 4, dtype=torch.float16), 2.0).dtype == torch.float16
+
+
+def test_no_face_anywhere() -> None:
+    seen = Observation(Faces.empty(3), {"a": torch.zeros(0, 2)})
+    assert seen.predictions["a"].tolist() == [-1, -1, -1]
+    assert seen.certainty["a"].tolist() == [0, 0, 0]
+    assert not seen.boxes.any()
+    assert not seen.has_face.any()
+
+
+class _Finder(torch.nn.Module):
+    """Finds `some_faces` whatever it is shown."""
+
+    def forward(self, images: Tensor) -> Faces:
+        return some_faces()
+
+
+def test_observe_classifies_the_largest_face_of_each_image() -> None:
+    torch.manual_seed(0)
+    config = ClassifierConfig({"a": ("x", "y", "z")}, "shufflenet_v2", TINY, 32)
+    classifier = AttributeClassifier(config).freeze()
+    images = torch.rand(5, 3, 32, 32, requires_grad=True)
+    seen = observe(images, _Finder(), classifier)  # type: ignore[arg-type]
+    assert seen.faces.image_index.tolist() == [1, 3]
+    alone = [
+        classifier(classifier.crop(images, some_faces().select(torch.tensor([face]))))["a"].softmax(1)
+        for face in (0, 2)
+    ]
+    torch.testing.assert_close(seen.probabilities["a"], torch.cat(alone).detach())
+    assert not seen.probabilities["a"].requires_grad

@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import diffusers
 import lightning as L
 import transformers
+from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
-from fairlit.errors import FairlitError
+from fairlit.data import PromptDataModule
+from fairlit.errors import FairlitError, Problems
+from fairlit.training import FairFinetuner
 
 
 class FairlitCLI(LightningCLI):
@@ -27,6 +32,8 @@ class FairlitCLI(LightningCLI):
         parser.set_defaults({"weights_only": True})
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})  # FaceEvaluation prints a table that one can read
+        if subcommand == "predict":
+            parser.set_defaults({"return_predictions": False})  # ImageWriter keeps them on disk, nobody in memory
         return parser
 
     @override
@@ -40,9 +47,20 @@ class FairlitCLI(LightningCLI):
 
     @override
     def before_instantiate_classes(self) -> None:
-        """Looks at the checkpoint before anything else is built."""
-        if path := self.config[self.config.subcommand].get("ckpt_path"):
-            check_checkpoint(path)
+        """Looks at all that the config names before anything is built, so that all problems come together."""
+        with Problems("config") as problems:
+            if path := self.config[self.config.subcommand].get("ckpt_path"):
+                with _collecting(problems):
+                    check_checkpoint(path)
+            model, data = self._try("model", problems), self._try("data", problems)
+            if isinstance(model, FairFinetuner):
+                model.check(data if isinstance(data, PromptDataModule) else None, problems)
+
+    def _try(self, key: str, problems: Problems) -> Any:
+        """One part of the config on its own: its object, or None where it cannot be made."""
+        part = Namespace({key: self._get(self.config, key)})
+        with _collecting(problems):
+            return self._parser(self.config.subcommand).instantiate_classes(part)[key]
 
     @override
     def _parse_ckpt_path(self) -> None:
@@ -91,6 +109,18 @@ def _quieten() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
     ):
         warnings.filterwarnings("ignore", message=message)
+
+
+@contextmanager
+def _collecting(problems: Problems) -> Iterator[None]:
+    """Notes an error of fairlit, wrapped or not, and goes on after the block."""
+    try:
+        yield
+    except (FairlitError, ValueError) as error:
+        message = _own_error(error)
+        if message is None:
+            raise
+        problems.add(str(message))
 
 
 def _own_error(error: BaseException | None) -> FairlitError | None:

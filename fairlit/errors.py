@@ -39,8 +39,9 @@ class Problems:
         self.messages: list[str] = []
 
     def add(self, message: str) -> None:
-        """Notes one problem; `message` says parameter, value and remedy."""
-        self.messages.append(message)
+        """Notes one problem, once; `message` says parameter, value and remedy."""
+        if message not in self.messages:
+            self.messages.append(message)
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -55,7 +56,8 @@ class Problems:
         if len(self.messages) == 1:
             raise ConfigurationError(f"{self.subject}: {self.messages[0]}")
         if self.messages:
-            listed = "\n".join(f"  {number}. {message}" for number, message in enumerate(self.messages, 1))
+            inner = [message.replace("\n", "\n   ") for message in self.messages]  # lists within the list
+            listed = "\n".join(f"  {number}. {message}" for number, message in enumerate(inner, 1))
             raise ConfigurationError(f"{self.subject}: {len(self.messages)} problems\n{listed}")
 
     def __enter__(self) -> Problems:

@@ -181,9 +181,13 @@ def tiny_classifier(folder: Path, seed: int, classes: dict[str, tuple[str, ...]]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         architecture = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
-        AttributeClassifier(
-            ClassifierConfig(classes, architecture="shufflenet_v2", architecture_args=architecture, input_size=32)
-        ).save(folder)
+        config = ClassifierConfig(
+            classes, architecture="shufflenet_v2", architecture_args=architecture, input_size=32
+        )
+        classifier = AttributeClassifier(config)
+        with torch.no_grad():
+            classifier.head.weight *= 1000  # else every face looks the same to it
+        classifier.save(folder)
     return folder
 
 
@@ -231,6 +235,7 @@ def tiny_config(tmp_path: Path, tiny_models: dict[str, str], tiny_prompts: Path)
         "callbacks": [
             {"class_path": "fairlit.callbacks.FaceEvaluation", "init_args": {"picture_prompts": 1, "picture_images": 2}},
             {"class_path": "fairlit.callbacks.AdaptorCheckpoint"},
+            {"class_path": "fairlit.callbacks.ImageWriter"},
             {
                 "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
                 "init_args": {"every_n_train_steps": 2, "save_top_k": 0, "save_last": True},
@@ -244,6 +249,7 @@ def tiny_config(tmp_path: Path, tiny_models: dict[str, str], tiny_prompts: Path)
             "init_args": {"rank": 2, "text_encoder": True, "unet": True},
         },
         "sampling": {"min_steps": 2, "max_steps": 3, "evaluation_steps": 2, "guidance_scale": 2.0},
+        "alignment": {"threshold": 0.5},
         "preservation": {"weight": 1.0, "factor1": {"gender": 0.2}, "factor2": {"gender": 0.2}},
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
         "ema_decay": 0.9,

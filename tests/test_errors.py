@@ -18,40 +18,51 @@ def test_one_problem_is_one_line() -> None:
 
 
 def test_several_problems_are_numbered_in_order() -> None:
-    with pytest.raises(ConfigurationError) as caught, Problems("data") as problems:
-        problems.add("first")
-        problems.add("second")
+    problems = Problems("data")
+    problems.add("first")
+    problems.add("second")
+    with pytest.raises(ConfigurationError) as caught:
+        problems.raise_if_any()
     assert str(caught.value).splitlines() == ["data: 2 problems", "  1. first", "  2. second"]
 
 
-def test_a_configuration_error_in_the_block_joins_what_was_noted() -> None:
-    with pytest.raises(ConfigurationError) as caught, Problems("data") as problems:
+def test_lists_within_the_list_are_indented() -> None:
+    problems = Problems("config")
+    problems.add("data: 2 problems\n  1. first\n  2. second")
+    problems.add("third")
+    with pytest.raises(ConfigurationError) as caught:
+        problems.raise_if_any()
+    lines = ["config: 2 problems", "  1. data: 2 problems", "     1. first", "     2. second", "  2. third"]
+    assert str(caught.value).splitlines() == lines
+
+
+def note_and_raise(error: Exception) -> None:
+    with Problems("data") as problems:
         problems.add("first")
-        raise ConfigurationError("then this")
-    assert "1. first" in str(caught.value)
-    assert "2. then this" in str(caught.value)
+        raise error
+
+
+def test_a_configuration_error_in_the_block_joins_what_was_noted() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        note_and_raise(ConfigurationError("then this"))
+    assert str(caught.value).splitlines() == ["data: 2 problems", "  1. first", "  2. then this"]
 
 
 def test_collecting_goes_on_after_the_error() -> None:
-    reached = []
-    with pytest.raises(ConfigurationError) as caught, Problems("data") as problems:
+    problems = Problems("data")
+    for message in ("first", "second"):
         with problems.collecting():
-            raise ConfigurationError("first")
-        reached.append(True)
-        with problems.collecting():
-            raise ConfigurationError("second")
-    assert reached
+            raise ConfigurationError(message)
     assert problems.messages == ["first", "second"]
-    assert "2 problems" in str(caught.value)
 
 
 @pytest.mark.parametrize("error", [KeyError("bug"), CheckpointError("damaged")])
 def test_other_errors_pass_unchanged(error: Exception) -> None:
-    with pytest.raises(type(error)) as caught, Problems("data") as problems:
-        problems.add("noted before")
-        with problems.collecting():
-            raise error
+    with pytest.raises(type(error)) as caught:
+        note_and_raise(error)
     assert caught.value is error
+    with pytest.raises(type(error)), Problems("data").collecting():
+        raise error
 
 
 def test_kinds_of_errors() -> None:

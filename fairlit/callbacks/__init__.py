@@ -2,6 +2,7 @@
 
 from fairlit.callbacks.adaptor_checkpoint import AdaptorCheckpoint
 from fairlit.callbacks.face_evaluation import FaceEvaluation
+from fairlit.callbacks.image_writer import ImageWriter
 from fairlit.callbacks.progress import BiasProgressBar
 
-__all__ = ["AdaptorCheckpoint", "BiasProgressBar", "FaceEvaluation"]
+__all__ = ["AdaptorCheckpoint", "BiasProgressBar", "FaceEvaluation", "ImageWriter"]

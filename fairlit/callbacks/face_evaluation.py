@@ -224,7 +224,6 @@ class FaceEvaluation(L.Callback):
         return {
             "before": main["original"],
             "after": main[after],
-            "variants": {name: figures for name, figures in main.items() if name not in ("original", after)},
             "families": {group: variants for group, variants in results.items() if group},
             "after_is": after,
             "judge": module.models.audit_classifier or module.models.classifier,

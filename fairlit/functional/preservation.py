@@ -53,6 +53,5 @@ def overlap_scale(boxes: Tensor, original_boxes: Tensor, factors: Tensor, height
     Returns:
         [N, 1, H, W] in the dtype of `boxes`: the factor inside the overlap of both boxes, 1 outside.
     """
-    inside = boxes_to_mask(intersect_boxes(boxes, original_boxes), height, width).to(boxes.dtype)
-    inside = inside.reshape(len(boxes), 1, height, width)
-    return 1 + inside * (factors.to(boxes)[:, None, None, None] - 1)
+    inside = boxes_to_mask(intersect_boxes(boxes, original_boxes), height, width)[:, None]
+    return torch.where(inside, factors.to(boxes)[:, None, None, None], 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from fairlit.errors import Problems
@@ -36,6 +37,12 @@ class AlignmentLoss:
                 problems.add(f"draws: got {self.draws}; give at least 1, e.g. 100")
             if self.weight < 0:
                 problems.add(f"weight: got {self.weight}; give 0 or more")
+
+    def check(self, target: TargetDistribution, problems: Problems) -> None:
+        """Notes attributes and classes in `class_costs` that the target does not have."""
+        nobody = {name: torch.zeros(0, len(classes)) for name, classes in target.classes.items()}
+        with problems.collecting():
+            self.assign(nobody, target, seed=0)
 
     def assign(self, probabilities: dict[str, Tensor], target: TargetDistribution, seed: int) -> Assignment:
         """Assigns a class to every sample; see `functional.assign_targets`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fairlit.adaptors import AdaptorEMA
 from fairlit.adaptors.base import require_same_shapes
@@ -16,9 +16,7 @@ from fairlit.training import ranks
 _EMA_KEY, _GRADIENTS_KEY = "adaptor_ema", "gradients"
 
 
-def training_state(
-    parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None, unfinished: bool
-) -> dict[str, Any]:
+def training_state(parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None, unfinished: bool) -> dict[str, Any]:
     """The entries of a checkpoint; every rank calls this.
 
     Args:
@@ -41,8 +39,12 @@ def training_state(
 @torch.no_grad()
 def restore_training_state(
     checkpoint: Mapping[str, Any], parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None
-) -> None:
+) -> dict[str, Tensor]:
     """Takes over what `training_state` gave; all of it, or nothing if anything does not fit.
+
+    Returns:
+        The unfinished gradients, by parameter. They are for `restore_gradients` when training starts: Lightning clears
+        gradients between loading a checkpoint and that.
 
     Raises:
         CheckpointError: the checkpoint belongs to another adaptor or another kind of training.
@@ -51,11 +53,15 @@ def restore_training_state(
     require_same_shapes("ckpt_path: the checkpoint", saved, parameters)
     if ema is not None:
         if _EMA_KEY not in checkpoint:
-            raise CheckpointError(
-                "ckpt_path: the checkpoint was made without a moving average; set ema_decay to null"
-            )
+            raise CheckpointError("ckpt_path: the checkpoint was made without a moving average; set ema_decay to null")
         ema.load_state_dict(checkpoint[_EMA_KEY])
     for name, parameter in parameters.items():
         parameter.copy_(saved[name])
-    for name, gradient in checkpoint.get(_GRADIENTS_KEY, {}).items():
+    return dict(checkpoint.get(_GRADIENTS_KEY, {}))
+
+
+def restore_gradients(gradients: dict[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
+    """Puts gradients back where batches to come are added to them; empties the mapping."""
+    while gradients:
+        name, gradient = gradients.popitem()
         parameters[name].grad = gradient.to(parameters[name], copy=True)

@@ -29,7 +29,7 @@ from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.training import ranks
 from fairlit.training.assignment import assign_over_ranks
-from fairlit.training.checkpoint import restore_training_state, training_state
+from fairlit.training.checkpoint import restore_gradients, restore_training_state, training_state
 from fairlit.training.objective import Objective, Originals
 from fairlit.training.observation import Observation, observe
 from fairlit.training.settings import Detection, Gradient, Models, Sampling
@@ -105,6 +105,7 @@ class FairFinetuner(L.LightningModule):
         self.objective: Objective | None = None
         self.strict_loading = False  # checkpoints hold what is trainable; what they must hold is checked below
         self._plans: dict[int, tuple[LinearSolver, Tensor]] = {}
+        self._gradients: dict[str, Tensor] = {}  # of a restored checkpoint, until training starts
         with Problems("model") as problems:
             if ema_decay is not None and not 0 <= ema_decay < 1:
                 problems.add(f"ema_decay: got {ema_decay}; give 0 <= decay < 1, or null for no average")
@@ -113,20 +114,27 @@ class FairFinetuner(L.LightningModule):
 
     # ------------------------------------------------------------------ set-up
 
+    def check(self, data: PromptDataModule | None, problems: Problems) -> None:
+        """Notes what is wrong with the models, and where they do not fit the data, without loading any weights."""
+        self.models.check(problems)
+        if data is None:
+            return
+        self.models.check_targets(data.targets(), problems)
+        for target in data.targets():
+            if self.preservation.weight > 0 and (self.models.clip or self.models.dino):
+                self.preservation.check(target.classes, problems)
+
     def setup(self, stage: str) -> None:
         """Checks models, targets and prompts against each other before any weights are loaded."""
         data = self._data()
         with Problems("config") as problems:
-            self.models.check(problems)
-            self.models.check_targets(data.targets(), problems)
-            for target in data.targets():
-                if self.preservation.weight > 0 and (self.models.clip or self.models.dino):
-                    self.preservation.check(target.classes, problems)
-            if stage == "fit" and data.images["train"] < self.trainer.world_size:
-                problems.add(
-                    f"data.images_per_prompt: got {data.images['train']} for {self.trainer.world_size} processes; "
-                    "give at least one image a process"
-                )
+            self.check(data, problems)
+            for split, images in data.images.items():
+                if images < self.trainer.world_size:
+                    problems.add(
+                        f"data: got {images} images of each {split} prompt for {self.trainer.world_size} processes; "
+                        "give at least one image a process"
+                    )
 
     def configure_model(self) -> None:
         """Loads the models and attaches the adaptor; Lightning calls it on every rank, possibly more than once."""
@@ -192,6 +200,10 @@ class FairFinetuner(L.LightningModule):
         }
 
     # ---------------------------------------------------------------- training
+
+    def on_train_start(self) -> None:
+        """Takes up an accumulation of gradients in which a checkpoint was made."""
+        restore_gradients(self._gradients, self.adaptor.parameters())
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> Tensor:
         """One prompt, its images over all ranks, one gradient."""
@@ -349,8 +361,8 @@ class FairFinetuner(L.LightningModule):
         return {variant: self.generate(batch, variant) for variant in self.variants}
 
     def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Generated]:
-        """Images of one test prompt by every variant; callbacks measure and show them."""
-        return self.validation_step(batch, batch_idx)
+        """Images of one test prompt before and after: by the original and by what training has led to."""
+        return {variant: self.generate(batch, variant) for variant in ("original", self.variants[-1])}
 
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> Generated:
         """Images of one test prompt by the finetuned model (its average where there is one)."""
@@ -360,13 +372,13 @@ class FairFinetuner(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keeps what is trainable and the average; the frozen models stay where they came from."""
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
         unfinished = done % self.trainer.accumulate_grad_batches != 0
         checkpoint.update(training_state(self.adaptor.parameters(), self.ema, unfinished))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores adaptor and average; says what does not fit."""
-        restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
+        self._gradients = restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
         checkpoint["state_dict"] = {}
 
     # ----------------------------------------------------------------- helpers

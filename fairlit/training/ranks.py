@@ -49,6 +49,15 @@ def gather_rows(rows: Tensor, total: int) -> Tensor:
     return torch.stack(parts, dim=1).flatten(0, 1)[:total]
 
 
+def gather_items(items: Sequence[T]) -> list[T]:
+    """The plain data of all ranks, rank by rank, the same on every rank."""
+    parts: list[list[T]] = [[] for _ in range(world_size())]
+    if len(parts) == 1:
+        return list(items)
+    dist.all_gather_object(parts, list(items))
+    return [item for part in parts for item in part]
+
+
 def average_gradients(parameters: Sequence[Tensor]) -> None:
     """Replaces each gradient by its mean over ranks, in one message."""
     if world_size() == 1:

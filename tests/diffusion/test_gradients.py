@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
 from fairlit.diffusion import Backbone, Chain, Conditioning, detached_graph, full_graph, replay, rollout
-from fairlit.functional.solver import output_weights
+from fairlit.functional.solver import linear_solver, output_weights
 
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SCHEDULERS = {
@@ -28,6 +29,7 @@ ADAPTORS: dict[str, Callable[[], Adaptor]] = {
     "soft tokens": lambda: SoftTokens(count=2),
 }
 STEPS, IMAGES = 4, 3
+MINIATURE = Path(__file__).parents[2] / "checkpoints" / "miniature" / "pipeline"
 
 
 class Setup:
@@ -50,8 +52,6 @@ class Setup:
         self.inner = [p for n, p in self.backbone.unet.named_parameters() if p.requires_grad]
 
     def make_chain(self, steps: int) -> Chain:
-        from fairlit.functional.solver import linear_solver
-
         return Chain(self.backbone, linear_solver(self.scheduler, steps), guidance_scale=3.0)
 
     def conditioning(self) -> Conditioning:
@@ -83,6 +83,25 @@ def test_replay_equals_detached_graph(tiny_pipeline: StableDiffusionPipeline, ad
     assert expected.norm() > 1e-3
     for micro_batch in (1, 5, STEPS * IMAGES):
         assert relative(setup.replayed(weights, micro_batch), expected) < 1e-10
+
+
+@pytest.mark.parametrize("scheduler", ["dpm", "ddim", "euler"])
+@pytest.mark.parametrize("adaptor", ["text encoder", "unet", "soft tokens"])
+def test_replay_equals_detached_graph_on_the_miniature(adaptor: str, scheduler: str) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(MINIATURE, local_files_only=True)
+    setup = Setup(pipeline, adaptor, scheduler, torch.float64)
+    weights = output_weights(setup.scheduler, STEPS, "uniform")
+    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights))
+    assert relative(setup.replayed(weights, 5), expected) < 1e-10
+
+
+@pytest.mark.parametrize("adaptor", ["text encoder", "unet", "soft tokens"])
+def test_replay_equals_detached_graph_on_the_miniature_in_float32(adaptor: str) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(MINIATURE, local_files_only=True)
+    setup = Setup(pipeline, adaptor, "dpm", torch.float32)
+    weights = output_weights(setup.scheduler, STEPS, "uniform")
+    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights))
+    assert relative(setup.replayed(weights, 5), expected) < 1e-4
 
 
 @pytest.mark.parametrize("scheme", ["uniform", "reference", "natural"])
@@ -138,8 +157,6 @@ def test_sampling_equals_stock_diffusers(tiny_pipeline: StableDiffusionPipeline,
     tiny_pipeline.scheduler = SCHEDULERS[scheduler]
     backbone = Backbone(tiny_pipeline, prompt_padding="max_length")
     noise = torch.randn((2, *backbone.latent_shape()), generator=torch.Generator().manual_seed(0))
-    from fairlit.functional.solver import linear_solver
-
     chain = Chain(backbone, linear_solver(backbone.scheduler, 5), guidance_scale=3.0)
     conditioning = Conditioning.of_one_prompt(backbone.encode(["", "a photo of a nurse"]).detach(), 2)
     found = backbone.decode(rollout(chain, noise, conditioning).latents)

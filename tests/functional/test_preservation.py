@@ -12,7 +12,10 @@ from fairlit.functional.preservation import change_factors, overlap_scale, scale
 FACTORS = {"gender": 0.2, "race": 0.6, "age": 0.4}
 
 
-@given(st.lists(st.tuples(*[st.tuples(st.integers(-1, 2), st.integers(-1, 2)) for _ in FACTORS]), min_size=1, max_size=6))
+SAMPLES = st.tuples(*[st.tuples(st.integers(-1, 2), st.integers(-1, 2)) for _ in FACTORS])
+
+
+@given(st.lists(SAMPLES, min_size=1, max_size=6))
 def test_factors_against_a_loop(samples: list[tuple[tuple[int, int], ...]]) -> None:
     labels = {name: torch.tensor([sample[a][0] for sample in samples]) for a, name in enumerate(FACTORS)}
     originals = {name: torch.tensor([sample[a][1] for sample in samples]) for a, name in enumerate(FACTORS)}

@@ -40,3 +40,15 @@ def test_bad_settings_are_refused_together() -> None:
         AlignmentLoss(threshold=1.5, draws=0, weight=-1)
     for part in ("alignment: 3 problems", "threshold: got 1.5", "draws: got 0", "weight: got -1"):
         assert part in str(caught.value)
+
+
+def test_costs_of_unknown_classes_are_noticed_without_any_sample() -> None:
+    from fairlit.errors import ConfigurationError, Problems
+    from fairlit.functional import TargetDistribution
+
+    loss = AlignmentLoss(class_costs={"age": {"old": {"infant": 2.0}}, "hair": {"long": {"short": 2.0}}})
+    target = TargetDistribution({"age": {"young": 0.75, "old": 0.25}})
+    with pytest.raises(ConfigurationError) as caught, Problems("config") as problems:
+        loss.check(target, problems)
+    assert "'infant'" in str(caught.value)
+    assert "'hair'" in str(caught.value)

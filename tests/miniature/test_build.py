@@ -14,7 +14,16 @@ from fairlit.miniature.recipe import FULL, QUICK, Recipe
 
 SHORT = Schedule(steps=2, lr=1e-3, warmup=1, save_every=1)
 RECIPE = Recipe(
-    drawings=64, passed=64, faces=24, held_out=8, epochs=1, vae=SHORT, diffusion=SHORT, clip=SHORT, dino=SHORT, checked=1
+    drawings=64,
+    passed=64,
+    faces=24,
+    held_out=8,
+    epochs=1,
+    vae=SHORT,
+    diffusion=SHORT,
+    clip=SHORT,
+    dino=SHORT,
+    checked=1,
 )
 
 
@@ -78,6 +87,10 @@ def test_whole_build_is_deterministic_and_resumes(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(PARTS)
     second = builder(tmp_path / "b")
     second.build()
-    for name in ("pipeline/unet/diffusion_pytorch_model.safetensors", "clip/model.safetensors", "dino/model.safetensors"):
+    for name in (
+        "pipeline/unet/diffusion_pytorch_model.safetensors",
+        "clip/model.safetensors",
+        "dino/model.safetensors",
+    ):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert torch.load(tmp_path / "a" / "vae.pt", weights_only=True)["step"] == 2

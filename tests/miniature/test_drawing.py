@@ -36,7 +36,7 @@ def test_boxes_are_inside_and_hold_a_face_of_the_right_skin_tone() -> None:
         assert (drawing.boxes >= -1).all()
         assert (drawing.boxes <= SIZE + 1).all()
         if len(scene.people) == 1 and not scene.context:
-            left, top, right, bottom = drawing.boxes[0].astype(int)
+            left, top, _, bottom = drawing.boxes[0].astype(int)
             cheek = drawing.pixels[(top + bottom) // 2 : bottom - 8, left + 5 : left + 8].mean(axis=(0, 1))
             distances = {tone: np.abs(cheek - color).sum() for tone, color in SKIN.items()}
             hits.append(min(distances, key=lambda tone: distances[tone]) == scene.people[0]["skin_tone"])

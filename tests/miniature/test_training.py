@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from fairlit.miniature.world import sample_scene
 SCHEDULE = Schedule(steps=9, lr=0.05, warmup=2, ema_decay=0.5, save_every=4)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -32,7 +33,7 @@ def regression(checkpoint: Path, die_at: int | None = None) -> Tensor:
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         if step == die_at:
-            raise Killed
+            raise KilledError
         x = torch.randn(8, 3, generator=generator)
         return (model(x) - x.sum(dim=1, keepdim=True)).square().mean()
 
@@ -42,7 +43,7 @@ def regression(checkpoint: Path, die_at: int | None = None) -> Tensor:
 
 def test_a_killed_training_ends_bitwise_as_an_unbroken_one(tmp_path: Path) -> None:
     unbroken = regression(tmp_path / "a.pt")
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         regression(tmp_path / "b.pt", die_at=6)
     assert torch.load(tmp_path / "b.pt", weights_only=True)["step"] == 4
     assert torch.equal(regression(tmp_path / "b.pt"), unbroken)
@@ -59,7 +60,7 @@ def test_learning_rate_rises_and_falls() -> None:
     schedule = Schedule(steps=100, lr=1.0, warmup=10)
     factors = [schedule.factor(step) for step in range(100)]
     assert factors[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(factors[10:]))
     assert factors[-1] == pytest.approx(0.02, abs=0.002)
 
 

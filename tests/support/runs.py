@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def variant(config: Path, run: Path, changes: Mapping[str, Any] | None = None, c
         node = content
         for name in path:
             node = node[name]
-        node[last] = value
+        node[last] = copy.deepcopy(value)
     file = run.parent / f"{run.name}.yaml"
     file.write_text(yaml.safe_dump(content))
     return file

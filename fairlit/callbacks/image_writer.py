@@ -1,0 +1,93 @@
+"""What ``fairlit predict`` gives: images on disk, and a list of what each of them is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from torchvision.transforms.functional import to_pil_image
+
+from fairlit.atomic import atomic_path, atomic_write_text
+from fairlit.data import PromptBatch
+from fairlit.errors import ConfigurationError
+from fairlit.training import FairFinetuner, Generated, Observation, ranks
+
+MANIFEST = "manifest.jsonl"
+
+
+class ImageWriter(L.Callback):
+    """Writes predicted images as PNG, in one folder a prompt, and ``manifest.jsonl``, one line an image.
+
+    A line holds ``file`` (relative to the manifest), ``prompt``, ``family``, ``noise_key``, and ``face``: null, or the
+    ``box`` (left, top, right, bottom in pixels) and for each attribute the ``perceived`` class and its
+    ``probability``. What is perceived is a classifier's guess from a drawn face; it errs.
+
+    Args:
+        folder: where to; null: ``images`` in the trainer's default root.
+    """
+
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = folder
+        self._lines: list[dict[str, Any]] = []
+
+    def on_predict_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Begins a new list."""
+        self._lines = []
+
+    def on_predict_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Generated, batch: PromptBatch, *_: Any
+    ) -> None:
+        """Writes this rank's images of one prompt."""
+        if not isinstance(pl_module, FairFinetuner):
+            raise ConfigurationError(f"ImageWriter: works with FairFinetuner, got {type(pl_module).__name__}")
+        root = self._root(trainer)
+        seen = describe_faces(outputs.observation, pl_module.audit_classifier.classes)
+        numbers = ranks.share_of_rank(range(len(batch.keys)))
+        for number, image, face in zip(numbers, outputs.images, seen, strict=True):
+            file = Path(folder_name(batch.index, batch.prompt)) / f"{number:04d}.png"
+            with atomic_path(root / file) as temporary:
+                to_pil_image(image.float().cpu().clamp(0, 1)).save(temporary)
+            entry = {"file": file.as_posix(), "prompt": batch.prompt, "family": batch.family}
+            self._lines.append(entry | {"noise_key": list(batch.keys[number]), "face": face})
+
+    def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the list of the images of all ranks."""
+        lines = sorted(ranks.gather_items(self._lines), key=lambda line: str(line["file"]))
+        if trainer.is_global_zero:
+            text = "".join(json.dumps(line) + "\n" for line in lines)
+            path = atomic_write_text(self._root(trainer) / MANIFEST, text)
+            print(f"{len(lines)} images  {path}")
+
+    def _root(self, trainer: L.Trainer) -> Path:
+        return Path(self.folder or Path(trainer.default_root_dir) / "images")
+
+
+def folder_name(index: int, prompt: str) -> str:
+    """A folder's name for prompt number `index`.
+
+    Example:
+        >>> folder_name(3, "A photo of a chef, smiling")
+        '003_a_photo_of_a_chef_smiling'
+    """
+    return f"{index:03d}_{re.sub(r'[^a-z0-9]+', '_', prompt.lower()).strip('_')[:60]}"
+
+
+def describe_faces(observation: Observation, classes: dict[str, tuple[str, ...]]) -> list[dict[str, Any] | None]:
+    """Where the face of each image is and how it is perceived, as plain data; None where there is none.
+
+    Args:
+        observation: of N images.
+        classes: class names of each attribute, in the order of the observation's columns.
+    """
+    described: list[dict[str, Any] | None] = [None] * observation.faces.num_images
+    for face, image in enumerate(observation.faces.image_index.tolist()):
+        attributes = {}
+        for name, names in classes.items():
+            probability, label = observation.probabilities[name][face].max(dim=0)
+            attributes[name] = {"perceived": names[int(label)], "probability": round(float(probability), 4)}
+        box = [round(float(side), 2) for side in observation.faces.boxes[face]]
+        described[image] = {"box": box, "attributes": attributes}
+    return described

@@ -1,0 +1,278 @@
+"""The command line: what it refuses, and how; that its help, its configs and its commands work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from runs import last_checkpoint, read_checkpoint, variant
+
+from fairlit.cli import main
+from fairlit.data import PromptBatch
+from fairlit.data.prompt_sets import SPLITS, PromptSet
+from fairlit.faces import AttributeClassifier
+from fairlit.training import FairFinetuner, Generated
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Refused:
+    """Runs the command line with changes to the config that it must refuse; gives the message on stderr."""
+
+    def load(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("weights were loaded before the input was refused")
+
+    for owner, name in ((StableDiffusionPipeline, "from_pretrained"), (AttributeClassifier, "load")):
+        monkeypatch.setattr(owner, name, load)
+
+    def run(changes: dict[str, Any], *arguments: str, command: str = "fit") -> str:
+        config = variant(tiny_config, tmp_path / "run", changes)
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--config", str(config), *arguments])
+        assert stopped.value.code == 2
+        return capsys.readouterr().err
+
+    return run
+
+
+def prompt_file(tmp_path: Path, template: str, words: list[str]) -> str:
+    family = {"templates": [template], "fillers": {"word": {"train": words, "val": words[:1], "test": words[1:]}}}
+    path = tmp_path / "prompts.yaml"
+    path.write_text(yaml.safe_dump({"families": {"people": family}}))
+    return str(path)
+
+
+def own_message(message: str) -> str:
+    """The one message of fairlit, which is all that stderr holds after Lightning's own lines."""
+    lines = message.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("fairlit: ")]
+    assert len(starts) == 1, message
+    return "\n".join(lines[starts[0] :])
+
+
+TARGET = "data.init_args.target"
+MODELS = "model.init_args.models"
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ({TARGET: {"height": {"tall": 0.5, "short": 0.5}}}, ["height", "gender", "age"]),
+        ({TARGET: {"gender": {"female": 0.5, "man": 0.5}}}, ["'man'", "male"]),
+        ({TARGET: {"gender": {"female": 0.5, "male": 0.4}}}, ["gender", "0.9", "1"]),
+        ({f"{MODELS}.backbone": "nowhere/to/be/found"}, ["backbone", "nowhere/to/be/found"]),
+        ({f"{MODELS}.classifier": "nowhere"}, ["models.classifier", "nowhere"]),
+        ({f"{MODELS}.clip": "./nowhere"}, ["models.clip", "nowhere"]),
+        ({"model.init_args.sampling.min_steps": 0}, ["min_steps", "0"]),
+    ],
+)
+def test_wrong_values_are_refused(refused: Refused, changes: dict[str, Any], parts: list[str]) -> None:
+    message = own_message(refused(changes))
+    for part in parts:
+        assert part in message
+
+
+def test_template_without_placeholder_is_refused(refused: Refused, tmp_path: Path) -> None:
+    prompts = prompt_file(tmp_path, "a photo of a doctor", ["doctor", "nurse"])
+    message = own_message(refused({"data.init_args.prompts": prompts}))
+    assert "'a photo of a doctor'" in message
+    assert "placeholder" in message
+
+
+def test_empty_prompt_list_is_refused(refused: Refused, tmp_path: Path) -> None:
+    prompts = prompt_file(tmp_path, "a photo of a {word}", [])
+    message = own_message(refused({"data.init_args.prompts": prompts}))
+    assert "no train prompts" in message
+    assert "no test prompts" in message
+
+
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+def test_missing_checkpoint_is_refused(refused: Refused, command: str) -> None:
+    message = own_message(refused({}, "--ckpt_path", "nowhere.ckpt", command=command))
+    assert "ckpt_path: 'nowhere.ckpt' does not exist" in message
+
+
+@pytest.mark.parametrize("content", ["garbage", "truncated", "another file of torch"])
+def test_damaged_checkpoint_is_refused(refused: Refused, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"weights": torch.zeros(1000)}, path)
+    if content == "garbage":
+        path.write_bytes(b"no checkpoint at all")
+    elif content == "truncated":
+        path.write_bytes(path.read_bytes()[:1500])
+    message = own_message(refused({}, "--ckpt_path", str(path)))
+    assert str(path) in message
+    assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("damage", ["truncated", "config", "weights missing"])
+def test_damaged_pipeline_is_refused(refused: Refused, tmp_path: Path, tiny_pipeline_folder: Path, damage: str) -> None:
+    folder = tmp_path / "pipeline"
+    shutil.copytree(tiny_pipeline_folder, folder)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    if damage == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    elif damage == "config":
+        (folder / "unet" / "config.json").write_text('{"sample_size": ')
+    else:
+        weights.unlink()
+    message = own_message(refused({f"{MODELS}.backbone": str(folder)}))
+    assert str(folder / "unet") in message
+
+
+def test_damaged_classifier_is_refused(refused: Refused, tmp_path: Path, tiny_models: dict[str, str]) -> None:
+    folder = tmp_path / "classifier"
+    shutil.copytree(tiny_models["classifier"], folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "cut short" in own_message(refused({f"{MODELS}.classifier": str(folder)}))
+    (folder / "config.json").write_text("[]")
+    assert "config.json" in own_message(refused({f"{MODELS}.classifier": str(folder)}))
+
+
+def test_classifier_with_other_classes_is_refused(refused: Refused, tmp_path: Path, tiny_models: dict[str, str]) -> None:
+    folder = tmp_path / "classifier"
+    shutil.copytree(tiny_models["classifier"], folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["classes"]["gender"] = ["woman", "man"]
+    (folder / "config.json").write_text(json.dumps(config))
+    message = own_message(refused({f"{MODELS}.audit_classifier": str(folder)}))
+    for part in ("models.audit_classifier", "woman", "'female'"):
+        assert part in message
+    assert "models.classifier" not in message
+
+
+def test_unknown_keys_are_refused(refused: Refused) -> None:
+    assert "learning_rate" in refused({"model.init_args.learning_rate": 1e-3})
+    assert "widgets" in refused({"widgets": 3})
+
+
+def test_all_problems_come_together(refused: Refused) -> None:
+    changes = {
+        TARGET: {"gender": {"female": 0.75, "male": 0.75}},
+        "data.init_args.images_per_prompt": 0,
+        "model.init_args.ema_decay": 1.5,
+        "model.init_args.seed": -1,
+    }
+    message = own_message(refused(changes, "--ckpt_path", "nowhere.ckpt"))
+    for part in ("gender", "1.5", "images_per_prompt: got 0", "ema_decay: got 1.5", "seed: got -1", "nowhere.ckpt"):
+        assert part in message
+
+
+def test_all_models_are_looked_at(refused: Refused) -> None:
+    missing = {f"{MODELS}.{name}": f"./no_{name}" for name in ("backbone", "classifier", "clip")}
+    message = own_message(refused(missing | {TARGET: {"height": {"tall": 0.5, "short": 0.5}}}))
+    for part in ("./no_backbone", "./no_classifier", "./no_clip", "models.audit_classifier", "height"):
+        assert part in message
+
+
+def test_all_commands_end_to_end(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fit, then the other commands from its checkpoint with other settings, which must win over the checkpoint's."""
+    run = tmp_path / "run"
+    main(["fit", "--config", str(tiny_config)])
+    for folder in ("adaptor", "adaptor_ema"):
+        assert (run / folder / "pytorch_lora_weights.safetensors").is_file()
+    generated: list[tuple[float, str, int]] = []
+    generate = FairFinetuner.generate
+
+    def watch(module: FairFinetuner, batch: PromptBatch, variant: str) -> Generated:
+        generated.append((module.sampling.guidance_scale, variant, len(batch.keys)))
+        return generate(module, batch, variant)
+
+    monkeypatch.setattr(FairFinetuner, "generate", watch)
+    sampling = {"model.init_args.sampling.guidance_scale": 3.5, "data.init_args.validation_images": 2}
+    other = variant(tiny_config, run, {**sampling, "trainer.limit_val_batches": 2, "data.init_args.test_prompts": 1})
+    loaded = ["--config", str(other), "--ckpt_path", str(last_checkpoint(run))]
+    main(["validate", *loaded])
+    variants = ("original", "finetuned", "ema")
+    assert generated == [(3.5, name, 2) for name in variants] * 2  # two prompts
+
+    main(["test", *loaded])
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["before"]["images"] == summary["after"]["images"] == 3
+    assert (run / "before_after.png").is_file()
+
+    main(["predict", *loaded])
+    assert generated[-1] == (3.5, "ema", 3)
+    lines = [json.loads(line) for line in (run / "images" / "manifest.jsonl").read_text().splitlines()]
+    assert [line["file"] for line in lines] == [f"000_a_photo_of_the_face_of_a_farmer/000{i}.png" for i in range(3)]
+    assert {line["prompt"] for line in lines} == {"a photo of the face of a farmer"}
+    assert any(line["face"] for line in lines)
+    for line in lines:
+        with Image.open(run / "images" / line["file"]) as picture:
+            assert picture.size == (64, 64)
+    assert "3 images" in capsys.readouterr().out
+
+
+def test_resuming_by_the_name_last(tiny_config: Path, tmp_path: Path) -> None:
+    main(["fit", "--config", str(tiny_config), "--trainer.max_steps", "2"])
+    main(["fit", "--config", str(tiny_config), "--ckpt_path", "last"])
+    assert read_checkpoint(last_checkpoint(tmp_path / "run"))["global_step"] == 4
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["predict", "--help"]])
+def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert not stopped.value.code
+    assert "usage:" in capsys.readouterr().out
+
+
+def overlays() -> list[Path]:
+    """Every config of the repository but prompt files; those that are no whole config are overlays on demo.yaml."""
+    files = sorted(path for path in CONFIGS.rglob("*.yaml") if "families" not in yaml.safe_load(path.read_text()))
+    assert len(files) > 5
+    return files
+
+
+@pytest.mark.parametrize("path", overlays(), ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(CONFIGS.parent)
+    whole = {"model", "data"} <= yaml.safe_load(path.read_text()).keys()
+    bases = [] if whole else ["--config", "configs/demo.yaml"]
+    with pytest.raises(SystemExit) as stopped:
+        main(["fit", *bases, "--config", str(path), "--print_config"])
+    assert not stopped.value.code
+    printed = yaml.safe_load(capsys.readouterr().out)
+
+    def check(given: Any, found: Any) -> None:
+        if isinstance(given, dict):
+            for name, value in given.items():
+                check(value, found[name])
+        elif not isinstance(given, list):
+            assert found == given
+
+    check(yaml.safe_load(path.read_text()), printed)
+
+
+def test_prompt_files_are_whole() -> None:
+    files = [path for path in CONFIGS.rglob("*.yaml") if "families" in yaml.safe_load(path.read_text())]
+    assert files
+    for path in files:
+        prompts = PromptSet.from_yaml(path)
+        assert all(prompts.select(split) for split in SPLITS)
+
+
+def test_console_script(tmp_path: Path) -> None:
+    script = Path(sys.executable).with_name("fairlit")
+    done = subprocess.run(
+        [script, "fit", "--config", str(tmp_path / "nowhere.yaml")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "nowhere.yaml" in done.stderr

@@ -49,7 +49,8 @@ class FairlitCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Looks at all that the config names before anything is built, so that all problems come together."""
         with Problems("config") as problems:
-            if path := self.config[self.config.subcommand].get("ckpt_path"):
+            path = self._get(self.config, "ckpt_path")
+            if path and path != "last":  # Lightning's word for the newest in the run's folder
                 with _collecting(problems):
                     check_checkpoint(path)
             model, data = self._try("model", problems), self._try("data", problems)
@@ -60,7 +61,7 @@ class FairlitCLI(LightningCLI):
         """One part of the config on its own: its object, or None where it cannot be made."""
         part = Namespace({key: self._get(self.config, key)})
         with _collecting(problems):
-            return self._parser(self.config.subcommand).instantiate_classes(part)[key]
+            return self._parser(self.subcommand).instantiate(part)[key]
 
     @override
     def _parse_ckpt_path(self) -> None:
@@ -106,6 +107,8 @@ def _quieten() -> None:
         "Found .* in eval mode at the start of training",  # on purpose: see FairFinetuner.train
         "Your `IterableDataset` has `__len__` defined",  # nothing here has worker processes
         "The '.*dataloader' does not have many workers",  # prompts are strings
+        "It is recommended to use `self.log",  # what is logged has been gathered from all processes before
+        "LightningCLI's args parameter",  # `main(args)` is for Python
         ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -181,9 +181,7 @@ def tiny_classifier(folder: Path, seed: int, classes: dict[str, tuple[str, ...]]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         architecture = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
-        config = ClassifierConfig(
-            classes, architecture="shufflenet_v2", architecture_args=architecture, input_size=32
-        )
+        config = ClassifierConfig(classes, architecture="shufflenet_v2", architecture_args=architecture, input_size=32)
         classifier = AttributeClassifier(config)
         with torch.no_grad():
             classifier.head.weight *= 1000  # else every face looks the same to it
@@ -233,7 +231,10 @@ def tiny_config(tmp_path: Path, tiny_models: dict[str, str], tiny_prompts: Path)
         "enable_progress_bar": False,
         "enable_model_summary": False,
         "callbacks": [
-            {"class_path": "fairlit.callbacks.FaceEvaluation", "init_args": {"picture_prompts": 1, "picture_images": 2}},
+            {
+                "class_path": "fairlit.callbacks.FaceEvaluation",
+                "init_args": {"picture_prompts": 1, "picture_images": 2},
+            },
             {"class_path": "fairlit.callbacks.AdaptorCheckpoint"},
             {"class_path": "fairlit.callbacks.ImageWriter"},
             {

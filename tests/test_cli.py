@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from cli_runs import last_checkpoint, read_checkpoint, variant
 from diffusers import StableDiffusionPipeline
 from PIL import Image
-from runs import last_checkpoint, read_checkpoint, variant
 
 from fairlit.cli import main
 from fairlit.data import PromptBatch
@@ -144,7 +144,9 @@ def test_damaged_classifier_is_refused(refused: Refused, tmp_path: Path, tiny_mo
     assert "config.json" in own_message(refused({f"{MODELS}.classifier": str(folder)}))
 
 
-def test_classifier_with_other_classes_is_refused(refused: Refused, tmp_path: Path, tiny_models: dict[str, str]) -> None:
+def test_classifier_with_other_classes_is_refused(
+    refused: Refused, tmp_path: Path, tiny_models: dict[str, str]
+) -> None:
     folder = tmp_path / "classifier"
     shutil.copytree(tiny_models["classifier"], folder)
     config = json.loads((folder / "config.json").read_text())
@@ -244,7 +246,7 @@ def overlays() -> list[Path]:
 @pytest.mark.parametrize("path", overlays(), ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_every_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(CONFIGS.parent)
-    whole = {"model", "data"} <= yaml.safe_load(path.read_text()).keys()
+    whole = "class_path" in yaml.safe_load(path.read_text()).get("model", {})
     bases = [] if whole else ["--config", "configs/demo.yaml"]
     with pytest.raises(SystemExit) as stopped:
         main(["fit", *bases, "--config", str(path), "--print_config"])
@@ -276,3 +278,22 @@ def test_console_script(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "nowhere.yaml" in done.stderr
+
+
+def test_checkpoint_of_another_adaptor_is_refused(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    main(["fit", "--config", str(tiny_config), "--trainer.max_steps", "2"])
+    for changes, part in (
+        ({"model.init_args.adaptor.init_args.rank": 3}, "rank"),
+        ({"model.init_args.adaptor.init_args.unet": False}, "has no place"),
+    ):
+        capsys.readouterr()
+        config = variant(tiny_config, run, changes)
+        with pytest.raises(SystemExit) as stopped:
+            main(["test", "--config", str(config), "--ckpt_path", str(last_checkpoint(run))])
+        assert stopped.value.code == 2
+        message = own_message(capsys.readouterr().err)
+        assert message.startswith("fairlit: ckpt_path: the checkpoint")
+        assert part in message

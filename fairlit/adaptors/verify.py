@@ -10,6 +10,7 @@ from typing import TypeVar
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
 
 from fairlit.adaptors.base import Adaptor, PipelineComponents
@@ -90,8 +91,10 @@ def verify_saved(
 
 def is_sharded(components: PipelineComponents) -> bool:
     """Whether a part of the model that adaptors touch is spread over processes."""
-    modules = (components.text_encoder, components.unet)
-    return any(isinstance(parameter, DTensor) for module in modules for parameter in module.parameters())
+    parts = [part for module in (components.text_encoder, components.unet) for part in module.modules()]
+    if any(isinstance(part, FSDPModule) for part in parts):  # its parameters may be gathered at the moment
+        return True
+    return any(isinstance(parameter, DTensor) for part in parts for parameter in part.parameters(recurse=False))
 
 
 def fresh_pipeline(adaptor: Adaptor, components: PipelineComponents) -> StableDiffusionPipeline:

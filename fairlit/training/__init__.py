@@ -4,11 +4,13 @@ from fairlit.training.classifier import AttributeClassifierTrainer
 from fairlit.training.finetuner import FairFinetuner, Generated
 from fairlit.training.observation import Observation
 from fairlit.training.settings import Detection, Gradient, Models, Sampling
+from fairlit.training.sharding import FrozenShardsStrategy
 
 __all__ = [
     "AttributeClassifierTrainer",
     "Detection",
     "FairFinetuner",
+    "FrozenShardsStrategy",
     "Generated",
     "Gradient",
     "Models",

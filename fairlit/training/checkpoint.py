@@ -13,7 +13,8 @@ from fairlit.adaptors.base import require_same_shapes
 from fairlit.errors import CheckpointError
 from fairlit.training import ranks
 
-_EMA_KEY, _GRADIENTS_KEY = "adaptor_ema", "gradients"
+# Beside Lightning's own `state_dict`, which is left empty: a sharding strategy loads and takes away that one.
+_ADAPTOR_KEY, _EMA_KEY, _GRADIENTS_KEY = "adaptor", "adaptor_ema", "gradients"
 
 
 def training_state(parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None, unfinished: bool) -> dict[str, Any]:
@@ -25,7 +26,8 @@ def training_state(parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | Non
         unfinished: whether gradients of some batches wait for those of others before the optimiser steps. They are
             then averaged over ranks, which each rank's later average leaves as it is, and kept.
     """
-    state: dict[str, Any] = {"state_dict": {name: value.detach().clone() for name, value in parameters.items()}}
+    values = {name: value.detach().clone() for name, value in parameters.items()}
+    state: dict[str, Any] = {"state_dict": {}, _ADAPTOR_KEY: values}
     if ema is not None:
         state[_EMA_KEY] = ema.state_dict()
     if unfinished:
@@ -49,7 +51,9 @@ def restore_training_state(
     Raises:
         CheckpointError: the checkpoint belongs to another adaptor or another kind of training.
     """
-    saved = checkpoint["state_dict"]
+    if _ADAPTOR_KEY not in checkpoint:
+        raise CheckpointError("ckpt_path: the checkpoint holds no adaptor; give one that finetuning has written")
+    saved = checkpoint[_ADAPTOR_KEY]
     require_same_shapes("ckpt_path: the checkpoint", saved, parameters)
     if ema is not None:
         if _EMA_KEY not in checkpoint:

@@ -33,6 +33,7 @@ from fairlit.training.checkpoint import restore_gradients, restore_training_stat
 from fairlit.training.objective import Objective, Originals
 from fairlit.training.observation import Observation, observe
 from fairlit.training.settings import Detection, Gradient, Models, Sampling
+from fairlit.training.sharding import shard_frozen
 from fairlit.training.timing import PhaseTimer, peak_memory
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -121,6 +122,7 @@ class FairFinetuner(L.LightningModule):
             return
         self.models.check_targets(data.targets(), problems)
         for target in data.targets():
+            self.alignment.check(target, problems)
             if self.preservation.weight > 0 and (self.models.clip or self.models.dino):
                 self.preservation.check(target.classes, problems)
 
@@ -171,19 +173,10 @@ class FairFinetuner(L.LightningModule):
         )
         if self.ema_decay is not None:
             self.ema = AdaptorEMA(self.adaptor.parameters(), self.ema_decay)
-        self._shard_frozen()
-        self.eval()
-
-    def _shard_frozen(self) -> None:
-        """Under FSDP2, spreads the frozen denoiser over ranks; the few adaptor parameters stay whole."""
-        if self._trainer is None or not isinstance(self.trainer.strategy, ModelParallelStrategy):
-            return
-        from torch.distributed.fsdp import fully_shard
-
-        mesh, own = self.device_mesh, set(self.adaptor.parameters().values())
-        assert mesh is not None
-        for module in (self.backbone.unet, self.backbone.text_encoder):
-            fully_shard(module, mesh=mesh["data_parallel"], ignored_params=own)
+        if self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy):
+            assert self.device_mesh is not None
+            parts = (self.backbone.unet, self.backbone.text_encoder)
+            shard_frozen(parts, self.device_mesh, self.adaptor.parameters().values())
 
     def train(self, mode: bool = True) -> FairFinetuner:
         """Stays in eval mode: no module here has dropout or batch statistics that training should touch."""
@@ -379,7 +372,6 @@ class FairFinetuner(L.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores adaptor and average; says what does not fit."""
         self._gradients = restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
-        checkpoint["state_dict"] = {}
 
     # ----------------------------------------------------------------- helpers
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import adaptors, largest_difference, run_fairlit, variant
+from cli_runs import adaptors, largest_difference, last_checkpoint, read_checkpoint, run_fairlit, variant
 
 from fairlit.cli import main
 
@@ -19,12 +20,9 @@ GENTLE_ADAM = {"model.init_args.optimizer.init_args.lr": 1e-3}
 ACCUMULATED = {"trainer.accumulate_grad_batches": 2, "trainer.max_steps": 2}
 
 
-def fit_with_two(config: Path, strategy: str, *more: str) -> None:
+def run_with_two(command: str, config: Path, strategy: str, *more: str) -> None:
     overlay = OVERLAYS / f"{strategy}.yaml"
-    sizes = ["--trainer.devices", "2"]
-    if strategy == "fsdp2":
-        sizes += ["--trainer.strategy.init_args.data_parallel_size", "2"]
-    done = run_fairlit("fit", "--config", config, "--config", overlay, *sizes, *more)
+    done = run_fairlit(command, "--config", config, "--config", overlay, "--trainer.devices", "2", *more)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -44,10 +42,39 @@ def test_two_processes_equal_one(
     """Five images, so that one process has one more; or two, so that often a process has no face or neither has."""
     one, two = tmp_path / "one", tmp_path / "two"
     main(["fit", "--config", str(variant(tiny_config, one, changes))])
-    fit_with_two(variant(tiny_config, two, changes), strategy)
+    run_with_two("fit", variant(tiny_config, two, changes), strategy)
     trained = adaptors(one)
     assert max(float(tensor.abs().max()) for name, tensor in trained.items() if "lora_B" in name) > 1e-3  # from zero
     found = largest_difference(trained, adaptors(two))
     with capsys.disabled():
         print(f"\n{strategy}, {', '.join(changes) or 'AdamW'}: largest difference {found:.1e}")
     assert found < 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_resuming_with_another_number_of_processes(tiny_config: Path, tmp_path: Path, strategy: str) -> None:
+    """Two processes begin, validating on the way, one goes on, two end: still what one learns."""
+    changes = GENTLE_ADAM | {
+        "trainer.max_steps": 6,
+        "trainer.val_check_interval": 2,
+        "trainer.limit_val_batches": 1,
+    }
+    one, mixed = tmp_path / "one", tmp_path / "mixed"
+    main(["fit", "--config", str(variant(tiny_config, one, changes))])
+    config, checkpoint = variant(tiny_config, mixed, changes), last_checkpoint(mixed)
+    run_with_two("fit", config, strategy, "--trainer.max_steps", "2")
+    main(["fit", "--config", str(config), "--ckpt_path", str(checkpoint), "--trainer.max_steps", "4"])
+    assert read_checkpoint(checkpoint)["global_step"] == 4
+    run_with_two("fit", config, strategy, "--ckpt_path", str(checkpoint))
+    assert read_checkpoint(checkpoint)["global_step"] == 6
+    assert largest_difference(adaptors(one), adaptors(mixed)) < 1e-5
+    run_with_two("test", config, strategy, "--ckpt_path", str(checkpoint))
+    main(["test", "--config", str(variant(tiny_config, one, changes)), "--ckpt_path", str(last_checkpoint(one))])
+    found, expected = (json.loads((run / "summary.json").read_text())["after"] for run in (mixed, one))
+    assert found["images"] == expected["images"] == 6
+    assert found["joint"]["frequencies"] == pytest.approx(expected["joint"]["frequencies"])
+    assert found["clip_i"] == pytest.approx(expected["clip_i"], abs=1e-4)
+    run_with_two("predict", config, strategy, "--ckpt_path", str(checkpoint))
+    assert len((mixed / "images" / "manifest.jsonl").read_text().splitlines()) == 6
+    assert len(list((mixed / "images").rglob("*.png"))) == 6

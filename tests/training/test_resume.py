@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 import yaml
-from runs import adaptors, last_checkpoint, read_checkpoint, run_fairlit, same_content, variant
+from cli_runs import adaptors, last_checkpoint, read_checkpoint, run_fairlit, same_content, variant
 
 from fairlit.callbacks.checkpoint_io import check_checkpoint
 from fairlit.cli import main
 
 KILL_AFTER_BATCH = "stand_ins.KillAfterBatch"
 KILL_INSIDE_WRITE = "stand_ins.KillInsideWrite"
-COMPARED = ("state_dict", "adaptor_ema", "optimizer_states", "global_step")
+COMPARED = ("adaptor", "adaptor_ema", "optimizer_states", "global_step")
 
 
 def fit(config: Path, checkpoint: Path | str | None = None) -> None:

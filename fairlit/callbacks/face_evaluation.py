@@ -22,7 +22,7 @@ from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
-from fairlit.training import FairFinetuner, Generated
+from fairlit.training import FairFinetuner, Generated, Observation
 
 _TITLES = {"original": "before", "finetuned": "after", "ema": "after (moving average)"}
 
@@ -55,8 +55,9 @@ class _Measurement:
 class FaceEvaluation(L.Callback):
     """Figures, picture grids and, after a test, the summary.
 
-    Validation logs mean figures of every variant of the model and a picture to the logger. A test also writes
-    ``summary.json`` and ``before_after.png`` and prints a table.
+    Validation logs mean figures of every variant of the model and a picture to the logger, and writes the picture and
+    all figures, prompt by prompt, to ``validation/step_<step>.png`` and ``.json``. A test writes ``before_after.png``
+    and ``summary.json`` and prints a table.
 
     Args:
         folder: where pictures and the summary go; null: the trainer's default root.
@@ -105,13 +106,14 @@ class FaceEvaluation(L.Callback):
         self._update(trainer, pl_module, outputs, batch)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Logs figures and a picture."""
+        """Logs mean figures and a picture; writes both, and the figures of every prompt, to files."""
         results = self._compute()
         if trainer.sanity_checking:
             return
         self._log(pl_module, results, "val")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             picture = self._show(trainer, f"validation/step_{trainer.global_step:06d}.png", "validation")
+            _write_json(picture.with_suffix(".json"), {group or "all": found for group, found in results.items()})
             if trainer.state.fn == TrainerFn.VALIDATING:
                 columns = {_TITLES[variant]: figures for variant, figures in self._main(results).items()}
                 self._report = [
@@ -126,8 +128,7 @@ class FaceEvaluation(L.Callback):
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             picture = self._show(trainer, "before_after.png", "test")
             summary = self._summary(pl_module, results)
-            path = self._root(trainer) / "summary.json"
-            atomic_write_text(path, json.dumps(to_jsonable(summary), indent=2, allow_nan=False) + "\n")
+            path = _write_json(self._root(trainer) / "summary.json", summary)
             columns = {name: summary[name] for name in ("before", "after")}
             table = results_table(to_jsonable(columns), self._title(pl_module, columns))
             self._report = [table, f"picture  {picture}\nsummary  {path}"]
@@ -179,10 +180,15 @@ class FaceEvaluation(L.Callback):
 
     def _compute(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Group ("" for prompts with the run's own target) -> variant -> figures; every rank takes part."""
-        return {
+        results = {
             group: {variant: measurement.compute() for variant, measurement in measurements.items()}
             for group, measurements in self._measurements.items()
         }
+        for variants in results.values():
+            for figures in variants.values():
+                for entry in figures["per_prompt"]:
+                    entry["prompt"] = self._prompts[entry["prompt"]]
+        return results
 
     def _log(self, module: L.LightningModule, results: Mapping[str, Mapping[str, Any]], stage: str) -> None:
         for group, variants in results.items():
@@ -215,10 +221,6 @@ class FaceEvaluation(L.Callback):
     def _summary(self, module: FairFinetuner, results: Mapping[str, Mapping[str, dict[str, Any]]]) -> dict[str, Any]:
         after = module.variants[-1]
         main = self._main(results)
-        for variants in results.values():
-            for figures in variants.values():
-                for entry in figures["per_prompt"]:
-                    entry["prompt"] = self._prompts.get(entry["prompt"], str(entry["prompt"]))
         judged_by_trainer = module.models.audit_classifier is None
         seconds = time.monotonic() - self._started
         return {
@@ -247,6 +249,8 @@ class FaceEvaluation(L.Callback):
         return title + module.models.audit_classifier
 
     def _print(self) -> None:
+        if not self._report:  # validation within training, or another process prints
+            return
         console = Console()
         if not console.is_terminal:  # a log file has no width; do not break the table for its sake
             console = Console(width=140)
@@ -259,9 +263,13 @@ class FaceEvaluation(L.Callback):
         return Path(self.folder or trainer.default_root_dir)
 
 
-def _first(generated: Generated, count: int) -> Any:
+def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    return atomic_write_text(path, json.dumps(to_jsonable(content), indent=2, allow_nan=False) + "\n")
+
+
+def _first(generated: Generated, count: int) -> Observation:
     """What was seen in the first images, on the CPU."""
     observation = generated.observation
     inside = observation.faces.image_index < count
     probabilities = {name: rows[inside].cpu() for name, rows in observation.probabilities.items()}
-    return type(observation)(observation.faces.images(0, count).to("cpu"), probabilities)
+    return Observation(observation.faces.images(0, count).to("cpu"), probabilities)

@@ -44,7 +44,7 @@ class ImageWriter(L.Callback):
         if not isinstance(pl_module, FairFinetuner):
             raise ConfigurationError(f"ImageWriter: works with FairFinetuner, got {type(pl_module).__name__}")
         root = self._root(trainer)
-        seen = describe_faces(outputs.observation, pl_module.audit_classifier.classes)
+        seen = describe_faces(outputs.observation.to("cpu"), pl_module.audit_classifier.classes)
         numbers = ranks.share_of_rank(range(len(batch.keys)))
         for number, image, face in zip(numbers, outputs.images, seen, strict=True):
             file = Path(folder_name(batch.index, batch.prompt)) / f"{number:04d}.png"

@@ -1,6 +1,6 @@
 """The diffusion model and its sampling chain: backbone, rollout, replay."""
 
-from fairlit.diffusion.backbone import Backbone, PromptPadding, check_pipeline
+from fairlit.diffusion.backbone import Backbone, PromptPadding, Solver, check_pipeline
 from fairlit.diffusion.chain import Chain, Conditioning
 from fairlit.diffusion.replay import replay
 from fairlit.diffusion.rollout import Rollout, detached_graph, full_graph, rollout
@@ -11,6 +11,7 @@ __all__ = [
     "Conditioning",
     "PromptPadding",
     "Rollout",
+    "Solver",
     "check_pipeline",
     "detached_graph",
     "full_graph",

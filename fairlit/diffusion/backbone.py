@@ -7,13 +7,25 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerDiscreteScheduler,
+    SchedulerMixin,
+    StableDiffusionPipeline,
+)
 from torch import Tensor, nn
 
 from fairlit.errors import Problems
 from fairlit.model_folders import check_weights, is_hub_id, read_json
 
 PromptPadding = Literal["longest", "max_length"]
+Solver = Literal["pipeline", "dpm-solver++", "ddim", "euler"]
+_SOLVERS: dict[str, type[SchedulerMixin]] = {
+    "dpm-solver++": DPMSolverMultistepScheduler,  # of second order by default, as Shen et al. use it
+    "ddim": DDIMScheduler,
+    "euler": EulerDiscreteScheduler,
+}
 
 
 class Backbone(nn.Module):
@@ -42,9 +54,20 @@ class Backbone(nn.Module):
 
     @classmethod
     def load(
-        cls, path: str | Path, prompt_padding: PromptPadding = "longest", dtype: torch.dtype = torch.float32
+        cls,
+        path: str | Path,
+        prompt_padding: PromptPadding = "longest",
+        dtype: torch.dtype = torch.float32,
+        solver: Solver = "pipeline",
     ) -> Backbone:
         """Loads a pipeline folder, or a model from the hub if `path` is no folder.
+
+        Args:
+            path: folder or hub id.
+            prompt_padding: see the class.
+            dtype: precision of the weights.
+            solver: what to sample with, on the pipeline's noise schedule; `pipeline`: the scheduler that it came with,
+                which is PNDM for Stable Diffusion v1-5.
 
         Raises:
             ConfigurationError: the folder is incomplete (see `check_pipeline`).
@@ -59,6 +82,9 @@ class Backbone(nn.Module):
             requires_safety_checker=False,
             local_files_only=Path(path).is_dir(),
         )
+        if solver != "pipeline":
+            schedule = {**pipeline.scheduler.config, "clip_sample": False}  # clipping is not linear
+            pipeline.scheduler = _SOLVERS[solver].from_config(schedule)
         return cls(pipeline, str(path), prompt_padding)
 
     def train(self, mode: bool = True) -> Backbone:

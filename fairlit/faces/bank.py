@@ -102,7 +102,8 @@ class FaceBank(nn.Module):
         found = [bank[:0]]
         for start in range(0, len(query), rows):
             chosen = slice(start, start + rows)
-            similarity = functional.normalize(query[chosen].float(), dim=-1) @ bank.T
+            with torch.autocast(query.device.type, enabled=False):  # half precision would blur who is nearest
+                similarity = functional.normalize(query[chosen].float(), dim=-1) @ bank.T
             allowed = torch.ones_like(similarity, dtype=torch.bool)
             for attribute, values in (wanted or {}).items():
                 allowed &= values[chosen, None].to(query.device) == self.labels[attribute].to(query.device)

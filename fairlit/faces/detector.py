@@ -111,6 +111,20 @@ class Faces:
         )
 
 
+def check_detection(
+    min_face_size: float, enlarge: float, min_score: float, batch_size: int, problems: Problems
+) -> None:
+    """Notes settings of `FaceDetector` that are out of range, before there is one."""
+    if min_face_size < mtcnn.PROPOSAL_WINDOW:
+        problems.add(f"min_face_size is {min_face_size}: give {mtcnn.PROPOSAL_WINDOW} or more, and enlarge images")
+    if enlarge <= 0:
+        problems.add(f"enlarge is {enlarge}: give a factor above 0, 1 to leave images as they are")
+    if not 0 <= min_score <= 1:
+        problems.add(f"min_score is {min_score}: give a number in [0, 1]")
+    if batch_size < 1:
+        problems.add(f"batch_size is {batch_size}: give at least 1")
+
+
 class FaceDetector(nn.Module):
     """facenet-pytorch's MTCNN with the weights of its wheel, batched, without gradient.
 
@@ -141,20 +155,11 @@ class FaceDetector(nn.Module):
     ) -> None:
         super().__init__()
         with Problems("face detector") as problems:
-            if min_face_size < mtcnn.PROPOSAL_WINDOW:
-                problems.add(
-                    f"min_face_size is {min_face_size}: give {mtcnn.PROPOSAL_WINDOW} or more, and enlarge images"
-                )
-            if enlarge <= 0:
-                problems.add(f"enlarge is {enlarge}: give a factor above 0, 1 to leave images as they are")
+            check_detection(min_face_size, enlarge, min_score, batch_size, problems)
             if len(thresholds) != 3 or any(not 0 <= threshold <= 1 for threshold in thresholds):
                 problems.add(f"thresholds is {thresholds}: give three numbers in [0, 1], one for each stage")
             if selection not in ("largest", "all"):
                 problems.add(f"selection is {selection!r}: give 'largest' or 'all'")
-            if not 0 <= min_score <= 1:
-                problems.add(f"min_score is {min_score}: give a number in [0, 1]")
-            if batch_size < 1:
-                problems.add(f"batch_size is {batch_size}: give at least 1")
         self.min_face_size, self.enlarge, self.thresholds = min_face_size, enlarge, tuple(thresholds)
         self.selection, self.min_score, self.batch_size = selection, min_score, batch_size
         self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()

@@ -159,7 +159,7 @@ def similarity_transform(source: Tensor, target: Tensor) -> Tensor:
     cosine = (from_x * to_x + from_y * to_y).sum(dim=1) / spread
     sine = (from_x * to_y - from_y * to_x).sum(dim=1) / spread
     linear = torch.stack([torch.stack([cosine, -sine], dim=-1), torch.stack([sine, cosine], dim=-1)], dim=-2)
-    shift = target_mean - (linear @ source_mean[:, :, None])[:, :, 0]
+    shift = target_mean - _applied(linear, source_mean)
     return torch.cat([linear, shift[:, :, None]], dim=-1)
 
 
@@ -181,7 +181,7 @@ def invert_similarity(transforms: Tensor) -> Tensor:
     squared_scale = torch.where(squared_scale > 0, squared_scale, 1)
     cosine, sine = cosine / squared_scale, sine / squared_scale
     linear = torch.stack([torch.stack([cosine, sine], dim=-1), torch.stack([-sine, cosine], dim=-1)], dim=-2)
-    return torch.cat([linear, -(linear @ transforms[:, :, 2:])], dim=-1)
+    return torch.cat([linear, -_applied(linear, transforms[:, :, 2])[:, :, None]], dim=-1)
 
 
 def crop_grid(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
@@ -232,13 +232,18 @@ def aligned_grid(transforms: Tensor, size: int, height: int, width: int) -> Tens
     steps = torch.arange(size, device=transforms.device, dtype=transforms.dtype) + 0.5
     rows, columns = torch.meshgrid(steps, steps, indexing="ij")
     template = torch.stack([columns, rows], dim=-1).flatten(0, 1)
-    points = template @ inverse[:, :, :2].transpose(1, 2) + inverse[:, None, :, 2]
+    points = _applied(inverse[:, None, :, :2], template) + inverse[:, None, :, 2]
     return _to_grid(points.unflatten(1, (size, size)), height, width)
 
 
 def _centres_and_sizes(boxes: Tensor) -> tuple[Tensor, Tensor]:
     low, high = boxes[..., :2], boxes[..., 2:]
     return (low + high) / 2, high - low
+
+
+def _applied(matrices: Tensor, vectors: Tensor) -> Tensor:
+    """Matrices [..., 2, 2] times vectors [..., 2]. Written out, because autocast would do `@` in half precision."""
+    return (matrices * vectors[..., None, :]).sum(dim=-1)
 
 
 def _area(boxes: Tensor) -> Tensor:

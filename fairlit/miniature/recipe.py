@@ -55,7 +55,7 @@ FULL = Recipe(
     held_out=2_400,
     epochs=4,
     vae=Schedule(steps=4_000, lr=2e-3, ema_decay=0.998),
-    diffusion=Schedule(steps=4_200, lr=1.5e-3, warmup=300, ema_decay=0.9985),
+    diffusion=Schedule(steps=7_000, lr=1.5e-3, warmup=300, ema_decay=0.9985),
     clip=Schedule(steps=1_600, lr=1.5e-3),
     dino=Schedule(steps=500, lr=1e-3),
     checked=24,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from fairlit.diffusion import PromptPadding, check_pipeline
+from fairlit.diffusion import PromptPadding, Solver, check_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces import AttributeClassifier
+from fairlit.faces.detector import check_detection
 from fairlit.functional.solver import WeightScheme
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.model_folders import check_model_folder, check_weight_file, check_weights
@@ -97,6 +98,10 @@ class Detection:
     min_score: float = 0.0
     batch_size: int = 32
 
+    def __post_init__(self) -> None:
+        with Problems("detection") as problems:
+            check_detection(self.min_face_size, self.enlarge, self.min_score, self.batch_size, problems)
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -108,6 +113,8 @@ class Sampling:
         evaluation_steps: solver steps in validation, test and prediction.
         guidance_scale: of classifier-free guidance.
         image_size: side of the images in pixels; null: what the model was made for.
+        solver: what to sample with: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or `euler` on
+            its noise schedule.
         prompt_padding: pad prompts to the `longest` of the batch or to the tokenizer's `max_length`.
         batch_size: images that go through the model together when no gradient is kept.
     """
@@ -117,11 +124,18 @@ class Sampling:
     evaluation_steps: int = 25
     guidance_scale: float = 7.5
     image_size: int | None = None
+    solver: Solver = "pipeline"
     prompt_padding: PromptPadding = "longest"
     batch_size: int = 16
 
     def __post_init__(self) -> None:
         with Problems("sampling") as problems:
+            for name, value, choices in (
+                ("solver", self.solver, get_args(Solver)),
+                ("prompt_padding", self.prompt_padding, get_args(PromptPadding)),
+            ):
+                if value not in choices:
+                    problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
             if not 1 <= self.min_steps <= self.max_steps:
                 problems.add(f"min_steps, max_steps: got {self.min_steps}, {self.max_steps}; give 1 <= min <= max")
             if self.evaluation_steps < 1:

@@ -38,7 +38,7 @@ class PhaseTimer:
     def stop(self, phase: str) -> None:
         """Ends a phase."""
         if phase in self._started:
-            if torch.cuda.is_available():
+            if torch.cuda.is_initialized():
                 torch.cuda.synchronize()
             self._seconds[phase] += time.perf_counter() - self._started.pop(phase)
 
@@ -50,8 +50,8 @@ class PhaseTimer:
 
 
 def peak_memory() -> float:
-    """Most memory used so far in GiB: of the GPU where there is one, else of this process."""
-    if torch.cuda.is_available():
+    """Most memory used so far in GiB: of the GPU where one is in use, else of this process."""
+    if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

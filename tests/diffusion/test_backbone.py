@@ -3,13 +3,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import PNDMScheduler, StableDiffusionPipeline
 
 from fairlit.diffusion import Backbone, check_pipeline
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.functional.solver import linear_solver
 
 
 @pytest.fixture
@@ -116,3 +118,24 @@ def test_what_stock_diffusers_computes(tiny_pipeline: StableDiffusionPipeline) -
     expected_images = tiny_pipeline.image_processor.postprocess(decoded, output_type="pt")
     torch.testing.assert_close(backbone.decode(latents), expected_images)
     assert backbone.pipeline().unet is tiny_pipeline.unet
+
+
+@pytest.mark.parametrize(
+    ("solver", "made", "calls"),
+    [
+        ("pipeline", "PNDMScheduler", 6),  # PNDM makes its second call twice
+        ("dpm-solver++", "DPMSolverMultistepScheduler", 5),
+        ("ddim", "DDIMScheduler", 5),
+        ("euler", "EulerDiscreteScheduler", 5),
+    ],
+)
+def test_solver_can_be_chosen_and_keeps_the_noise_schedule(folder: Path, solver: Any, made: str, calls: int) -> None:
+    """Stable Diffusion v1-5 comes with PNDM; here on its noise schedule."""
+    own = PNDMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True)
+    own.save_pretrained(folder / "scheduler")
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps(index | {"scheduler": ["diffusers", "PNDMScheduler"]}))
+    scheduler = Backbone.load(folder, solver=solver).scheduler
+    assert type(scheduler).__name__ == made
+    torch.testing.assert_close(scheduler.alphas_cumprod, own.alphas_cumprod)
+    assert linear_solver(scheduler, 5).num_calls == calls

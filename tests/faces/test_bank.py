@@ -44,6 +44,15 @@ def test_wanted_classes_restrict_the_search_unless_nobody_has_them() -> None:
         faces.nearest(query, {"mood": torch.tensor([0, 0, 0])})
 
 
+def test_mixed_precision_finds_the_same() -> None:
+    """A thousand entries in a plane lie closer together than half precision tells apart."""
+    angle = torch.arange(1000) * (2 * torch.pi / 1000)
+    faces = FaceBank(torch.stack([angle.cos(), angle.sin()], dim=1), "maker")
+    query = faces.embeddings[::7]
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(faces.nearest(query), query)
+
+
 def test_chunked_search_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     faces, query = some_bank(), torch.randn(11, 4)
     whole = faces.nearest(query, {"hat": torch.arange(11) % 2})

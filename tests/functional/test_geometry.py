@@ -110,6 +110,15 @@ def _umeyama(source: Tensor, target: Tensor) -> Tensor:
     return torch.cat([linear, (to_centre - linear @ from_centre)[:, None]], dim=1)
 
 
+def test_mixed_precision_moves_no_pixel() -> None:
+    """Half precision knows pixels of a 512-pixel image to about two: alignment must not be computed in it."""
+    landmarks = 300 + 100 * torch.rand(3, 5, 2, generator=torch.Generator().manual_seed(0))
+    expected = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE.float()), 32, 512, 512)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE.float()), 32, 512, 512)
+    assert torch.equal(found, expected)
+
+
 def test_coinciding_landmarks_give_finite_numbers_and_gradients() -> None:
     source = torch.full((1, 5, 2), 7.0, dtype=torch.float64, requires_grad=True)
     transform = geometry.similarity_transform(source, TEMPLATE)

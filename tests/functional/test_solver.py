@@ -130,7 +130,7 @@ def test_the_scheduler_is_left_alone() -> None:
 
 
 def test_unknown_scheme_and_no_steps_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="'flat'.*uniform"):
+    with pytest.raises(ConfigurationError, match=r"'flat'.*uniform"):
         step_weights(SCHEDULERS["ddim"], 5, "flat")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="num_steps: got 0"):
         linear_solver(SCHEDULERS["ddim"], 0)

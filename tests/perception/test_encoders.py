@@ -10,12 +10,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 from transformers import (
-    CLIPConfig,
     CLIPImageProcessor,
     CLIPModel,
-    CLIPTextConfig,
     CLIPTokenizer,
-    CLIPVisionConfig,
     Dinov2Config,
     Dinov2Model,
 )
@@ -24,36 +21,7 @@ from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.perception.pixels import PixelNormalizer
 
-MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]
-
-
-@pytest.fixture(scope="module")
-def clip_folder(tiny_pipeline_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("clip")
-    tokenizer = CLIPTokenizer.from_pretrained(tiny_pipeline_folder / "tokenizer", local_files_only=True)
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        max_position_embeddings=12,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    vision = CLIPVisionConfig(
-        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8
-    )
-    torch.manual_seed(0)
-    CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=8)).save_pretrained(
-        folder
-    )
-    tokenizer.save_pretrained(folder)
-    CLIPImageProcessor(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, image_mean=MEAN, image_std=STD
-    ).save_pretrained(folder)
-    return folder
+MEAN, STD = [0.1, 0.2, 0.3], [0.4, 0.5, 0.6]  # of the image processor in `clip_folder`
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from transformers import Dinov2Config, Dinov2Model
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.training.settings import Gradient, Models, Sampling
+from fairlit.training.settings import Detection, Gradient, Models, Sampling
 
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
 CLASSES = {"gender": ("female", "male"), "age": ("young", "old")}
@@ -126,6 +126,13 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
             ["evaluation_steps: got 0", "guidance_scale: got 0.5", "batch_size: got 0", "image_size: got 12"],
         ),
         (lambda: Sampling(image_size=0), 1, ["image_size: got 0"]),
+        (lambda: Sampling(solver="heun"), 1, ["solver: got 'heun'; choose one of pipeline, dpm-solver++, ddim, euler"]),
+        (lambda: Sampling(prompt_padding="short"), 1, ["prompt_padding: got 'short'; choose one of longest"]),
+        (
+            lambda: Detection(min_face_size=3, enlarge=0, min_score=2, batch_size=0),
+            4,
+            ["min_face_size is 3", "enlarge is 0", "min_score is 2", "batch_size is 0"],
+        ),
         (lambda: Gradient(mode="half"), 1, ["mode: got 'half'; choose one of replay, detached, full"]),
         (
             lambda: Gradient(weights="flat", micro_batch=0, loss_batch=-1),

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.trainer.states import TrainerFn
+
+from fairlit.adaptors import Lora
+from fairlit.callbacks import FaceEvaluation
+from fairlit.data import PromptBatch
+from fairlit.errors import ConfigurationError
+from fairlit.faces import Faces
+from fairlit.functional import TargetDistribution, noise_floor
+from fairlit.training import FairFinetuner, Generated, Models, Observation
+
+BALANCED = TargetDistribution({"gender": {"male": 0.5, "female": 0.5}})  # not in the classifier's order
+MOSTLY_FEMALE = TargetDistribution({"gender": {"female": 0.75, "male": 0.25}})
+IMAGES = 4
+
+
+@pytest.fixture
+def module(monkeypatch: pytest.MonkeyPatch) -> FairFinetuner:
+    """A finetuner whose models were never loaded; what it logs is kept in `module.logged`."""
+    made: Any = FairFinetuner(Models("base", "trained against", "auditor"), Lora(rank=2))
+    made.audit_classifier = SimpleNamespace(classes={"gender": ("female", "male"), "age": ("young", "old")})
+    made.ema = object()  # validation and test then have a third variant
+    made.logged = {}
+    monkeypatch.setattr(made, "log", lambda name, value, **_: made.logged.update({name: value}))
+    monkeypatch.setattr(made, "describe", lambda: {"seed": 0})
+    return made
+
+
+def trainer(folder: Path, stage: TrainerFn) -> Any:
+    return SimpleNamespace(
+        default_root_dir=str(folder),
+        datamodule=SimpleNamespace(target=BALANCED),
+        is_global_zero=True,
+        sanity_checking=False,
+        loggers=[],
+        global_step=20,
+        state=SimpleNamespace(fn=stage),
+    )
+
+
+def generated(females: int, males: int, direction: list[float]) -> Generated:
+    """The first images show women, then come men, the rest has no face; all have the same CLIP features."""
+    count = females + males
+    rows = torch.tensor([[0.9, 0.1]] * females + [[0.3, 0.7]] * males).reshape(count, 2)
+    faces = Faces(
+        torch.arange(count), torch.tensor([[8.0, 8.0, 24.0, 24.0]] * count).reshape(count, 4), torch.ones(count),
+        torch.zeros(count, 5, 2), IMAGES,
+    )  # fmt: skip
+    features = torch.tensor([direction]).repeat(IMAGES, 1)
+    observation = Observation(faces, {"gender": rows, "age": rows})
+    return Generated(torch.full((IMAGES, 3, 32, 32), 0.5), observation, {"clip": features}, torch.tensor([[1.0, 0.0]]))
+
+
+def batch(index: int, prompt: str, family: str, target: TargetDistribution) -> PromptBatch:
+    return PromptBatch(index, prompt, family, target, [(0, 2, index, image) for image in range(IMAGES)])
+
+
+BATCHES = (
+    batch(0, "a chef", "occupations", BALANCED),
+    batch(1, "a judge", "occupations", BALANCED),
+    batch(2, "a skier", "sports", MOSTLY_FEMALE),
+)
+BEFORE = (generated(0, 4, [1.0, 0.0]), generated(3, 1, [0.0, 1.0]), generated(2, 2, [1.0, 0.0]))
+AFTER = (generated(2, 2, [0.6, 0.8]), generated(1, 2, [0.0, 1.0]), generated(3, 1, [1.0, 0.0]))
+
+
+def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    callback, run = FaceEvaluation(picture_prompts=2), trainer(tmp_path, TrainerFn.TESTING)
+    callback.load_state_dict({"fit_seconds": 100.0})
+    callback.on_test_epoch_start(run, module)
+    for some, before, after in zip(BATCHES, BEFORE, AFTER, strict=True):
+        callback.on_test_batch_end(run, module, {"original": before, "ema": after}, some)
+    callback.on_test_epoch_end(run, module)
+    callback.on_test_end(run, module)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    before, after = summary["before"], summary["after"]
+    assert before["attributes"]["gender"]["bias"] == pytest.approx((1.0 + 0.5) / 2)
+    assert after["attributes"]["gender"]["bias"] == pytest.approx((0.0 + 1 / 3) / 2)
+    assert after["attributes"]["gender"]["frequencies"]["male"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+    floors = (noise_floor([0.5, 0.5], 4) + noise_floor([0.5, 0.5], 3)) / 2
+    assert after["attributes"]["gender"]["noise_floor"] == pytest.approx(floors)
+    assert after["attributes"]["gender"]["target"] == {"female": 0.5, "male": 0.5}
+    assert (after["face_rate"], after["images"], after["prompts"]) == (7 / 8, 8, 2)
+    assert before["clip_i"] == pytest.approx(1.0)
+    assert after["clip_i"] == pytest.approx((0.6 + 1.0) / 2)
+    assert before["clip_i_swapped"] == pytest.approx(0.0)
+    assert after["clip_t"] == pytest.approx(0.6 / 2)
+    assert [entry["prompt"] for entry in after["per_prompt"]] == ["a chef", "a judge"]
+    sports = summary["families"]["sports"]
+    assert sports["original"]["attributes"]["gender"]["tv"] == pytest.approx(0.25)
+    assert sports["ema"]["attributes"]["gender"]["tv"] == pytest.approx(0.0)
+    assert (summary["judge"], summary["judge_is_trainer"], summary["after_is"]) == ("auditor", False, "ema")
+    assert summary["wall_seconds"] == pytest.approx(100 + summary["test_seconds"])
+    assert summary["config"] == {"seed": 0}
+    assert (tmp_path / "before_after.png").is_file()
+    assert "auditor" in capsys.readouterr().out
+
+
+def test_validation_logs_means_and_writes_every_prompt(
+    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.FITTING)
+    for _ in range(2):  # a second validation begins anew
+        callback.on_validation_epoch_start(run, module)
+        for some, before, after in zip(BATCHES[:2], BEFORE, AFTER, strict=False):
+            outputs = {"original": before, "finetuned": before, "ema": after}
+            callback.on_validation_batch_end(run, module, outputs, some)
+        callback.on_validation_epoch_end(run, module)
+        callback.on_validation_end(run, module)
+    assert module.logged["val/finetuned/bias/gender"] == pytest.approx((1.0 + 0.5) / 2)
+    assert module.logged["val/ema/bias/gender"] == pytest.approx((0.0 + 1 / 3) / 2)
+    assert module.logged["val/ema/face_rate"] == pytest.approx(7 / 8)
+    written = json.loads((tmp_path / "validation" / "step_000020.json").read_text())["all"]
+    found = {entry["prompt"]: entry["attributes"]["gender"] for entry in written["ema"]["per_prompt"]}
+    assert found["a chef"]["bias"] == pytest.approx(0.0)
+    assert found["a judge"]["bias"] == pytest.approx(1 / 3)
+    assert found["a judge"]["noise_floor"] == pytest.approx(noise_floor([0.5, 0.5], 3))
+    assert (tmp_path / "validation" / "step_000020.png").is_file()
+    assert capsys.readouterr().out == ""  # within training there is a progress bar to be left alone
+
+
+def test_no_face_anywhere(module: Any, tmp_path: Path) -> None:
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    callback.on_test_epoch_start(run, module)
+    nobody = generated(0, 0, [1.0, 0.0])
+    callback.on_test_batch_end(run, module, {"original": nobody, "ema": nobody}, BATCHES[0])
+    callback.on_test_epoch_end(run, module)
+    callback.on_test_end(run, module)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["after"]["attributes"]["gender"]["bias"] is None
+    assert summary["after"]["face_rate"] == 0
+
+
+def test_seconds_of_training_survive_a_checkpoint(module: Any, tmp_path: Path) -> None:
+    callback = FaceEvaluation()
+    callback.load_state_dict({"fit_seconds": 5.0})
+    assert callback.state_dict() == {"fit_seconds": 5.0}
+    callback.on_fit_start(trainer(tmp_path, TrainerFn.FITTING), module)
+    assert 5.0 <= callback.state_dict()["fit_seconds"] < 6.0
+
+
+def test_pictures_of_nothing_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="picture_prompts, picture_images: got 0, 8; give at least 1"):
+        FaceEvaluation(picture_prompts=0)

@@ -64,6 +64,13 @@ class FairlitCLI(LightningCLI):
             return self._parser(self.subcommand).instantiate(part)[key]
 
     @override
+    def instantiate_classes(self) -> None:
+        super().instantiate_classes()
+        if isinstance(self.model, FairFinetuner):
+            self._dump_config()
+            self.model.run_config = self.config_dump
+
+    @override
     def _parse_ckpt_path(self) -> None:
         """Leaves the config as it was given: a checkpoint holds weights and progress, never settings."""
 

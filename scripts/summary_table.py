@@ -39,7 +39,7 @@ def one_row_each(summaries: dict[str, dict[str, Any]]) -> list[list[str]]:
                     f"{new['bias']:.2f} [{low:.2f}, {high:.2f}]",
                     f"{new['noise_floor']:.2f}",
                     f"{old['tv']:.2f} → {new['tv']:.2f}",
-                    f"{after['clip_i']:.2f} (swapped {after['clip_i_swapped']:.2f})",
+                    f"{after['clip_i']:.2f} (swapped {after['clip_i_swapped']:.2f})" if "clip_i" in after else "-",
                     f"{summary['wall_seconds'] / 60:.0f}",
                 ]
             )

@@ -73,7 +73,8 @@ class Adaptor(ABC):
             module = getattr(components, name, None)
             if isinstance(module, nn.Module):
                 module.requires_grad_(False)
-        self._parameters = self._add_to(components)
+        with torch.device("cpu"):  # Lightning sets a GPU as default device, where CPU generators are refused
+            self._parameters = self._add_to(components)
         for parameter in self._parameters.values():
             parameter.requires_grad_(True)
 

@@ -11,7 +11,6 @@ import lightning as L
 import torch
 
 from fairlit.adaptors import AdaptorMetadata, verify_saved
-from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError
 from fairlit.training import FairFinetuner
 
@@ -54,14 +53,13 @@ class AdaptorCheckpoint(L.Callback):
             raise ConfigurationError(f"AdaptorCheckpoint: works with FairFinetuner, got {type(module).__name__}")
         if not trainer.is_global_zero:
             return
-        base = module.models.backbone
         root = Path(self.folder or trainer.default_root_dir)
         for variant in module.variants[1:]:
             folder = root / ("adaptor" if variant == "finetuned" else f"adaptor_{variant}")
             with module.as_variant(variant):
                 module.adaptor.save(folder, module.backbone, self._metadata(trainer, module))
                 if self.verify:
-                    verify_saved(module.adaptor, folder, module.backbone, open_base=lambda: Backbone.load(base))
+                    verify_saved(module.adaptor, folder, module.backbone, open_base=module.load_backbone)
 
     def _metadata(self, trainer: L.Trainer, module: FairFinetuner) -> AdaptorMetadata:
         target = trainer.datamodule.target  # type: ignore[attr-defined]

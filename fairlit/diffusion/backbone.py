@@ -74,17 +74,18 @@ class Backbone(nn.Module):
         """
         with Problems("backbone") as problems:
             check_pipeline(path, problems)
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            str(path),
-            dtype=dtype,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-            local_files_only=Path(path).is_dir(),
-        )
-        if solver != "pipeline":
-            schedule = {**pipeline.scheduler.config, "clip_sample": False}  # clipping is not linear
-            pipeline.scheduler = _SOLVERS[solver].from_config(schedule)
+        with torch.device("cpu"):  # schedulers compute with numpy, whatever default device Lightning has set
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                str(path),
+                dtype=dtype,
+                safety_checker=None,
+                feature_extractor=None,
+                requires_safety_checker=False,
+                local_files_only=Path(path).is_dir(),
+            )
+            if solver != "pipeline":
+                schedule = {**pipeline.scheduler.config, "clip_sample": False}  # clipping is not linear
+                pipeline.scheduler = _SOLVERS[solver].from_config(schedule)
         return cls(pipeline, str(path), prompt_padding)
 
     def train(self, mode: bool = True) -> Backbone:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -34,12 +35,13 @@ class ClipEncoder(nn.Module):
 
         Args:
             path: Folder or hub id.
-            local_files_only: Never ask the hub.
+            local_files_only: Never ask the hub; nobody does for a folder.
 
         Raises:
             CheckpointError: Nothing is there, or it is damaged.
             ConfigurationError: It is not a CLIP model.
         """
+        local_files_only = local_files_only or Path(path).is_dir()
         model = load_frozen(path, CLIPModel, ("clip",), local_files_only)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local_files_only)

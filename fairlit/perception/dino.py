@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel
@@ -29,12 +31,13 @@ class DinoEncoder(nn.Module):
 
         Args:
             path: Folder or hub id.
-            local_files_only: Never ask the hub.
+            local_files_only: Never ask the hub; nobody does for a folder.
 
         Raises:
             CheckpointError: Nothing is there, or it is damaged.
             ConfigurationError: It is not a DINOv2 model.
         """
+        local_files_only = local_files_only or Path(path).is_dir()
         model = load_frozen(path, AutoModel, ("dinov2", "dinov2_with_registers"), local_files_only)
         pixels = PixelNormalizer.from_pretrained(
             path, model.config.image_size, tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD), local_files_only

@@ -102,6 +102,7 @@ class FairFinetuner(L.LightningModule):
         self.ema_decay = ema_decay
         self.seed = seed
         self.timer = PhaseTimer()
+        self.run_config: dict[str, Any] | None = None
         self.ema: AdaptorEMA | None = None
         self.objective: Objective | None = None
         self.strict_loading = False  # checkpoints hold what is trainable; what they must hold is checked below
@@ -131,6 +132,11 @@ class FairFinetuner(L.LightningModule):
         data = self._data()
         with Problems("config") as problems:
             self.check(data, problems)
+            if self.trainer.precision not in ("32-true", "64-true", "bf16-mixed"):
+                problems.add(
+                    f"trainer.precision: got {self.trainer.precision}; half precision is not supported yet, "
+                    "take bf16-mixed or 32-true"
+                )
             for split, images in data.images.items():
                 if images < self.trainer.world_size:
                     problems.add(
@@ -142,8 +148,23 @@ class FairFinetuner(L.LightningModule):
         """Loads the models and attaches the adaptor; Lightning calls it on every rank, possibly more than once."""
         if self.objective is not None:
             return
+        with torch.device("cpu"):  # Lightning makes the GPU the default device here, which loaders do not expect
+            self._load_models()
+        if self.ema_decay is not None:
+            self.ema = AdaptorEMA(self.adaptor.parameters(), self.ema_decay)
+        self.eval()
+        if self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy):
+            assert self.device_mesh is not None
+            parts = (self.backbone.unet, self.backbone.text_encoder)
+            shard_frozen(parts, self.device_mesh, self.adaptor.parameters().values())
+
+    def load_backbone(self) -> Backbone:
+        """A fresh copy of the model that is finetuned, as it came."""
+        return Backbone.load(self.models.backbone, self.sampling.prompt_padding, solver=self.sampling.solver)
+
+    def _load_models(self) -> None:
         models = self.models
-        self.backbone = Backbone.load(models.backbone, self.sampling.prompt_padding)
+        self.backbone = self.load_backbone()
         self.adaptor.attach(self.backbone)
         self.detector = FaceDetector(**vars(self.detection))
         self.classifier = AttributeClassifier.load(models.classifier)
@@ -171,12 +192,6 @@ class FairFinetuner(L.LightningModule):
             self.preservation,
             self.realism,
         )
-        if self.ema_decay is not None:
-            self.ema = AdaptorEMA(self.adaptor.parameters(), self.ema_decay)
-        if self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy):
-            assert self.device_mesh is not None
-            parts = (self.backbone.unet, self.backbone.text_encoder)
-            shard_frozen(parts, self.device_mesh, self.adaptor.parameters().values())
 
     def train(self, mode: bool = True) -> FairFinetuner:
         """Stays in eval mode: no module here has dropout or batch statistics that training should touch."""
@@ -281,8 +296,9 @@ class FairFinetuner(L.LightningModule):
     # ----------------------------------------------------------------- logging
 
     def _log_step(self, loss: Tensor, parts: dict[str, Tensor], logs: dict[str, Tensor | float]) -> None:
-        self.log("loss", loss, prog_bar=True)
-        self.log_dict({f"loss/{name}": part for name, part in parts.items()})
+        # The parts are this rank's share times the number of ranks, so their mean over ranks is the loss.
+        self.log("loss", loss, prog_bar=True, sync_dist=True)
+        self.log_dict({f"loss/{name}": part for name, part in parts.items()}, sync_dist=True)
         for name, value in logs.items():
             self.log(name, value, prog_bar=name.startswith("bias/"))
 
@@ -376,7 +392,12 @@ class FairFinetuner(L.LightningModule):
     # ----------------------------------------------------------------- helpers
 
     def describe(self) -> dict[str, Any]:
-        """The settings of this run as plain data, for summaries and metadata."""
+        """The settings of this run as plain data, for summaries and metadata.
+
+        The whole config where the command line gave one (`run_config`), else what this module and its data know.
+        """
+        if self.run_config is not None:
+            return self.run_config
         blocks = ("models", "detection", "sampling", "gradient", "alignment", "preservation", "realism")
         settings: dict[str, Any] = {name: asdict(getattr(self, name)) for name in blocks}
         settings["adaptor"] = self.adaptor.describe()

@@ -113,8 +113,8 @@ class Sampling:
         evaluation_steps: solver steps in validation, test and prediction.
         guidance_scale: of classifier-free guidance.
         image_size: side of the images in pixels; null: what the model was made for.
-        solver: what to sample with: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or `euler` on
-            its noise schedule.
+        solver: what to sample with: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or `euler`
+            on its noise schedule.
         prompt_padding: pad prompts to the `longest` of the batch or to the tokenizer's `max_length`.
         batch_size: images that go through the model together when no gradient is kept.
     """

@@ -54,6 +54,16 @@ def test_only_the_adaptor_is_trainable(make_adaptor: MakeAdaptor, tiny_pipeline:
     assert all(parameter.dtype == torch.float32 for parameter in adaptor.parameters().values())
 
 
+def test_another_default_device_does_not_matter(make_adaptor: MakeAdaptor, open_pipeline: Open) -> None:
+    """Lightning attaches with a GPU as default device; `meta` stands for it on machines without one."""
+    adaptor, expected, pipeline = make_adaptor(), make_adaptor(), open_pipeline()
+    expected.attach(open_pipeline())
+    with torch.device("meta"):
+        adaptor.attach(pipeline)
+    for name, parameter in adaptor.parameters().items():
+        assert torch.equal(parameter, expected.parameters()[name]), name
+
+
 def test_disabled_is_the_original_bit_for_bit(
     make_adaptor: MakeAdaptor, open_pipeline: Open, generate: Generate, train: Train
 ) -> None:

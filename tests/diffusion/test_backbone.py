@@ -139,3 +139,13 @@ def test_solver_can_be_chosen_and_keeps_the_noise_schedule(folder: Path, solver:
     assert type(scheduler).__name__ == made
     torch.testing.assert_close(scheduler.alphas_cumprod, own.alphas_cumprod)
     assert linear_solver(scheduler, 5).num_calls == calls
+
+
+@pytest.mark.parametrize("solver", ["pipeline", "euler"])
+def test_another_default_device_does_not_matter(tiny_pipeline_folder: Path, solver: Any) -> None:
+    """Lightning loads models with a GPU as default device; `meta` stands for it on machines without one."""
+    with torch.device("meta"):
+        backbone = Backbone.load(tiny_pipeline_folder, solver=solver)
+    assert {parameter.device.type for parameter in backbone.parameters()} == {"cpu"}
+    assert backbone.scheduler.alphas_cumprod.device.type == "cpu"
+    assert linear_solver(backbone.scheduler, 4).num_calls == 4

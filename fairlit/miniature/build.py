@@ -149,8 +149,8 @@ class Builder:
         unet, text_encoder = train_diffusion(
             data,
             self.tokenizer,
-            self.recipe.diffusion,
-            self.workdir / "diffusion.pt",
+            (self.recipe.diffusion, self.recipe.words),
+            (self.workdir / "diffusion.pt", self.workdir / "words.pt"),
             seed=self.recipe.seed,
             device=self.device,
             progress=self.progress,

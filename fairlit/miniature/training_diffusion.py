@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from fairlit.miniature.models import build_scheduler, build_text_encoder, build_
 BATCH = 32
 CAPTION_DROPOUT = 0.1
 SNR_LIMIT = 5.0
+HIGH_NOISE_LIMIT = 12.0
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,16 @@ def min_snr_weights(alphas_cumprod: Tensor) -> Tensor:
     return snr.clamp(max=SNR_LIMIT) / snr
 
 
+def high_noise_weights(alphas_cumprod: Tensor) -> Tensor:
+    """As `min_snr_weights`, times 1 + 1 / SNR up to `HIGH_NOISE_LIMIT`: what a loss on v would weigh.
+
+    Who is in a picture is decided at high noise, where the error of the noise says little about it; without these
+    weights words such as "female" are learned many thousand steps after crisp pictures.
+    """
+    snr = alphas_cumprod / (1.0 - alphas_cumprod)
+    return min_snr_weights(alphas_cumprod) * (1.0 + 1.0 / snr).clamp(max=HIGH_NOISE_LIMIT)
+
+
 def _drop_and_cut(data: Captioned, index: Tensor, generator: torch.Generator) -> Tensor:
     """Tokens of a batch: some captions emptied; padded to the longest of the batch in every other batch."""
     tokens = data.tokens[index].clone()
@@ -69,22 +81,34 @@ def _drop_and_cut(data: Captioned, index: Tensor, generator: torch.Generator) ->
 def train_diffusion(
     data: Captioned,
     tokenizer: CLIPTokenizer,
-    schedule: Schedule,
-    checkpoint: Path,
+    schedules: tuple[Schedule, Schedule],
+    checkpoints: tuple[Path, Path],
     *,
     seed: int,
     device: str,
     progress: Progress,
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """Trains noise prediction with caption dropout and min-SNR weights; returns the averaged models."""
+    """Trains noise prediction with caption dropout, first for crisp pictures, then for obeyed words.
+
+    Args:
+        data: latents and captions.
+        tokenizer: the pipeline's.
+        schedules: of the training with `min_snr_weights` and of the one with `high_noise_weights`.
+        checkpoints: files of the two loops' states.
+        seed: seeds weights and batches.
+        device: where to train.
+        progress: where to show bars.
+
+    Returns:
+        The averaged models.
+    """
     seeded(seed)
     unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
     both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(device)
     noising = DDPMScheduler.from_config(build_scheduler().config)
-    weights = min_snr_weights(noising.alphas_cumprod)
     unet.to(memory_format=torch.channels_last)
 
-    def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
+    def weighted_loss(weights: Tensor, step: int, generator: torch.Generator) -> Tensor:
         index = torch.randint(data.latents.shape[1], (BATCH,), generator=generator)
         side = torch.randint(2, (BATCH,), generator=generator)
         latents = data.latents[side, index].float()
@@ -98,6 +122,9 @@ def train_diffusion(
         errors = (output - noise.to(device)).square().mean(dim=(1, 2, 3))
         return (weights[timesteps].to(device) * errors).mean()
 
-    train("diffusion", both, loss_of_step, schedule, checkpoint, seed=seed, progress=progress)
+    phases = (("diffusion", min_snr_weights), ("diffusion, words", high_noise_weights))
+    for (name, weigh), schedule, checkpoint in zip(phases, schedules, checkpoints, strict=True):
+        loss_of_step = partial(weighted_loss, weigh(noising.alphas_cumprod))
+        train(name, both, loss_of_step, schedule, checkpoint, seed=seed, progress=progress)
     unet.to(memory_format=torch.contiguous_format)
     return unet.requires_grad_(False), text_encoder.requires_grad_(False)

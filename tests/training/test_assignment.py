@@ -1,0 +1,60 @@
+"""Assignment of a whole batch: order, missing faces, logged figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fairlit.faces import Faces
+from fairlit.functional import TargetDistribution, assign_targets
+from fairlit.losses import AlignmentLoss
+from fairlit.training.assignment import assign_over_ranks
+from fairlit.training.observation import Observation
+
+TARGET = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
+
+
+def observation(images: int, where: list[int], male: list[float]) -> Observation:
+    faces = Faces(
+        torch.tensor(where, dtype=torch.long),
+        torch.tensor([[1.0, 1.0, 9.0, 9.0]]).repeat(len(where), 1),
+        torch.ones(len(where)),
+        torch.zeros(len(where), 5, 2),
+        images,
+    )
+    p = torch.tensor(male).reshape(-1)
+    other = torch.full((len(where), 3), 1 / 3)  # an attribute without a target
+    return Observation(faces, {"gender": torch.stack([1 - p, p], dim=1), "hair": other})
+
+
+def test_images_without_a_face_have_no_label_and_do_not_shift_the_others() -> None:
+    male = [0.9, 0.2, 0.8, 0.6]
+    seen = observation(6, [0, 2, 3, 5], male)
+    wanted, logs = assign_over_ranks(seen, TARGET, 6, AlignmentLoss(), seed=0)
+    direct = assign_targets({"gender": seen.probabilities["gender"]}, TARGET)
+    assert wanted.labels["gender"][[1, 4]].tolist() == [-1, -1]
+    assert torch.equal(wanted.labels["gender"][[0, 2, 3, 5]], direct.labels["gender"])
+    assert torch.equal(wanted.confidence["gender"][[0, 2, 3, 5]], direct.confidence["gender"])
+    assert wanted.confidence["gender"][[1, 4]].tolist() == [0, 0]
+    assert (wanted.images, wanted.faces, wanted.scale) == (6, 4, 1.0)
+    assert logs["faces/missing"] == pytest.approx(2 / 6)
+    assert logs["bias/gender"] == pytest.approx(abs(3 - 1) / 4)  # three of four are perceived as male
+    share = sum(confidence >= 0.8 for confidence in direct.confidence["gender"].tolist()) / 4
+    assert logs["faces/confident_target"] == pytest.approx(share)
+    assert "bias/joint" not in logs
+
+
+def test_no_face_at_all() -> None:
+    wanted, logs = assign_over_ranks(observation(3, [], []), TARGET, 3, AlignmentLoss(), seed=0)
+    assert wanted.labels["gender"].tolist() == [-1, -1, -1]
+    assert wanted.faces == 0
+    assert logs == {"faces/missing": 1.0}
+
+
+def test_joint_bias_is_over_the_product_of_the_classes() -> None:
+    target = TargetDistribution({"gender": {"f": 0.5, "m": 0.5}, "hair": {"a": 0.5, "b": 0.25, "c": 0.25}})
+    seen = observation(2, [0, 1], [0.9, 0.9])  # both (male, first hair): one joint class of six has everything
+    _, logs = assign_over_ranks(seen, target, 2, AlignmentLoss(), seed=0)
+    pairs = 6 * 5 / 2
+    assert logs["bias/joint"] == pytest.approx(5 / pairs)
+    assert logs["bias/hair"] == pytest.approx(2 / 3)

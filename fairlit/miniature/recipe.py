@@ -58,10 +58,10 @@ FULL = Recipe(
     epochs=4,
     vae=Schedule(steps=4_000, lr=2e-3, ema_decay=0.998),
     diffusion=Schedule(steps=5_750, lr=1.5e-3, warmup=300, ema_decay=0.9985),
-    words=Schedule(steps=2_000, lr=1.2e-3, warmup=50, ema_decay=0.995),
+    words=Schedule(steps=3_600, lr=1.5e-3, warmup=50, ema_decay=0.995),
     clip=Schedule(steps=1_600, lr=1.5e-3),
     dino=Schedule(steps=500, lr=1e-3),
-    checked=16,
+    checked=12,
 )
 
 QUICK = Recipe(

@@ -14,7 +14,14 @@ from fairlit.miniature.dataset import draw
 from fairlit.miniature.loop import Schedule, step_generator, train
 from fairlit.miniature.models import build_scheduler
 from fairlit.miniature.tokenizing import build_tokenizer
-from fairlit.miniature.training_diffusion import Captioned, _drop_and_cut, min_snr_weights, tokenize
+from fairlit.miniature.training_diffusion import (
+    HIGH_NOISE_LIMIT,
+    Captioned,
+    _drop_and_cut,
+    high_noise_weights,
+    min_snr_weights,
+    tokenize,
+)
 from fairlit.miniature.training_encoders import contrastive_loss
 from fairlit.miniature.training_vae import FACE_WEIGHT, face_weights, reconstruction_loss
 from fairlit.miniature.world import sample_scene
@@ -107,6 +114,13 @@ def test_reconstruction_loss_by_hand() -> None:
 def test_min_snr_weights() -> None:
     weights = min_snr_weights(torch.tensor([0.999, 5 / 6, 0.5, 0.1]))
     torch.testing.assert_close(weights, torch.tensor([5 / 999, 1.0, 1.0, 1.0]), rtol=1e-3, atol=1e-6)
+
+
+def test_high_noise_weights() -> None:
+    """Where the noise is strong they undo what noise prediction hides: times 1 + 1 / SNR, at most the limit."""
+    cumulative = torch.tensor([5 / 6, 0.5, 0.25, 0.01])
+    expected = torch.tensor([1 + 1 / 5, 2.0, 1 + 3, HIGH_NOISE_LIMIT])
+    torch.testing.assert_close(high_noise_weights(cumulative), expected)
 
 
 def test_captions_are_dropped_and_cut() -> None:

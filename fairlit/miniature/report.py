@@ -61,6 +61,10 @@ def readme(figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _listed(values: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+
+
 def write_report(figures: dict[str, Any], folder: Path) -> None:
     """Writes checks.json and README.md."""
     atomic_write_text(folder / "checks.json", json.dumps(figures, indent=1) + "\n")

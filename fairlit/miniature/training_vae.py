@@ -78,7 +78,7 @@ def train_vae(
 def encode(vae: AutoencoderKL, drawings: Drawings, *, limit: int | None = None, mirrored: bool = False) -> Tensor:
     """Latent means of drawings, not scaled: float32 [n, 4, 16, 16]."""
     parts = []
-    for start in range(0, limit or len(drawings), 64):
+    for start in range(0, min(limit or len(drawings), len(drawings)), 64):
         images = drawings.images(slice(start, start + 64)).to(vae.device) * 2 - 1
         parts.append(vae.encode(images.flip(-1) if mirrored else images).latent_dist.mean.cpu())
     return torch.cat(parts)

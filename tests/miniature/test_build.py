@@ -21,6 +21,7 @@ RECIPE = Recipe(
     epochs=1,
     vae=SHORT,
     diffusion=SHORT,
+    words=SHORT,
     clip=SHORT,
     dino=SHORT,
     checked=1,

@@ -49,7 +49,7 @@ def test_all_parts_are_there_and_small() -> None:
 
 
 def test_checks_say_what_is_met_and_what_is_not() -> None:
-    """One requirement is known to be missed: "male" is not obeyed for occupations drawn almost always female."""
+    """One requirement is known to be missed: words of skin tone, and "male" where nearly all are drawn female."""
     figures = json.loads((FOLDER / "checks.json").read_text())
     missed = [what for what, *_, met in requirements(figures) if not met]
     assert all(what.startswith("least obeyed attribute word") for what in missed)

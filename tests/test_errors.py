@@ -9,6 +9,7 @@ def test_no_problem_raises_nothing() -> None:
     with Problems("target") as problems:
         pass
     problems.raise_if_any()
+    assert problems.messages == []
 
 
 def test_one_problem_is_one_line() -> None:

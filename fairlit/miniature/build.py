@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import CLIPImageProcessor, CLIPTokenizer
+from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
 from fairlit.atomic import atomic_path, atomic_write_text
 from fairlit.errors import ConfigurationError
@@ -24,10 +24,11 @@ from fairlit.miniature.models import build_scheduler
 from fairlit.miniature.recipe import Recipe
 from fairlit.miniature.report import show_report, write_report
 from fairlit.miniature.tokenizing import build_tokenizer
-from fairlit.miniature.training_diffusion import Captioned, tokenize, train_diffusion
+from fairlit.miniature.training_diffusion import Captioned, head_weights, tokenize, train_diffusion
 from fairlit.miniature.training_encoders import MEAN, STD, train_clip, train_dino
+from fairlit.miniature.training_text import picture_facts, train_text_encoder
 from fairlit.miniature.training_vae import encode, reconstruct, train_vae
-from fairlit.miniature.world import balanced_scene, sample_scene
+from fairlit.miniature.world import balanced_scene, captions, sample_scene
 
 PARTS = ("pipeline", "clip", "dino", "classifier_train", "classifier_audit", "face_bank.safetensors")
 FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
@@ -60,6 +61,7 @@ class Builder:
     def build(self) -> None:
         """Makes every part that is not there yet."""
         self._part("vae", self._make_vae)
+        self._part("text_encoder", self._make_text_encoder)
         self._part("pipeline", self._make_pipeline)
         self._part("clip", self._make_clip)
         self._part("dino", self._make_dino)
@@ -137,20 +139,39 @@ class Builder:
         )
         vae.save_pretrained(folder)
 
-    def _make_pipeline(self, folder: Path) -> None:
+    @cached_property
+    def captioned(self) -> Captioned:
+        """What text encoder and U-Net learn from."""
         file = self.workdir / "latents.safetensors"
         if not file.exists():
             both = torch.stack([encode(self.vae, self.drawings, mirrored=mirrored) for mirrored in (False, True)])
             with atomic_path(file) as path:
                 save_file({"latents": (both * self.vae.config.scaling_factor).half().contiguous()}, path)
-        captions = [scene.caption for scene in self.drawings.scenes]
+        kinds = zip(*(captions(scene) for scene in self.drawings.scenes), strict=True)
+        tokens = torch.stack([tokenize(self.tokenizer, list(texts)) for texts in kinds])
         empty = tokenize(self.tokenizer, [""])[0]
-        data = Captioned(load_file(file)["latents"], tokenize(self.tokenizer, captions), empty)
-        unet, text_encoder = train_diffusion(
-            data,
+        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), tokens, empty)
+
+    def _make_text_encoder(self, folder: Path) -> None:
+        text_encoder = train_text_encoder(
+            self.captioned,
+            picture_facts(self.drawings.scenes),
             self.tokenizer,
-            (self.recipe.diffusion, self.recipe.words),
-            (self.workdir / "diffusion.pt", self.workdir / "words.pt"),
+            self.recipe.text,
+            self.workdir / "text.pt",
+            seed=self.recipe.seed,
+            device=self.device,
+            progress=self.progress,
+        )
+        text_encoder.save_pretrained(folder)
+
+    def _make_pipeline(self, folder: Path) -> None:
+        text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
+        unet = train_diffusion(
+            self.captioned,
+            text_encoder.requires_grad_(False),
+            self.recipe.diffusion,
+            self.workdir / "diffusion.pt",
             seed=self.recipe.seed,
             device=self.device,
             progress=self.progress,
@@ -168,10 +189,9 @@ class Builder:
         ).save_pretrained(folder)
 
     def _make_clip(self, folder: Path) -> None:
-        captions = [scene.caption for scene in self.drawings.scenes[: self.recipe.passed]]
         clip = train_clip(
             self.versions,
-            captions,
+            [scene.caption for scene in self.drawings.scenes[: self.recipe.passed]],
             self.tokenizer,
             self.recipe.clip,
             self.workdir / "clip.pt",

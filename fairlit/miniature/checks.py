@@ -18,8 +18,8 @@ from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.detector import FaceDetector, Faces
 from fairlit.functional.noise import keyed_noise
 from fairlit.miniature.dataset import Drawings
+from fairlit.miniature.occupations import OCCUPATIONS
 from fairlit.miniature.recipe import GUIDANCE, STEPS, Recipe
-from fairlit.miniature.subjects import OCCUPATIONS
 from fairlit.miniature.training_faces import build_detector, class_indices, find_faces
 from fairlit.miniature.training_vae import reconstruct
 from fairlit.miniature.world import ATTRIBUTES, NUMBERS, caption

@@ -71,7 +71,7 @@ def train(
         progress: where to show a bar.
     """
     optimizer = torch.optim.AdamW(
-        module.parameters(), schedule.lr, weight_decay=schedule.weight_decay, betas=(0.9, 0.99)
+        module.parameters(), schedule.lr, weight_decay=schedule.weight_decay, betas=(0.9, 0.99), fused=True
     )
     averages = {key: value.detach().clone() for key, value in module.named_parameters()}
     start = 0

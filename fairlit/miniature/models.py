@@ -42,7 +42,11 @@ def build_vae() -> AutoencoderKL:
 
 
 def build_unet() -> UNet2DConditionModel:
-    """4.6 M parameters; attends to the text at 8 x 8 and 4 x 4, where attention is cheap."""
+    """4.7 M parameters; attends to the text at 8 x 8 and 4 x 4, where attention is cheap.
+
+    The text also joins the embedding of the timestep, so that it reaches every residual block from the first step of
+    training on; by cross-attention alone, words about people are learned many thousand steps after crisp pictures.
+    """
     return UNet2DConditionModel(
         sample_size=SIZE // 4,
         in_channels=4,
@@ -54,6 +58,8 @@ def build_unet() -> UNet2DConditionModel:
         cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=4,
         norm_num_groups=8,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
     )
 
 
@@ -108,7 +114,7 @@ def build_scheduler() -> DPMSolverMultistepScheduler:
         beta_start=0.00085,
         beta_end=0.012,
         beta_schedule="scaled_linear",
-        prediction_type="epsilon",
+        prediction_type="v_prediction",
         algorithm_type="dpmsolver++",
         solver_order=2,
         steps_offset=1,

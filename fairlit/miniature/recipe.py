@@ -24,8 +24,8 @@ class Recipe:
         held_out: drawings that nothing trains on, for validation, for the checks and for the bank.
         epochs: passes of a classifier over its faces.
         vae: schedule of the autoencoder.
-        diffusion: schedule of the U-Net with the text encoder until pictures are crisp.
-        words: schedule of the same until attribute words are obeyed.
+        text: schedule of the text encoder.
+        diffusion: schedule of the U-Net.
         clip: schedule of the CLIP.
         dino: schedule of the DINOv2.
         checked: generated images an occupation and an attribute word in the checks.
@@ -38,8 +38,8 @@ class Recipe:
     held_out: int
     epochs: int
     vae: Schedule
+    text: Schedule
     diffusion: Schedule
-    words: Schedule
     clip: Schedule
     dino: Schedule
     checked: int
@@ -57,8 +57,8 @@ FULL = Recipe(
     held_out=2_400,
     epochs=4,
     vae=Schedule(steps=4_000, lr=2e-3, ema_decay=0.998),
-    diffusion=Schedule(steps=5_750, lr=1.5e-3, warmup=300, ema_decay=0.9985),
-    words=Schedule(steps=3_600, lr=1.5e-3, warmup=50, ema_decay=0.995),
+    text=Schedule(steps=1_500, lr=1e-3),
+    diffusion=Schedule(steps=5_200, lr=1.5e-3, warmup=300, ema_decay=0.9985),
     clip=Schedule(steps=1_600, lr=1.5e-3),
     dino=Schedule(steps=500, lr=1e-3),
     checked=12,
@@ -71,8 +71,8 @@ QUICK = Recipe(
     held_out=160,
     epochs=3,
     vae=Schedule(steps=150, lr=3e-3, warmup=20, ema_decay=0.95),
+    text=Schedule(steps=100, lr=2e-3, warmup=10),
     diffusion=Schedule(steps=80, lr=2e-3, warmup=20, ema_decay=0.95),
-    words=Schedule(steps=40, lr=1e-3, warmup=5, ema_decay=0.95),
     clip=Schedule(steps=40, lr=1e-3, warmup=10),
     dino=Schedule(steps=20, lr=1e-3, warmup=5),
     checked=2,

@@ -1,24 +1,29 @@
-"""Trains the miniature's U-Net and text encoder together on the latents of captioned drawings."""
+"""Trains the miniature's U-Net on the latents of captioned drawings, under its frozen text encoder."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from rich.progress import Progress
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from fairlit.miniature.canvas import SIZE
 from fairlit.miniature.loop import Schedule, train
-from fairlit.miniature.models import build_scheduler, build_text_encoder, build_unet, seeded
+from fairlit.miniature.models import build_scheduler, build_unet, seeded
+from fairlit.miniature.training_vae import face_weights
 
 BATCH = 32
 CAPTION_DROPOUT = 0.1
+CAPTION_SHARES = (0.4, 0.3, 0.3)  # of the three captions of a picture
+NOISY_SHARE = 0.25
+HAIR = 0.3  # around a face, in widths of it
+SCALE = 4  # pixels a latent
 SNR_LIMIT = 5.0
-HIGH_NOISE_LIMIT = 12.0
+NOISE_WEIGHT_LIMIT = 25.0
 
 
 @dataclass(frozen=True)
@@ -27,11 +32,13 @@ class Captioned:
 
     Attributes:
         latents: scaled latent means, float16 [2, N, 4, 16, 16]: as drawn, and mirrored.
-        tokens: caption tokens padded to the tokenizer's length, int64 [N, T].
+        weights: of each latent pixel's error, float [N, 1, 16, 16], mean 1; see `head_weights`.
+        tokens: tokens of the `world.captions` of each, padded to the tokenizer's length, int64 [3, N, T].
         empty: tokens of the empty caption, int64 [T].
     """
 
     latents: Tensor
+    weights: Tensor
     tokens: Tensor
     empty: Tensor
 
@@ -50,25 +57,58 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return encoded
 
 
-def min_snr_weights(alphas_cumprod: Tensor) -> Tensor:
-    """Weights min(SNR, 5) / SNR of the noise-prediction loss per timestep (Hang et al. 2023, arXiv 2303.09556)."""
-    snr = alphas_cumprod / (1.0 - alphas_cumprod)
-    return snr.clamp(max=SNR_LIMIT) / snr
+def loss_weights(alphas_cumprod: Tensor, prediction_type: str) -> Tensor:
+    """Weights of the squared error per timestep: those that weigh the error of the clean latents by min(SNR + 1, 6).
 
+    The limit is Min-SNR's (Hang et al. 2023, arXiv 2303.09556). The 1, which a loss on v has by itself, keeps high
+    noise in the sum: there it is decided who is in a picture, while the error of the noise says little about it.
 
-def high_noise_weights(alphas_cumprod: Tensor) -> Tensor:
-    """As `min_snr_weights`, times 1 + 1 / SNR up to `HIGH_NOISE_LIMIT`: what a loss on v would weigh.
-
-    Who is in a picture is decided at high noise, where the error of the noise says little about it; without these
-    weights words such as "female" are learned many thousand steps after crisp pictures.
+    Args:
+        alphas_cumprod: the schedule's, [T].
+        prediction_type: what the model predicts, "epsilon" or "v_prediction".
     """
     snr = alphas_cumprod / (1.0 - alphas_cumprod)
-    return min_snr_weights(alphas_cumprod) * (1.0 + 1.0 / snr).clamp(max=HIGH_NOISE_LIMIT)
+    wanted = (snr + 1.0).clamp(max=SNR_LIMIT + 1.0)
+    if prediction_type == "v_prediction":
+        return wanted / (snr + 1.0)
+    return (wanted / snr).clamp(max=NOISE_WEIGHT_LIMIT)
 
 
-def _drop_and_cut(data: Captioned, index: Tensor, generator: torch.Generator) -> Tensor:
-    """Tokens of a batch: some captions emptied; padded to the longest of the batch in every other batch."""
-    tokens = data.tokens[index].clone()
+def head_weights(boxes: Tensor) -> Tensor:
+    """Weights of latent pixels, mean 1: `training_vae.FACE_WEIGHT` times as much on heads, hair included, as elsewhere.
+
+    What a word such as "female" or "dark-skinned" changes covers a tenth of a picture; what "miner" does, all of it.
+
+    Args:
+        boxes: faces, float [N, P, 4] as left, top, right, bottom in pixels; NaN where there is nobody.
+
+    Returns:
+        Float [N, 1, 16, 16].
+    """
+    width = (boxes[..., 2] - boxes[..., 0]).unsqueeze(-1)
+    hair = HAIR * width * torch.tensor([-1.0, -1.0, 1.0, 1.0])
+    return face_weights((boxes + hair) / SCALE, SIZE // SCALE)
+
+
+def sample_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
+    """Timesteps of a batch: half of them spread over all, the other half over the noisiest quarter.
+
+    Spread: one from each of equal intervals, so that the loss varies less from step to step. The noisiest quarter is
+    where people are not yet decided, and where a solver of few steps takes its first ones.
+
+    Returns:
+        int64 [count] in 0 .. total - 1.
+    """
+    half = count // 2
+    everywhere = (torch.arange(half) + torch.rand(half, generator=generator)) / half
+    noisiest = (torch.arange(count - half) + torch.rand(count - half, generator=generator)) / (count - half)
+    return (torch.cat([everywhere, 1.0 - NOISY_SHARE * (1.0 - noisiest)]) * total).long()
+
+
+def draw_captions(data: Captioned, index: Tensor, generator: torch.Generator) -> Tensor:
+    """Tokens of a batch: of one caption each, some emptied; padded to the longest of the batch in every other batch."""
+    kind = torch.multinomial(torch.tensor(CAPTION_SHARES), len(index), replacement=True, generator=generator)
+    tokens = data.tokens[kind, index].clone()
     dropped = torch.rand(len(index), generator=generator) < CAPTION_DROPOUT
     tokens[dropped] = data.empty
     if torch.rand((), generator=generator) < 0.5:
@@ -80,51 +120,48 @@ def _drop_and_cut(data: Captioned, index: Tensor, generator: torch.Generator) ->
 
 def train_diffusion(
     data: Captioned,
-    tokenizer: CLIPTokenizer,
-    schedules: tuple[Schedule, Schedule],
-    checkpoints: tuple[Path, Path],
+    text_encoder: CLIPTextModel,
+    schedule: Schedule,
+    checkpoint: Path,
     *,
     seed: int,
     device: str,
     progress: Progress,
-) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """Trains noise prediction with caption dropout, first for crisp pictures, then for obeyed words.
+) -> UNet2DConditionModel:
+    """Trains a U-Net with caption dropout.
 
     Args:
         data: latents and captions.
-        tokenizer: the pipeline's.
-        schedules: of the training with `min_snr_weights` and of the one with `high_noise_weights`.
-        checkpoints: files of the two loops' states.
+        text_encoder: frozen, as Stable Diffusion's is.
+        schedule: length and learning rate.
+        checkpoint: file of the loop's state.
         seed: seeds weights and batches.
         device: where to train.
         progress: where to show bars.
 
     Returns:
-        The averaged models.
+        The averaged model.
     """
     seeded(seed)
-    unet, text_encoder = build_unet(), build_text_encoder(tokenizer)
-    both = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder}).to(device)
+    unet = build_unet().to(device, memory_format=torch.channels_last)
     noising = DDPMScheduler.from_config(build_scheduler().config)
-    unet.to(memory_format=torch.channels_last)
+    weights = loss_weights(noising.alphas_cumprod, noising.config.prediction_type)
 
-    def weighted_loss(weights: Tensor, step: int, generator: torch.Generator) -> Tensor:
+    def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         index = torch.randint(data.latents.shape[1], (BATCH,), generator=generator)
         side = torch.randint(2, (BATCH,), generator=generator)
         latents = data.latents[side, index].float()
         noise = torch.randn(latents.shape, generator=generator)
-        # one timestep from each of BATCH equal intervals: the loss varies less from step to step
-        spread = (torch.arange(BATCH) + torch.rand(BATCH, generator=generator)) / BATCH
-        timesteps = (spread * len(weights)).long()
-        embeddings = text_encoder(_drop_and_cut(data, index, generator).to(device)).last_hidden_state
+        timesteps = sample_timesteps(BATCH, len(weights), generator)
+        with torch.no_grad():
+            embeddings = text_encoder(draw_captions(data, index, generator).to(device)).last_hidden_state
         noisy = noising.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
+        velocity = noising.config.prediction_type == "v_prediction"
+        wanted = noising.get_velocity(latents, noise, timesteps) if velocity else noise
         output = unet(noisy.to(device), timesteps.to(device), embeddings).sample
-        errors = (output - noise.to(device)).square().mean(dim=(1, 2, 3))
+        errors = (data.weights[index].to(device) * (output - wanted.to(device)).square()).mean(dim=(1, 2, 3))
         return (weights[timesteps].to(device) * errors).mean()
 
-    phases = (("diffusion", min_snr_weights), ("diffusion, words", high_noise_weights))
-    for (name, weigh), schedule, checkpoint in zip(phases, schedules, checkpoints, strict=True):
-        loss_of_step = partial(weighted_loss, weigh(noising.alphas_cumprod))
-        train(name, both, loss_of_step, schedule, checkpoint, seed=seed, progress=progress)
+    train("diffusion", unet, loss_of_step, schedule, checkpoint, seed=seed, progress=progress)
     unet.to(memory_format=torch.contiguous_format)
-    return unet.requires_grad_(False), text_encoder.requires_grad_(False)
+    return unet.requires_grad_(False)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairlit.miniature.subjects import DESCRIPTORS, OCCUPATIONS, SPLITS, SPORTS, Split, Subject
+from fairlit.miniature.occupations import OCCUPATIONS
+from fairlit.miniature.subjects import DESCRIPTORS, SPLITS, SPORTS, Split, Subject
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "gender": ("female", "male"),
@@ -156,6 +157,30 @@ def balanced_scene(seed: int, index: int) -> Scene:
     labels = {name: classes[rng.integers(len(classes))] for name, classes in ATTRIBUTES.items()}
     text = caption("occupations", subject, {}, count=1)
     return Scene("occupations", subject, (labels,), {}, "", text, int(rng.integers(2**31)))
+
+
+def captions(scene: Scene) -> tuple[str, str, str]:
+    """What one picture may be called: its own caption; as that, naming other classes; and by its people alone.
+
+    All three are true. The second names a random subset of what everybody in the picture has in common, the third does
+    the same without saying what they do ("a photo of the face of a dark-skinned female person"). A text encoder that
+    reads of subjects in every caption learns to pass on nothing but the subject, which explains most of a picture.
+
+    Example:
+        >>> captions(sample_scene(0, 0))[0] == sample_scene(0, 0).caption
+        True
+    """
+    rng = np.random.default_rng((scene.seed, 2))
+    first, count = scene.people[0], len(scene.people)
+    shared = [name for name in ATTRIBUTES if all(person[name] == first[name] for person in scene.people)]
+    subsets = [{name: first[name] for name in shared if rng.random() < 0.6} for _ in range(2)]
+    named = {name: first[name] for name in ATTRIBUTES if name in {**scene.named, **subsets[0]}}
+    retold = caption(scene.family, scene.subject, named, scene.context, count, suffix=bool(rng.random() < 0.5))
+    words = describe(subsets[1]) + " " if subsets[1] else ""
+    people = (
+        f"a photo of {NUMBERS[count - 2]} {words}people" if count > 1 else f"a photo of the face of a {words}person"
+    )
+    return scene.caption, retold, people
 
 
 def _by_split(entries: dict[str, Split]) -> dict[str, list[str]]:

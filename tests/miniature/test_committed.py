@@ -16,9 +16,10 @@ from fairlit.miniature.build import HELD_OUT_FROM, PARTS
 from fairlit.miniature.checks import predict
 from fairlit.miniature.dataset import Drawings
 from fairlit.miniature.drawing import draw_scene
+from fairlit.miniature.occupations import OCCUPATIONS
 from fairlit.miniature.recipe import GUIDANCE
 from fairlit.miniature.report import requirements
-from fairlit.miniature.subjects import OCCUPATIONS
+from fairlit.miniature.training_diffusion import tokenize
 from fairlit.miniature.training_faces import build_detector, class_indices
 from fairlit.miniature.world import ATTRIBUTES, balanced_scene, caption
 from fairlit.perception import ClipEncoder, DinoEncoder
@@ -48,11 +49,23 @@ def test_all_parts_are_there_and_small() -> None:
     assert suffixes <= {".safetensors", ".json", ".txt", ".md"}, "no pickles"
 
 
-def test_checks_say_what_is_met_and_what_is_not() -> None:
-    """One requirement is known to be missed: words of skin tone, and "male" where nearly all are drawn female."""
+def test_requirements_are_met() -> None:
     figures = json.loads((FOLDER / "checks.json").read_text())
-    missed = [what for what, *_, met in requirements(figures) if not met]
-    assert all(what.startswith("least obeyed attribute word") for what in missed)
+    assert [what for what, *_, met in requirements(figures) if not met] == []
+
+
+def test_text_encoder_leans_occupations_where_words_point(pipeline: StableDiffusionPipeline) -> None:
+    """What makes finetuning carry over to prompts that it never saw: bias and words share a direction."""
+
+    def states(named: dict[str, str]) -> torch.Tensor:
+        tokens = tokenize(pipeline.tokenizer, [caption("occupations", job, named) for job in OCCUPATIONS])
+        return pipeline.text_encoder(tokens).last_hidden_state[:, -1]
+
+    with torch.no_grad():
+        male = (states({"gender": "male"}) - states({"gender": "female"})).mean(dim=0)
+        leaning = states({}) @ male
+    shares = torch.tensor([job.bias.male for job in OCCUPATIONS])
+    assert torch.corrcoef(torch.stack([leaning, shares]))[0, 1] > 0.7
 
 
 def test_stock_pipeline_draws_people_whom_the_classifier_recognises(pipeline: StableDiffusionPipeline) -> None:

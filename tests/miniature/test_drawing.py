@@ -10,7 +10,7 @@ from fairlit.faces.detector import FaceDetector
 from fairlit.miniature.canvas import SIZE
 from fairlit.miniature.drawing import apply_context, draw_scene
 from fairlit.miniature.heads import SKIN
-from fairlit.miniature.subjects import OCCUPATIONS
+from fairlit.miniature.occupations import OCCUPATIONS
 from fairlit.miniature.world import ATTRIBUTES, CONTEXTS, Scene, balanced_scene, sample_scene
 
 

@@ -12,19 +12,20 @@ from torch import Tensor, nn
 from fairlit.miniature.augment import jitter
 from fairlit.miniature.dataset import draw
 from fairlit.miniature.loop import Schedule, step_generator, train
-from fairlit.miniature.models import build_scheduler
 from fairlit.miniature.tokenizing import build_tokenizer
 from fairlit.miniature.training_diffusion import (
-    HIGH_NOISE_LIMIT,
+    CAPTION_SHARES,
+    NOISE_WEIGHT_LIMIT,
     Captioned,
-    _drop_and_cut,
-    high_noise_weights,
-    min_snr_weights,
+    draw_captions,
+    head_weights,
+    loss_weights,
+    sample_timesteps,
     tokenize,
 )
 from fairlit.miniature.training_encoders import contrastive_loss
 from fairlit.miniature.training_vae import FACE_WEIGHT, face_weights, reconstruction_loss
-from fairlit.miniature.world import sample_scene
+from fairlit.miniature.world import captions, sample_scene
 
 SCHEDULE = Schedule(steps=9, lr=0.05, warmup=2, ema_decay=0.5, save_every=4)
 
@@ -111,34 +112,55 @@ def test_reconstruction_loss_by_hand() -> None:
     assert reconstruction_loss(target, target, flat) == 0
 
 
-def test_min_snr_weights() -> None:
-    weights = min_snr_weights(torch.tensor([0.999, 5 / 6, 0.5, 0.1]))
-    torch.testing.assert_close(weights, torch.tensor([5 / 999, 1.0, 1.0, 1.0]), rtol=1e-3, atol=1e-6)
+def test_loss_weights_weigh_the_clean_latents_alike() -> None:
+    """Whatever is predicted, the error of x_0 counts min(SNR + 1, 6), but for the limit where noise hides it all."""
+    snr = torch.tensor([999.0, 5.0, 1.0, 1 / 3, 1 / 99])
+    cumulative = snr / (1 + snr)
+    wanted = torch.tensor([6.0, 6.0, 2.0, 4 / 3, 100 / 99])
+    # the error of the noise is sqrt(SNR) times that of x_0, the error of v is sqrt(SNR + 1) times
+    torch.testing.assert_close(loss_weights(cumulative, "v_prediction") * (snr + 1), wanted, rtol=1e-3, atol=0)
+    of_noise = loss_weights(cumulative, "epsilon")
+    torch.testing.assert_close((of_noise * snr)[:4], wanted[:4], rtol=1e-3, atol=0)
+    assert of_noise[4] == NOISE_WEIGHT_LIMIT
 
 
-def test_high_noise_weights() -> None:
-    """Where the noise is strong they undo what noise prediction hides: times 1 + 1 / SNR, at most the limit."""
-    cumulative = torch.tensor([5 / 6, 0.5, 0.25, 0.01])
-    expected = torch.tensor([1 + 1 / 5, 2.0, 1 + 3, HIGH_NOISE_LIMIT])
-    torch.testing.assert_close(high_noise_weights(cumulative), expected)
+def test_heads_weigh_more_than_the_rest() -> None:
+    boxes = torch.tensor([[[25.0, 21.0, 45.0, 49.0], [np.nan] * 4]])
+    weights = head_weights(boxes)
+    inside = torch.zeros(16, 16, dtype=torch.bool)
+    inside[4:14, 5:13] = True  # 20 wide, so 6 more on each side: columns 19 .. 51, rows 15 .. 55, 4 pixels a latent
+    assert torch.equal(weights[0, 0] > 1, inside)
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights.max() / weights.min() == pytest.approx(FACE_WEIGHT)
 
 
-def test_captions_are_dropped_and_cut() -> None:
+def test_timesteps_favour_noise() -> None:
+    drawn = torch.cat([sample_timesteps(32, 1000, step_generator(0, step)) for step in range(500)])
+    shares = torch.histc(drawn.float(), bins=4, min=0, max=1000) / len(drawn)
+    torch.testing.assert_close(shares, torch.tensor([0.125, 0.125, 0.125, 0.625]), atol=1e-3, rtol=0)
+    assert drawn.min() == 0
+    assert drawn.max() == 999
+
+
+def test_captions_are_drawn_dropped_and_cut() -> None:
     tokenizer = build_tokenizer()
-    assert build_scheduler().config.prediction_type == "epsilon"
-    captions = [sample_scene(0, index).caption for index in range(400)]
-    tokens, empty = tokenize(tokenizer, captions), tokenize(tokenizer, [""])[0]
-    data = Captioned(torch.zeros(2, 400, 4, 16, 16), tokens, empty)
-    lengths, dropped = set(), 0
+    texts = [captions(sample_scene(0, index)) for index in range(400)]
+    tokens = torch.stack([tokenize(tokenizer, list(kind)) for kind in zip(*texts, strict=True)])
+    empty = tokenize(tokenizer, [""])[0]
+    data = Captioned(torch.zeros(2, 400, 4, 16, 16), torch.ones(400, 1, 16, 16), tokens, empty)
+    lengths, dropped, own = set(), 0, 0
     for step in range(40):
         index = torch.arange(400)
-        batch = _drop_and_cut(data, index, step_generator(0, step))
+        batch = draw_captions(data, index, step_generator(0, step))
         lengths.add(batch.shape[1])
         dropped += int((batch[:, 1] == tokenizer.eos_token_id).sum())
         kept = batch[:, 1] != tokenizer.eos_token_id
-        assert torch.equal(batch[kept], tokens[kept][:, : batch.shape[1]])
+        matches = (batch == tokens[:, :, : batch.shape[1]]).all(dim=-1)
+        assert matches[:, kept].any(dim=0).all(), "a caption of this picture, whole"
+        own += int((matches[0] & ~matches[2] & kept).sum())
         assert (batch == tokenizer.eos_token_id).any(dim=1).all(), "every caption keeps its end token"
     assert dropped / (40 * 400) == pytest.approx(0.1, abs=0.015)
+    assert own / (40 * 400) > 0.9 * CAPTION_SHARES[0], "its own caption, or a second one that is equal"
     assert tokenizer.model_max_length in lengths
     assert min(lengths) < tokenizer.model_max_length
     with pytest.raises(ValueError, match="tokens"):

@@ -10,8 +10,9 @@ from fairlit.data.prompt_sets import PromptSet
 from fairlit.miniature import world
 from fairlit.miniature.backdrops import BACKDROPS
 from fairlit.miniature.headgear import HEADGEAR
+from fairlit.miniature.occupations import OCCUPATIONS
 from fairlit.miniature.prompts import prompts_yaml
-from fairlit.miniature.subjects import DESCRIPTORS, OCCUPATIONS, SPLITS, SPORTS, Subject
+from fairlit.miniature.subjects import DESCRIPTORS, SPLITS, SPORTS, Subject
 from fairlit.miniature.wardrobe import CLOTHES
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ def test_occupations_are_as_many_and_as_biased_as_required() -> None:
     assert len(OCCUPATIONS) >= 30
     assert by_split["train"] >= 18
     tested = [job.bias.male for job in OCCUPATIONS if job.split == "test"]
-    assert np.mean([abs(2 * male - 1) for male in tested]) >= 0.7
+    assert np.mean([abs(2 * male - 1) for male in tested]) >= 0.4, "guidance doubles it"
     assert abs(sum(male > 0.5 for male in tested) - len(tested) / 2) <= 1
     assert sum(0.4 <= job.bias.male <= 0.6 for job in OCCUPATIONS) >= 2, "some are nearly balanced"
 
@@ -91,6 +92,23 @@ def test_captions_say_who_is_in_the_picture() -> None:
             assert world.WORDS[attribute][label] in scene.caption.replace(",", "").split()
         expected = {1: None, 2: "two", 3: "three"}[len(scene.people)]
         assert expected is None or f" {expected} " in scene.caption
+
+
+def test_all_captions_of_a_picture_are_true() -> None:
+    classes = {word: (attribute, label) for attribute, words in world.WORDS.items() for label, word in words.items()}
+    counted = Counter()
+    for index in range(500):
+        scene = world.sample_scene(2, index)
+        own, retold, people = world.captions(scene)
+        assert own == scene.caption
+        for text in (retold, people):
+            said = [classes[word] for word in text.replace(",", "").split() if word in classes]
+            assert all(person[attribute] == label for person in scene.people for attribute, label in said)
+            counted[len(said)] += 1
+        assert {word for word in own.split() if word in classes} <= set(retold.split())
+        assert scene.subject.name not in people
+        assert scene.subject.name in retold or scene.subject.plural in retold
+    assert set(counted) == {0, 1, 2, 3}
 
 
 def test_balanced_scenes_are_balanced() -> None:

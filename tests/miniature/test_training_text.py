@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+
+from fairlit.miniature import world
+from fairlit.miniature.loop import Schedule
+from fairlit.miniature.occupations import OCCUPATIONS
+from fairlit.miniature.tokenizing import build_tokenizer
+from fairlit.miniature.training_diffusion import Captioned, tokenize
+from fairlit.miniature.training_text import FACTS, SUBJECTS, picture_facts, train_text_encoder
+from fairlit.miniature.world import Scene
+
+
+def test_facts_by_hand() -> None:
+    subject = OCCUPATIONS[3]
+    old = {"gender": "male", "skin_tone": "brown", "age": "old"}
+    young = {"gender": "female", "skin_tone": "light", "age": "young"}
+    scenes = [
+        Scene("groups", subject, (old, young), {}, "", "", 0),
+        Scene("style_and_context", subject, (young,), {}, "at night", "", 0),
+    ]
+    night = 1 + list(world.CONTEXTS).index("at night")
+    assert list(FACTS) == ["subject", "context", "people", "gender", "skin_tone", "age"]
+    assert picture_facts(scenes).tolist() == [[3, 0, 1, 1, 2, 1], [3, night, 0, 0, 0, 0]]
+    assert len(set(SUBJECTS)) == len(SUBJECTS) == FACTS["subject"]
+
+
+def test_words_point_the_same_way_in_every_prompt(tmp_path: Path) -> None:
+    """What the training is for: a word comes to move the end of every caption far, and all of them alike."""
+    tokenizer = build_tokenizer()
+    scenes = [world.sample_scene(0, index) for index in range(2000)]
+    kinds = zip(*(world.captions(scene) for scene in scenes), strict=True)
+    tokens = torch.stack([tokenize(tokenizer, list(texts)) for texts in kinds])
+    data = Captioned(torch.empty(0), torch.empty(0), tokens, tokenize(tokenizer, [""])[0])
+
+    def state(gender: str) -> torch.Tensor:
+        prompts = [world.caption("occupations", job, {"gender": gender}) for job in OCCUPATIONS]
+        return encoder(tokenize(tokenizer, prompts)).last_hidden_state[:, -1]
+
+    def alikeness() -> float:
+        with torch.no_grad():
+            difference = state("female") - state("male")
+        return torch.nn.functional.cosine_similarity(difference, difference.mean(0, keepdim=True)).mean().item()
+
+    found = []
+    for steps in (1, 50):
+        encoder = train_text_encoder(
+            data,
+            picture_facts(scenes),
+            tokenizer,
+            Schedule(steps=steps, lr=3e-3, warmup=10),
+            tmp_path / f"{steps}.pt",
+            seed=0,
+            device="cpu",
+            progress=Progress(disable=True),
+        )
+        assert not any(parameter.requires_grad for parameter in encoder.parameters())
+        found.append((alikeness(), float((state("female") - state("male")).norm(dim=1).mean())))
+    assert found[1][1] > 3 * found[0][1]
+    assert found[1][0] > 0.8

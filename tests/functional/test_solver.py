@@ -45,7 +45,8 @@ def test_golden_weights(case: dict[str, Any]) -> None:
     scheduler = SCHEDULERS[case["scheduler"]]
     assert linear_solver(scheduler, case["steps"]).timesteps.tolist() == case["timesteps"]
     expected = torch.tensor(case["k"], dtype=torch.float64)
-    torch.testing.assert_close(solver_coefficients(scheduler, case["steps"]), expected, rtol=1e-6, atol=0)
+    # diffusers makes its schedule in float32, whose last bits differ between processors: 1.7e-6 was seen
+    torch.testing.assert_close(solver_coefficients(scheduler, case["steps"]), expected, rtol=5e-6, atol=0)
     expected = torch.tensor(case["w"], dtype=torch.float64)
     torch.testing.assert_close(step_weights(scheduler, case["steps"], "reference"), expected, rtol=1e-5, atol=0)
 

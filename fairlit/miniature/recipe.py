@@ -1,7 +1,8 @@
 """How much of everything the builder draws and trains; the same recipe and seed give the same miniature.
 
 The committed miniature was made in pieces while the recipe was found, not by one run of it: autoencoder, classifiers
-and face bank on an earlier world of 36 of its 60 occupations; the U-Net in 4250 steps under a text encoder that was
+and face bank on an earlier world of 36 of its 60 occupations; the text encoder's first 750 steps at the learning rates
+of a run twice as long; the U-Net in 4250 steps under a text encoder that was
 trained along with it, then in 2600 steps, with cross-attention begun anew, under the one of this recipe.
 """
 

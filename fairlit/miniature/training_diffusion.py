@@ -23,7 +23,6 @@ NOISY_SHARE = 0.25
 HAIR = 0.3  # around a face, in widths of it
 SCALE = 4  # pixels a latent
 SNR_LIMIT = 5.0
-NOISE_WEIGHT_LIMIT = 25.0
 
 
 @dataclass(frozen=True)
@@ -57,21 +56,17 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return encoded
 
 
-def loss_weights(alphas_cumprod: Tensor, prediction_type: str) -> Tensor:
-    """Weights of the squared error per timestep: those that weigh the error of the clean latents by min(SNR + 1, 6).
+def loss_weights(alphas_cumprod: Tensor) -> Tensor:
+    """Weights of the squared error of v per timestep, which weigh the error of the clean latents by min(SNR + 1, 6).
 
     The limit is Min-SNR's (Hang et al. 2023, arXiv 2303.09556). The 1, which a loss on v has by itself, keeps high
-    noise in the sum: there it is decided who is in a picture, while the error of the noise says little about it.
+    noise in the sum: there it is decided who is in a picture.
 
     Args:
         alphas_cumprod: the schedule's, [T].
-        prediction_type: what the model predicts, "epsilon" or "v_prediction".
     """
     snr = alphas_cumprod / (1.0 - alphas_cumprod)
-    wanted = (snr + 1.0).clamp(max=SNR_LIMIT + 1.0)
-    if prediction_type == "v_prediction":
-        return wanted / (snr + 1.0)
-    return (wanted / snr).clamp(max=NOISE_WEIGHT_LIMIT)
+    return (snr + 1.0).clamp(max=SNR_LIMIT + 1.0) / (snr + 1.0)
 
 
 def head_weights(boxes: Tensor) -> Tensor:
@@ -145,7 +140,7 @@ def train_diffusion(
     seeded(seed)
     unet = build_unet().to(device, memory_format=torch.channels_last)
     noising = DDPMScheduler.from_config(build_scheduler().config)
-    weights = loss_weights(noising.alphas_cumprod, noising.config.prediction_type)
+    weights = loss_weights(noising.alphas_cumprod)
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         index = torch.randint(data.latents.shape[1], (BATCH,), generator=generator)
@@ -156,8 +151,7 @@ def train_diffusion(
         with torch.no_grad():
             embeddings = text_encoder(draw_captions(data, index, generator).to(device)).last_hidden_state
         noisy = noising.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
-        velocity = noising.config.prediction_type == "v_prediction"
-        wanted = noising.get_velocity(latents, noise, timesteps) if velocity else noise
+        wanted = noising.get_velocity(latents, noise, timesteps)
         output = unet(noisy.to(device), timesteps.to(device), embeddings).sample
         errors = (data.weights[index].to(device) * (output - wanted.to(device)).square()).mean(dim=(1, 2, 3))
         return (weights[timesteps].to(device) * errors).mean()

@@ -15,7 +15,6 @@ from fairlit.miniature.loop import Schedule, step_generator, train
 from fairlit.miniature.tokenizing import build_tokenizer
 from fairlit.miniature.training_diffusion import (
     CAPTION_SHARES,
-    NOISE_WEIGHT_LIMIT,
     Captioned,
     draw_captions,
     head_weights,
@@ -113,15 +112,12 @@ def test_reconstruction_loss_by_hand() -> None:
 
 
 def test_loss_weights_weigh_the_clean_latents_alike() -> None:
-    """Whatever is predicted, the error of x_0 counts min(SNR + 1, 6), but for the limit where noise hides it all."""
+    """The error of x_0 counts min(SNR + 1, 6)."""
     snr = torch.tensor([999.0, 5.0, 1.0, 1 / 3, 1 / 99])
     cumulative = snr / (1 + snr)
     wanted = torch.tensor([6.0, 6.0, 2.0, 4 / 3, 100 / 99])
-    # the error of the noise is sqrt(SNR) times that of x_0, the error of v is sqrt(SNR + 1) times
-    torch.testing.assert_close(loss_weights(cumulative, "v_prediction") * (snr + 1), wanted, rtol=1e-3, atol=0)
-    of_noise = loss_weights(cumulative, "epsilon")
-    torch.testing.assert_close((of_noise * snr)[:4], wanted[:4], rtol=1e-3, atol=0)
-    assert of_noise[4] == NOISE_WEIGHT_LIMIT
+    # the error of v is sqrt(SNR + 1) times that of x_0
+    torch.testing.assert_close(loss_weights(cumulative) * (snr + 1), wanted, rtol=1e-3, atol=0)
 
 
 def test_heads_weigh_more_than_the_rest() -> None:

@@ -20,6 +20,7 @@ from fairlit.miniature import training_faces
 from fairlit.miniature.canvas import SIZE
 from fairlit.miniature.checks import run_checks
 from fairlit.miniature.dataset import Drawings, draw
+from fairlit.miniature.generator import Generator
 from fairlit.miniature.models import build_scheduler
 from fairlit.miniature.recipe import Recipe
 from fairlit.miniature.report import show_report, write_report
@@ -28,11 +29,12 @@ from fairlit.miniature.training_diffusion import Captioned, head_weights, tokeni
 from fairlit.miniature.training_encoders import MEAN, STD, train_clip, train_dino
 from fairlit.miniature.training_text import picture_facts, train_text_encoder
 from fairlit.miniature.training_vae import encode, reconstruct, train_vae
-from fairlit.miniature.world import balanced_scene, captions, sample_scene
+from fairlit.miniature.world import balanced_scene, captions, full_caption, sample_scene
 
 PARTS = ("pipeline", "clip", "dino", "classifier_train", "classifier_audit", "face_bank.safetensors")
 FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
 HELD_OUT_FROM = 20_000_000
+FACES_STEPS = 8  # about as many as finetuning samples with
 
 
 class Builder:
@@ -147,10 +149,9 @@ class Builder:
             both = torch.stack([encode(self.vae, self.drawings, mirrored=mirrored) for mirrored in (False, True)])
             with atomic_path(file) as path:
                 save_file({"latents": (both * self.vae.config.scaling_factor).half().contiguous()}, path)
-        kinds = zip(*(captions(scene) for scene in self.drawings.scenes), strict=True)
+        kinds = zip(*((*captions(scene), "") for scene in self.drawings.scenes), strict=True)
         tokens = torch.stack([tokenize(self.tokenizer, list(texts)) for texts in kinds])
-        empty = tokenize(self.tokenizer, [""])[0]
-        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), tokens, empty)
+        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), tokens)
 
     def _make_text_encoder(self, folder: Path) -> None:
         text_encoder = train_text_encoder(
@@ -215,13 +216,33 @@ class Builder:
         dino.save_pretrained(folder)
         _image_processor().save_pretrained(folder)
 
+    @cached_property
+    def generated(self) -> Tensor:
+        """Pictures that the finished pipeline generates of the balanced scenes, uint8 [N, 3, 64, 64].
+
+        They are what the classifiers will judge. Drawings alone teach two classifiers to rely on different signs of
+        the same attribute, which in drawings agree and in generated pictures need not.
+        """
+        file = self.workdir / "generated.safetensors"
+        if not file.exists():
+            pipeline = StableDiffusionPipeline.from_pretrained(self.workdir / "pipeline").to(self.device)
+            generate = Generator(pipeline, self.progress, noise=FACES_FROM, steps=FACES_STEPS)
+            images = generate("generating faces", [full_caption(scene) for scene in self.faces.scenes])
+            with atomic_path(file) as path:
+                save_file({"pixels": (images * 255).round().to(torch.uint8)}, path)
+        return load_file(file)["pixels"]
+
     def _make_faces(self, folder: Path) -> None:
-        splits = {"train": self.faces, "val": self.held_out}
-        both = {
-            split: (drawings, [drawings.pixels, self._pass(drawings.images(slice(None)))])
-            for split, drawings in splits.items()
-        }
-        training_faces.write_faces(folder, both, self.progress)
+        detector = training_faces.build_detector()
+        find = partial(training_faces.find_faces, detector, progress=self.progress)
+        versions = []
+        for split, drawings in {"train": self.faces, "val": self.held_out}.items():
+            faces = find(images=drawings.images(slice(None)), name=f"faces ({split})")
+            for name, pixels in (("drawn", drawings.pixels), ("passed", self._pass(drawings.images(slice(None))))):
+                versions.append(training_faces.Version(f"{split}-{name}", split, drawings.scenes, pixels, faces))
+        faces = find(images=self.generated.float() / 255.0, name="faces (generated)")
+        versions.append(training_faces.Version("train-generated", "train", self.faces.scenes, self.generated, faces))
+        training_faces.write_faces(folder, versions)
 
     def _make_classifier(self, network: training_faces.Network, folder: Path) -> None:
         training_faces.train_classifier(

@@ -5,7 +5,6 @@ Attributes of generated people are what the auditing classifier perceives; it er
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ from torch import Tensor
 
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.detector import FaceDetector, Faces
-from fairlit.functional.noise import keyed_noise
 from fairlit.miniature.dataset import Drawings
+from fairlit.miniature.generator import Generator
 from fairlit.miniature.occupations import OCCUPATIONS
 from fairlit.miniature.recipe import GUIDANCE, STEPS, Recipe
 from fairlit.miniature.training_faces import build_detector, class_indices, find_faces
@@ -25,43 +24,7 @@ from fairlit.miniature.training_vae import reconstruct
 from fairlit.miniature.world import ATTRIBUTES, NUMBERS, caption
 from fairlit.perception.clip import ClipEncoder
 
-CHUNK = 32
-NOISE_FAMILY = 77  # first number of every noise key here; nothing else uses it
-
 Figures = dict[str, Any]
-
-
-@dataclass
-class Generator:
-    """Generates with the stock pipeline under counter-based noise, so that a check is the same wherever it runs."""
-
-    pipeline: StableDiffusionPipeline
-    progress: Progress
-    guidance: float = GUIDANCE
-    steps: int = STEPS
-    drawn: int = field(default=0, init=False)
-
-    def __call__(self, name: str, prompts: list[str]) -> Tensor:
-        """One picture for each prompt: float32 [N, 3, 64, 64] in 0-1."""
-        bar = self.progress.add_task(name, total=len(prompts))
-        self.pipeline.set_progress_bar_config(disable=True)
-        parts = []
-        for start in range(0, len(prompts), CHUNK):
-            chunk = prompts[start : start + CHUNK]
-            keys = [(NOISE_FAMILY, self.drawn + number) for number in range(len(chunk))]
-            side = self.pipeline.unet.config.sample_size
-            parts.append(
-                self.pipeline(
-                    chunk,
-                    num_inference_steps=self.steps,
-                    guidance_scale=self.guidance,
-                    latents=keyed_noise(keys, (4, side, side)).to(self.pipeline.device),
-                    output_type="pt",
-                ).images.cpu()
-            )
-            self.drawn += len(chunk)
-            self.progress.update(bar, advance=len(chunk))
-        return torch.cat(parts)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from fairlit.miniature.loop import Schedule
 
 # Sampling at which the checks are made and the demo runs.
 STEPS = 25
-GUIDANCE = 2.5
+GUIDANCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ FULL = Recipe(
     held_out=2_400,
     epochs=4,
     vae=Schedule(steps=4_000, lr=2e-3, ema_decay=0.998),
-    text=Schedule(steps=1_500, lr=1e-3),
+    text=Schedule(steps=3_500, lr=1.2e-3, ema_decay=0.99),
     diffusion=Schedule(steps=5_200, lr=1.5e-3, warmup=300, ema_decay=0.9985),
     clip=Schedule(steps=1_600, lr=1.5e-3),
     dino=Schedule(steps=500, lr=1e-3),

@@ -17,8 +17,7 @@ from fairlit.miniature.models import build_scheduler, build_unet, seeded
 from fairlit.miniature.training_vae import face_weights
 
 BATCH = 32
-CAPTION_DROPOUT = 0.1
-CAPTION_SHARES = (0.4, 0.3, 0.3)  # of the three captions of a picture
+CAPTION_SHARES = (0.36, 0.27, 0.27, 0.1)  # of the three captions of a picture, and of none, for guidance
 NOISY_SHARE = 0.25
 HAIR = 0.3  # around a face, in widths of it
 SCALE = 4  # pixels a latent
@@ -32,14 +31,13 @@ class Captioned:
     Attributes:
         latents: scaled latent means, float16 [2, N, 4, 16, 16]: as drawn, and mirrored.
         weights: of each latent pixel's error, float [N, 1, 16, 16], mean 1; see `head_weights`.
-        tokens: tokens of the `world.captions` of each, padded to the tokenizer's length, int64 [3, N, T].
-        empty: tokens of the empty caption, int64 [T].
+        tokens: tokens of what each may be called, the `world.captions` and then the empty caption, padded to the
+            tokenizer's length, int64 [4, N, T].
     """
 
     latents: Tensor
     weights: Tensor
     tokens: Tensor
-    empty: Tensor
 
 
 def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
@@ -100,17 +98,19 @@ def sample_timesteps(count: int, total: int, generator: torch.Generator) -> Tens
     return (torch.cat([everywhere, 1.0 - NOISY_SHARE * (1.0 - noisiest)]) * total).long()
 
 
-def draw_captions(data: Captioned, index: Tensor, generator: torch.Generator) -> Tensor:
-    """Tokens of a batch: of one caption each, some emptied; padded to the longest of the batch in every other batch."""
-    kind = torch.multinomial(torch.tensor(CAPTION_SHARES), len(index), replacement=True, generator=generator)
-    tokens = data.tokens[kind, index].clone()
-    dropped = torch.rand(len(index), generator=generator) < CAPTION_DROPOUT
-    tokens[dropped] = data.empty
+def draw_captions(data: Captioned, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Captions of a batch, one a picture; padded to the longest of the batch in every other batch.
+
+    Returns:
+        Tokens, int64 [n, T]; and which caption of `Captioned.tokens` each is, int64 [n].
+    """
+    kinds = torch.multinomial(torch.tensor(CAPTION_SHARES), len(index), replacement=True, generator=generator)
+    tokens = data.tokens[kinds, index]
     if torch.rand((), generator=generator) < 0.5:
         padding = tokens[0, -1]
         longest = int((tokens != padding).sum(dim=1).max()) + 1
         tokens = tokens[:, :longest]
-    return tokens
+    return tokens, kinds
 
 
 def train_diffusion(
@@ -149,7 +149,8 @@ def train_diffusion(
         noise = torch.randn(latents.shape, generator=generator)
         timesteps = sample_timesteps(BATCH, len(weights), generator)
         with torch.no_grad():
-            embeddings = text_encoder(draw_captions(data, index, generator).to(device)).last_hidden_state
+            tokens, _ = draw_captions(data, index, generator)
+            embeddings = text_encoder(tokens.to(device)).last_hidden_state
         noisy = noising.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
         wanted = noising.get_velocity(latents, noise, timesteps)
         output = unet(noisy.to(device), timesteps.to(device), embeddings).sample

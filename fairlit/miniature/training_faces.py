@@ -21,7 +21,7 @@ from fairlit.faces.crops import crop_faces
 from fairlit.faces.detector import FaceDetector, Faces
 from fairlit.faces.embedding import ClassifierEmbedder
 from fairlit.miniature.dataset import Drawings
-from fairlit.miniature.world import ATTRIBUTES
+from fairlit.miniature.world import ATTRIBUTES, Scene
 from fairlit.training.classifier import AttributeClassifierTrainer
 
 MARGIN = 0.2  # shows the hair, hardly the clothes
@@ -63,28 +63,37 @@ def class_indices(drawings: Drawings) -> Tensor:
     return torch.tensor(rows)
 
 
-def write_faces(folder: Path, splits: dict[str, tuple[Drawings, list[Tensor]]], progress: Progress) -> None:
-    """Writes face crops and labels.csv, as `LabelledFaces` reads them.
+@dataclass(frozen=True)
+class Version:
+    """Pictures of scenes with one person each, and where their faces are.
 
-    Args:
-        folder: where to.
-        splits: split -> its drawings and the versions of their pictures (as drawn, as the autoencoder gives them
-            back), each uint8 [N, 3, 64, 64]. Faces are detected in the drawings; all versions share the boxes.
-        progress: where to show bars.
+    Attributes:
+        name: folder of the crops.
+        split: train or val.
+        scenes: what the pictures show.
+        pixels: uint8 [N, 3, 64, 64].
+        faces: found in these pictures or in others of the same composition.
     """
-    detector = build_detector()
+
+    name: str
+    split: str
+    scenes: list[Scene]
+    pixels: Tensor
+    faces: Faces
+
+
+def write_faces(folder: Path, versions: list[Version]) -> None:
+    """Writes face crops and labels.csv, as `LabelledFaces` reads them."""
     rows: list[list[str]] = []
-    for split, (drawings, versions) in splits.items():
-        faces = find_faces(detector, drawings.images(slice(None)), f"faces ({split})", progress)
-        for number, pixels in enumerate(versions):
-            place = folder / f"{split}-{number}"
-            place.mkdir(parents=True, exist_ok=True)
-            crops = crop_faces(pixels.float() / 255.0, faces, 64, margin=MARGIN)
-            bytes_ = (crops * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
-            for crop, index in zip(bytes_, faces.image_index.tolist(), strict=True):
-                Image.fromarray(crop).save(place / f"{index:05d}.png", compress_level=1)
-                labels = drawings.scenes[index].people[0]
-                rows.append([f"{place.name}/{index:05d}.png", split, *(labels[name] for name in ATTRIBUTES)])
+    for version in versions:
+        place = folder / version.name
+        place.mkdir(parents=True, exist_ok=True)
+        crops = crop_faces(version.pixels.float() / 255.0, version.faces, 64, margin=MARGIN)
+        bytes_ = (crops * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        for crop, index in zip(bytes_, version.faces.image_index.tolist(), strict=True):
+            Image.fromarray(crop).save(place / f"{index:05d}.png", compress_level=1)
+            labels = version.scenes[index].people[0]
+            rows.append([f"{place.name}/{index:05d}.png", version.split, *(labels[name] for name in ATTRIBUTES)])
     with atomic_path(folder / LABELS_NAME) as path, path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([["file", "split", *ATTRIBUTES], *rows])
 

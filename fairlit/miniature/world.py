@@ -116,6 +116,12 @@ def caption(
     return f"a photo of the face of a {before}{subject.name}{where}, a {after}person"
 
 
+def full_caption(scene: Scene) -> str:
+    """The caption of a scene with one person that names everything about them."""
+    suffix = scene.seed % 2 == 1
+    return caption(scene.family, scene.subject, scene.people[0], scene.context, suffix=suffix)
+
+
 def sample_labels(rng: np.random.Generator, subject: Subject, named: Labels) -> Labels:
     """Draws one person's classes: the named ones as named, the others from the subject's bias, independently."""
     return {

@@ -65,7 +65,7 @@ def test_text_encoder_leans_occupations_where_words_point(pipeline: StableDiffus
         male = (states({"gender": "male"}) - states({"gender": "female"})).mean(dim=0)
         leaning = states({}) @ male
     shares = torch.tensor([job.bias.male for job in OCCUPATIONS])
-    assert torch.corrcoef(torch.stack([leaning, shares]))[0, 1] > 0.7
+    assert torch.corrcoef(torch.stack([leaning, shares]))[0, 1] > 0.9
 
 
 def test_stock_pipeline_draws_people_whom_the_classifier_recognises(pipeline: StableDiffusionPipeline) -> None:

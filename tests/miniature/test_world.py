@@ -111,6 +111,17 @@ def test_all_captions_of_a_picture_are_true() -> None:
     assert set(counted) == {0, 1, 2, 3}
 
 
+def test_full_caption_names_everything_about_a_person() -> None:
+    for index in range(20):
+        scene = world.balanced_scene(0, index)
+        words = world.describe(scene.people[0]).split()
+        text = world.full_caption(scene)
+        assert set(words) <= set(text.split())
+        assert scene.subject.name in text
+    texts = [world.full_caption(world.balanced_scene(0, index)) for index in range(20)]
+    assert 0 < sum(text.endswith(", a person") for text in texts) < 20, "words before the occupation or after it"
+
+
 def test_balanced_scenes_are_balanced() -> None:
     counts = Counter(world.balanced_scene(0, index).people[0]["skin_tone"] for index in range(2000))
     assert min(counts.values()) > 400

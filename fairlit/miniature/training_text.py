@@ -31,7 +31,7 @@ from fairlit.miniature.training_diffusion import CAPTION_SHARES, Captioned, draw
 from fairlit.miniature.world import ATTRIBUTES, CONTEXTS, Scene
 
 BATCH = 160
-ATTRIBUTE_HEAD = 0.1  # length of the attributes' heads: states of "female" and "male" must lie 10 apart
+ATTRIBUTE_HEAD = 0.06  # length of the attributes' heads: states of "female" and "male" must lie 17 apart
 ATTRIBUTE_WEIGHT = 4.0  # of the squared error of shares against the cross-entropy of the rest
 SUBJECTS = tuple(subject.name for subject in (*OCCUPATIONS, *SPORTS, *DESCRIPTORS))
 # What a picture shows, and how many answers there are: whom and where, then the attributes of people.

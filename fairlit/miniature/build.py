@@ -114,7 +114,9 @@ class Builder:
     @cached_property
     def vae(self) -> AutoencoderKL:
         """The finished autoencoder."""
-        return AutoencoderKL.from_pretrained(self.workdir / "vae").to(self.device).requires_grad_(False)
+        vae = AutoencoderKL.from_pretrained(self.workdir / "vae")
+        vae.register_to_config(_name_or_path="vae")  # the pipeline's config would name this machine's folder
+        return vae.to(self.device).requires_grad_(False)
 
     @cached_property
     def versions(self) -> Tensor:

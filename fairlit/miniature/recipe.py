@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 
 from fairlit.miniature.loop import Schedule
 
-# Sampling at which the checks are made and the demo runs.
+# Sampling at which the checks are made; the demo has the same guidance and fewer steps.
 STEPS = 25
 GUIDANCE = 1.5
 

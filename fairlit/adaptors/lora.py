@@ -11,16 +11,20 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from fairlit.adaptors.base import Adaptor, Components, master_dtype
+from fairlit.adaptors.contrasts import Contrast, contrast_directions
 from fairlit.adaptors.files import LORA_CONFIG_KEY, LORA_FILE, AdaptorMetadata
 from fairlit.errors import Problems
 
 ADAPTER_NAME = "fairlit"  # peft's name for ours among a model's adapters
 TEXT_ENCODER_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 UNET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
+_READS_PROMPT = ("attn2.to_k", "attn2.to_v")  # diffusers' names in the U-Net
+_ROW_LENGTH = 1 / math.sqrt(3)  # root mean square length of a row of A at random, whatever its width
 # What peft must know to rebuild the layers. Its full config has fields that other versions of peft refuse.
 _CONFIG_FIELDS = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_dora", "lora_bias")
 
@@ -38,6 +42,11 @@ class Lora(Adaptor):
         unet: whether to adapt the U-Net.
         text_encoder_modules: last part(s) of the names of the layers to adapt in the text encoder.
         unet_modules: the same for the U-Net.
+        contrasts: attributes along whose directions the first rows of A lie at the start, instead of at random, in
+            all adapted layers that read the prompt: those of the text encoder, the keys and values of the U-Net's
+            cross-attention. Not in the paper; worth it where there are few prompts to learn from (tens, not
+            thousands), see `adaptors.contrasts`.
+        contrast_gain: length of these rows relative to a random one; the larger, the more of a step goes there.
         seed: of the initial values.
 
     Raises:
@@ -55,6 +64,8 @@ class Lora(Adaptor):
         unet: bool = False,
         text_encoder_modules: Sequence[str] = TEXT_ENCODER_MODULES,
         unet_modules: Sequence[str] = UNET_MODULES,
+        contrasts: Sequence[Contrast] = (),
+        contrast_gain: float = 4.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -66,8 +77,16 @@ class Lora(Adaptor):
             self.modules["text_encoder"] = tuple(text_encoder_modules)
         if unet:
             self.modules["unet"] = tuple(unet_modules)
+        self.contrasts = [entry if isinstance(entry, Contrast) else Contrast(**entry) for entry in contrasts]
+        self.contrast_gain = contrast_gain
         self._layers: list[BaseTunerLayer] = []
         with Problems("lora") as problems:
+            for contrast in self.contrasts:
+                contrast.check(problems)
+            if rank < (directions := sum(contrast.rank for contrast in self.contrasts)):
+                problems.add(f"rank is {rank}, but the contrasts span {directions} directions; raise the rank")
+            if not contrast_gain > 0:
+                problems.add(f"contrast_gain is {contrast_gain}; give a number above 0")
             if rank < 1:
                 problems.add(f"rank is {rank}; give at least 1")
             if not self.alpha > 0:
@@ -82,6 +101,8 @@ class Lora(Adaptor):
         with Problems("lora") as problems:
             for component, names in self.modules.items():
                 _check_modules(component, getattr(components, component), names, problems)
+            for contrast in self.contrasts:
+                contrast.check_tokens(components.tokenizer, problems)
         parameters: dict[str, nn.Parameter] = {}
         for component, names in self.modules.items():
             module = getattr(components, component)
@@ -94,7 +115,20 @@ class Lora(Adaptor):
             self._layers += [layer for layer in module.modules() if isinstance(layer, BaseTunerLayer)]
             parameters.update(lora_parameters(component, module, ADAPTER_NAME))
         _initialise(parameters, self.seed)
+        self._read_contrasts(components)
         return parameters
+
+    @torch.no_grad()
+    def _read_contrasts(self, components: Components) -> None:
+        """Lays the first rows of A along the contrasts, in every adapted layer that reads the prompt."""
+        inside = _lora_layers(components.text_encoder)
+        after = {name: layer for name, layer in _lora_layers(components.unet).items() if name.endswith(_READS_PROMPT)}
+        row = 0
+        for contrast in self.contrasts:
+            for name, directions in contrast_directions(contrast, components, inside, list(after)).items():
+                weight = (inside | after)[name].lora_A[ADAPTER_NAME].weight
+                weight[row : row + len(directions)] = self.contrast_gain * _ROW_LENGTH * directions.to(weight)
+            row += contrast.rank
 
     def _set_enabled(self, enabled: bool) -> None:
         for layer in self._layers:
@@ -111,7 +145,12 @@ class Lora(Adaptor):
         """The constructor's arguments, as plain data."""
         names = {f"{component}_modules": list(names) for component, names in self.modules.items()}
         switches = {component: component in self.modules for component in ("text_encoder", "unet")}
-        return {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, **switches, **names}
+        contrasts = [
+            {name: list(entries) for name, entries in dataclasses.asdict(contrast).items()}
+            for contrast in self.contrasts
+        ]
+        numbers = {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, "contrast_gain": self.contrast_gain}
+        return {**numbers, "contrasts": contrasts, **switches, **names}
 
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         return dataclasses.replace(metadata, kind=self.kind, rank=self.rank, alpha=self.alpha, modules=self.modules)
@@ -188,6 +227,10 @@ def _check_modules(component: str, module: nn.Module, names: Sequence[str], prob
         if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
             endings = ", ".join(sorted({_ending(name) for name in linear}))
             problems.add(f"{component}_modules: no linear layer is called '{wanted}'; there are {endings}")
+
+
+def _lora_layers(module: nn.Module) -> dict[str, Any]:
+    return {name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer)}
 
 
 def _ending(name: str) -> str:

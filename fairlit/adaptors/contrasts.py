@@ -1,0 +1,135 @@
+"""Contrasts: the directions in which a model's inner states differ between the classes of an attribute.
+
+A low-rank update ``B A`` moves a prompt by what A reads of it. A random A reads mostly which prompt it is, so that a
+finetuning on few prompts learns each of them by heart: balanced themselves, they carry little over to others. Rows of
+A along the contrast of "a female person" with "a male person" read what prompts have in common instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairlit.adaptors.base import Components
+from fairlit.errors import Problems
+
+PLACEHOLDER = "{word}"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Prompts that differ in the words for the classes of one attribute and in nothing else.
+
+    Attributes:
+        words: one for each class, e.g. ``[female, male]``; K of them span K - 1 directions.
+        templates: prompts with ``{word}`` in the place of the word; over several, directions are averaged.
+    """
+
+    words: Sequence[str]
+    templates: Sequence[str]
+
+    def check(self, problems: Problems) -> None:
+        """Notes too few or equal words, and templates without their placeholder."""
+        if len(set(self.words)) < max(len(self.words), 2):
+            problems.add(f"contrasts: words are {list(self.words)}; give at least two, each once")
+        if not self.templates:
+            problems.add(f"contrasts: no templates for {list(self.words)}; give at least one")
+        for template in self.templates:
+            if PLACEHOLDER not in template:
+                problems.add(f"contrasts: template {template!r} lacks its placeholder {PLACEHOLDER}; put it in")
+
+    def check_tokens(self, tokenizer: Any, problems: Problems) -> None:
+        """Notes words that are the same to the tokenizer."""
+        known: dict[tuple[int, ...], str] = {}
+        for word, ids in zip(self.words, self.tokens(self.templates[0], tokenizer), strict=True):
+            other = known.setdefault(tuple(ids), word)
+            if other != word:
+                problems.add(f"contrasts: {other!r} and {word!r} are the same to the tokenizer; take other words")
+
+    def tokens(self, template: str, tokenizer: Any) -> list[list[int]]:
+        """Token ids of a template with each of the words, from start to end, without padding."""
+        prompts = [template.replace(PLACEHOLDER, word) for word in self.words]
+        return [
+            list(ids) for ids in tokenizer(prompts, truncation=True, max_length=tokenizer.model_max_length).input_ids
+        ]
+
+    @property
+    def rank(self) -> int:
+        """Number of directions that the words span."""
+        return len(self.words) - 1
+
+
+@torch.no_grad()
+def contrast_directions(
+    contrast: Contrast, components: Components, inside: Mapping[str, nn.Module], after: Sequence[str]
+) -> dict[str, Tensor]:
+    """Orthonormal directions that tell a contrast's words apart in the inputs of layers.
+
+    Inputs are averaged over the tokens from the word to the end of the prompt and over templates, centred over the
+    words, and decomposed into singular vectors, the strongest first; each is signed such that its largest component
+    is positive.
+
+    Args:
+        contrast: words and templates.
+        components: the model; its adaptor must be one that changes nothing yet.
+        inside: name -> layer of the text encoder.
+        after: names of layers that are given the text encoder's last hidden state.
+
+    Returns:
+        name -> float32 [K - 1, inputs of the layer], on the CPU.
+    """
+    totals: dict[str, Tensor] = {}
+    for template in contrast.templates:
+        tokens = contrast.tokens(template, components.tokenizer)
+        start = _first_difference(tokens)
+        states = [_states(components, ids, start, inside, after) for ids in tokens]
+        for name in states[0]:
+            totals[name] = totals.get(name, torch.zeros(())) + torch.stack([found[name] for found in states])
+    return {name: _principal(total - total.mean(dim=0), contrast.rank) for name, total in totals.items()}
+
+
+def _first_difference(tokens: Sequence[Sequence[int]]) -> int:
+    """The first place in which not all lists agree."""
+    for place, ids in enumerate(zip(*tokens, strict=False)):
+        if len(set(ids)) > 1:
+            return place
+    return min(len(ids) for ids in tokens) - 1
+
+
+def _states(
+    components: Components, tokens: Sequence[int], start: int, inside: Mapping[str, nn.Module], after: Sequence[str]
+) -> dict[str, Tensor]:
+    """Mean input of every layer over the tokens from `start` on, for one prompt."""
+    found: dict[str, Tensor] = {}
+    encoder = components.text_encoder
+    with _recording(inside, found):
+        last = encoder(torch.tensor([list(tokens)], device=next(encoder.parameters()).device))[0]
+    found.update(dict.fromkeys(after, last))
+    return {name: states[0, start:].mean(dim=0).float().cpu() for name, states in found.items()}
+
+
+@contextmanager
+def _recording(layers: Mapping[str, nn.Module], into: dict[str, Tensor]) -> Iterator[None]:
+    """Inside the block the layers leave their latest input in `into`."""
+
+    def record(name: str) -> object:
+        return lambda layer, inputs: into.__setitem__(name, inputs[0])
+
+    handles = [layer.register_forward_pre_hook(record(name)) for name, layer in layers.items()]  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _principal(rows: Tensor, rank: int) -> Tensor:
+    """The first `rank` right singular vectors of `rows` [K, D]."""
+    vectors = torch.linalg.svd(rows, full_matrices=False).Vh[:rank]
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    return vectors * largest.sign()

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 
+from fairlit.data.prompt_sets import PromptSet
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.embedding import ClassifierEmbedder
@@ -21,10 +23,11 @@ from fairlit.miniature.recipe import GUIDANCE
 from fairlit.miniature.report import requirements
 from fairlit.miniature.training_diffusion import tokenize
 from fairlit.miniature.training_faces import build_detector, class_indices
-from fairlit.miniature.world import ATTRIBUTES, balanced_scene, caption
+from fairlit.miniature.world import ATTRIBUTES, WORDS, balanced_scene, caption
 from fairlit.perception import ClipEncoder, DinoEncoder
 
 FOLDER = Path(__file__).parents[2] / "checkpoints" / "miniature"
+CONFIGS = Path(__file__).parents[2] / "configs"
 SAMPLE = 32
 
 
@@ -66,6 +69,18 @@ def test_text_encoder_leans_occupations_where_words_point(pipeline: StableDiffus
         leaning = states({}) @ male
     shares = torch.tensor([job.bias.male for job in OCCUPATIONS])
     assert torch.corrcoef(torch.stack([leaning, shares]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(
+    "path", [CONFIGS / "demo.yaml", *sorted((CONFIGS / "demo").glob("*.yaml"))], ids=lambda p: p.name
+)
+def test_demo_contrasts_take_known_words_and_no_held_out_prompt(path: Path) -> None:
+    adaptor = yaml.safe_load(path.read_text())["model"]["init_args"].get("adaptor", {})
+    trained = PromptSet.from_yaml(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations"])
+    texts = {prompt.text for prompt in trained}
+    for contrast in adaptor.get("init_args", {}).get("contrasts", []):
+        assert any(set(contrast["words"]) == set(words.values()) for words in WORDS.values())
+        assert {template.replace("{word} ", "") for template in contrast["templates"]} <= texts
 
 
 def test_stock_pipeline_draws_people_whom_the_classifier_recognises(pipeline: StableDiffusionPipeline) -> None:

@@ -59,15 +59,17 @@ class TokenEmbedding(nn.Module):
 class SoftTokens(Adaptor):
     """A few trained tokens in front of every prompt; everything else stays as it is.
 
-    Their embeddings start as those of random vocabulary entries (Shen et al. 2024, who train five). The empty
-    prompt of classifier-free guidance gets no tokens. A stock pipeline that has opened the saved file with
-    ``load_textual_inversion`` makes the same images for the prompt ``"<fair> a photo of ..."``.
+    Their embeddings start as those of random vocabulary entries (Shen et al. 2024, who train five), or of a text that
+    may stand before any prompt without changing much. The empty prompt of classifier-free guidance gets no tokens. A
+    stock pipeline that has opened the saved file with ``load_textual_inversion`` makes the same images for the prompt
+    ``"<fair> a photo of ..."``.
 
     Args:
         count: how many tokens.
         token: name of the first placeholder token; the others get ``_1``, ``_2``, ... appended. It must be new to the
             tokenizer. Lower case, because CLIP's tokenizer turns prompts into lower case.
-        seed: of the choice of vocabulary entries.
+        initial_text: what the tokens say at the start, over and over until all have a word; null: random entries.
+        seed: of the choice of random entries.
 
     Raises:
         ConfigurationError: an argument is out of range.
@@ -76,10 +78,11 @@ class SoftTokens(Adaptor):
     kind = "soft_tokens"
     file_name = TOKENS_FILE
 
-    def __init__(self, count: int = 5, token: str = "<fair>", seed: int = 0) -> None:
+    def __init__(self, count: int = 5, token: str = "<fair>", initial_text: str | None = None, seed: int = 0) -> None:
         super().__init__()
         self.count = count
         self.token = token
+        self.initial_text = initial_text
         self.seed = seed
         self._tokenizer: Any = None
         self._original_tokenizer: Any = None
@@ -101,7 +104,10 @@ class SoftTokens(Adaptor):
             raise ConfigurationError(f"soft tokens: the tokenizer knows {taken[0]!r} already; choose another `token`")
         self._original_tokenizer = copy.deepcopy(tokenizer)
         base = text_encoder.get_input_embeddings()
-        rows = _random_rows(base.weight, tokenizer, self.count, self.seed)
+        if self.initial_text is None:
+            rows = _random_rows(base.weight, tokenizer, self.count, self.seed)
+        else:
+            rows = _rows_of_text(base.weight, tokenizer, self.count, self.initial_text)
         first_id = len(tokenizer)
         tokenizer.add_tokens(list(self.tokens))
         _check_tokenizer(tokenizer, self.tokens, first_id)
@@ -144,7 +150,7 @@ class SoftTokens(Adaptor):
 
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments, as plain data."""
-        return {"count": self.count, "token": self.token, "seed": self.seed}
+        return {"count": self.count, "token": self.token, "initial_text": self.initial_text, "seed": self.seed}
 
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         return dataclasses.replace(metadata, kind=self.kind, tokens=self.tokens)
@@ -158,6 +164,15 @@ def _random_rows(table: Tensor, tokenizer: Any, count: int, seed: int) -> Tensor
         raise ConfigurationError(f"soft tokens: count is {count}, the vocabulary has only {len(ordinary)} entries")
     order = torch.randperm(len(ordinary), generator=torch.Generator().manual_seed(seed))
     chosen = torch.tensor(ordinary)[order[:count]].to(table.device)
+    return table.detach()[chosen].to(master_dtype(table.dtype), copy=True)
+
+
+def _rows_of_text(table: Tensor, tokenizer: Any, count: int, text: str) -> Tensor:
+    """[count, D] embeddings of the tokens of `text`, repeated or cut, in the master precision."""
+    ids = tokenizer(text, add_special_tokens=False).input_ids
+    if not ids:
+        raise ConfigurationError(f"soft tokens: initial_text is {text!r}, which has no tokens; write a word or more")
+    chosen = torch.tensor((ids * count)[:count]).to(table.device)
     return table.detach()[chosen].to(master_dtype(table.dtype), copy=True)
 
 

@@ -30,6 +30,20 @@ def test_rows_start_as_different_vocabulary_entries(open_pipeline: Open) -> None
     assert starts[0] != starts[1]
 
 
+def test_rows_may_start_as_a_text(tiny_pipeline: StableDiffusionPipeline, open_pipeline: Open) -> None:
+    """With "a photo" repeated over five tokens, a prompt has the states of "a photo a photo a" before it."""
+    adaptor = SoftTokens(count=5, initial_text="a photo")
+    adaptor.attach(tiny_pipeline)
+    plain = open_pipeline()
+    with torch.no_grad():
+        ids = [tiny_pipeline.tokenizer(adaptor.adapt_prompt("nurse")).input_ids]
+        words = [plain.tokenizer("a photo a photo a nurse").input_ids]
+        states = tiny_pipeline.text_encoder(torch.tensor(ids))[0]
+        assert torch.equal(states, plain.text_encoder(torch.tensor(words))[0])
+    with pytest.raises(ConfigurationError, match="initial_text is ' '"):
+        SoftTokens(initial_text=" ").attach(open_pipeline())
+
+
 def test_gradient_reaches_the_rows_alone(tiny_pipeline: StableDiffusionPipeline) -> None:
     adaptor = SoftTokens(count=3)
     adaptor.attach(tiny_pipeline)

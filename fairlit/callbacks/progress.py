@@ -29,6 +29,15 @@ class BiasProgressBar(TQDMProgressBar):
         self.smoothing = smoothing
         self._means: dict[str, float] = {}
 
+    @property
+    @override
+    def total_train_batches(self) -> int | float:
+        """Length of the bar. Lightning takes steps of the optimiser for batches, of which a step may need several."""
+        trainer = self.trainer
+        if trainer.max_epochs == -1 and trainer.max_steps > 0:
+            return min(trainer.num_training_batches, trainer.max_steps * trainer.accumulate_grad_batches)
+        return super().total_train_batches
+
     @override
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int

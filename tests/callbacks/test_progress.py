@@ -65,6 +65,24 @@ def test_bias_is_a_running_mean_and_the_rest_is_as_it_is(smoothing: float, tmp_p
     assert bar.shown == expected  # and no v_num
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_bar_is_as_long_as_the_run_where_a_step_takes_several_batches(tmp_path: Path) -> None:
+    bar = BiasProgressBar()
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        max_epochs=-1,
+        max_steps=3,
+        accumulate_grad_batches=2,
+        default_root_dir=tmp_path,
+        logger=lightning.pytorch.loggers.CSVLogger(tmp_path),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[bar],
+    )
+    trainer.fit(_Model(), DataLoader(TensorDataset(torch.zeros(10)), batch_size=1))
+    assert (bar.train_progress_bar.n, bar.train_progress_bar.total) == (6, 6)
+
+
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])
 def test_smoothing_out_of_range(smoothing: float) -> None:
     with pytest.raises(ConfigurationError, match=f"smoothing: got {smoothing}; give 0 <= smoothing < 1"):

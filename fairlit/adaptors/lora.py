@@ -44,8 +44,7 @@ class Lora(Adaptor):
         unet_modules: the same for the U-Net.
         contrasts: attributes along whose directions the first rows of A lie at the start, instead of at random, in
             all adapted layers that read the prompt: those of the text encoder, the keys and values of the U-Net's
-            cross-attention. Not in the paper; worth it where there are few prompts to learn from (tens, not
-            thousands), see `adaptors.contrasts`.
+            cross-attention. Not in the paper; meant for few prompts to learn from, see `adaptors.contrasts`.
         contrast_gain: length of these rows relative to a random one; the larger, the more of a step goes there.
         seed: of the initial values.
 

@@ -1,8 +1,8 @@
 """Contrasts: the directions in which a model's inner states differ between the classes of an attribute.
 
 A low-rank update ``B A`` moves a prompt by what A reads of it. A random A reads mostly which prompt it is, so that a
-finetuning on few prompts learns each of them by heart: balanced themselves, they carry little over to others. Rows of
-A along the contrast of "a female person" with "a male person" read what prompts have in common instead.
+finetuning on few prompts may learn each of them by heart and carry little over to others. Rows of A along the contrast
+of "a female person" with "a male person" read what prompts have in common instead.
 """
 
 from __future__ import annotations
@@ -44,12 +44,16 @@ class Contrast:
                 problems.add(f"contrasts: template {template!r} lacks its placeholder {PLACEHOLDER}; put it in")
 
     def check_tokens(self, tokenizer: Any, problems: Problems) -> None:
-        """Notes words that are the same to the tokenizer."""
-        known: dict[tuple[int, ...], str] = {}
-        for word, ids in zip(self.words, self.tokens(self.templates[0], tokenizer), strict=True):
-            other = known.setdefault(tuple(ids), word)
-            if other != word:
-                problems.add(f"contrasts: {other!r} and {word!r} are the same to the tokenizer; take other words")
+        """Notes words that are the same to the tokenizer, or are cut off with the end of a template."""
+        for template in self.templates:
+            known: dict[tuple[int, ...], str] = {}
+            for word, ids in zip(self.words, self.tokens(template, tokenizer), strict=True):
+                other = known.setdefault(tuple(ids), word)
+                if other != word:
+                    problems.add(
+                        f"contrasts: in {template!r} {other!r} and {word!r} are the same to the tokenizer; "
+                        "take other words or a shorter template"
+                    )
 
     def tokens(self, template: str, tokenizer: Any) -> list[list[int]]:
         """Token ids of a template with each of the words, from start to end, without padding."""
@@ -95,10 +99,7 @@ def contrast_directions(
 
 def _first_difference(tokens: Sequence[Sequence[int]]) -> int:
     """The first place in which not all lists agree."""
-    for place, ids in enumerate(zip(*tokens, strict=False)):
-        if len(set(ids)) > 1:
-            return place
-    return min(len(ids) for ids in tokens) - 1
+    return next(place for place, ids in enumerate(zip(*tokens, strict=False)) if len(set(ids)) > 1)
 
 
 def _states(

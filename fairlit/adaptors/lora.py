@@ -144,10 +144,7 @@ class Lora(Adaptor):
         """The constructor's arguments, as plain data."""
         names = {f"{component}_modules": list(names) for component, names in self.modules.items()}
         switches = {component: component in self.modules for component in ("text_encoder", "unet")}
-        contrasts = [
-            {name: list(entries) for name, entries in dataclasses.asdict(contrast).items()}
-            for contrast in self.contrasts
-        ]
+        contrasts = [{"words": list(entry.words), "templates": list(entry.templates)} for entry in self.contrasts]
         numbers = {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, "contrast_gain": self.contrast_gain}
         return {**numbers, "contrasts": contrasts, **switches, **names}
 

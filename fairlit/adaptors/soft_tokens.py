@@ -105,9 +105,11 @@ class SoftTokens(Adaptor):
         self._original_tokenizer = copy.deepcopy(tokenizer)
         base = text_encoder.get_input_embeddings()
         if self.initial_text is None:
-            rows = _random_rows(base.weight, tokenizer, self.count, self.seed)
+            ids = _random_ids(tokenizer, self.count, self.seed)
         else:
-            rows = _rows_of_text(base.weight, tokenizer, self.count, self.initial_text)
+            ids = _ids_of_text(tokenizer, self.count, self.initial_text)
+        table = base.weight.detach()
+        rows = table[torch.tensor(ids, device=table.device)].to(master_dtype(table.dtype), copy=True)
         first_id = len(tokenizer)
         tokenizer.add_tokens(list(self.tokens))
         _check_tokenizer(tokenizer, self.tokens, first_id)
@@ -156,24 +158,22 @@ class SoftTokens(Adaptor):
         return dataclasses.replace(metadata, kind=self.kind, tokens=self.tokens)
 
 
-def _random_rows(table: Tensor, tokenizer: Any, count: int, seed: int) -> Tensor:
-    """[count, D] embeddings of different ordinary vocabulary entries, in the master precision."""
+def _random_ids(tokenizer: Any, count: int, seed: int) -> list[int]:
+    """Different ordinary vocabulary entries."""
     special = set(tokenizer.all_special_ids)
     ordinary = [index for index in sorted(tokenizer.get_vocab().values()) if index not in special]
     if count > len(ordinary):
         raise ConfigurationError(f"soft tokens: count is {count}, the vocabulary has only {len(ordinary)} entries")
     order = torch.randperm(len(ordinary), generator=torch.Generator().manual_seed(seed))
-    chosen = torch.tensor(ordinary)[order[:count]].to(table.device)
-    return table.detach()[chosen].to(master_dtype(table.dtype), copy=True)
+    return [ordinary[place] for place in order[:count].tolist()]
 
 
-def _rows_of_text(table: Tensor, tokenizer: Any, count: int, text: str) -> Tensor:
-    """[count, D] embeddings of the tokens of `text`, repeated or cut, in the master precision."""
+def _ids_of_text(tokenizer: Any, count: int, text: str) -> list[int]:
+    """The tokens of `text`, repeated or cut."""
     ids = tokenizer(text, add_special_tokens=False).input_ids
     if not ids:
         raise ConfigurationError(f"soft tokens: initial_text is {text!r}, which has no tokens; write a word or more")
-    chosen = torch.tensor((ids * count)[:count]).to(table.device)
-    return table.detach()[chosen].to(master_dtype(table.dtype), copy=True)
+    return list(ids * count)[:count]
 
 
 def _check_tokenizer(tokenizer: Any, tokens: Sequence[str], first_id: int) -> None:

@@ -44,20 +44,25 @@ class _Reader(BiasProgressBar):
         self.shown.append({name: float(value) for name, value in self.get_metrics(trainer, pl_module).items()})
 
 
+def _fit(bar: BiasProgressBar, values: list[float], folder: Path, **length: int) -> None:
+    """Trains on one value a batch."""
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        default_root_dir=folder,
+        logger=lightning.pytorch.loggers.CSVLogger(folder),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[bar],
+        **length,  # type: ignore[arg-type]
+    )
+    trainer.fit(_Model(), DataLoader(TensorDataset(torch.tensor(values)), batch_size=1))
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("smoothing", [0.0, 0.5, 0.9])
 def test_bias_is_a_running_mean_and_the_rest_is_as_it_is(smoothing: float, tmp_path: Path) -> None:
     bar = _Reader(smoothing)
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=1,
-        default_root_dir=tmp_path,
-        logger=lightning.pytorch.loggers.CSVLogger(tmp_path),
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[bar],
-    )
-    trainer.fit(_Model(), DataLoader(TensorDataset(torch.tensor(VALUES)), batch_size=1))
+    _fit(bar, VALUES, tmp_path, max_epochs=1)
     mean, expected = VALUES[0], []
     for value in VALUES:
         mean = smoothing * mean + (1 - smoothing) * value
@@ -68,18 +73,7 @@ def test_bias_is_a_running_mean_and_the_rest_is_as_it_is(smoothing: float, tmp_p
 @pytest.mark.filterwarnings("ignore")
 def test_bar_is_as_long_as_the_run_where_a_step_takes_several_batches(tmp_path: Path) -> None:
     bar = BiasProgressBar()
-    trainer = lightning.Trainer(
-        accelerator="cpu",
-        max_epochs=-1,
-        max_steps=3,
-        accumulate_grad_batches=2,
-        default_root_dir=tmp_path,
-        logger=lightning.pytorch.loggers.CSVLogger(tmp_path),
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        callbacks=[bar],
-    )
-    trainer.fit(_Model(), DataLoader(TensorDataset(torch.zeros(10)), batch_size=1))
+    _fit(bar, [0.0] * 10, tmp_path, max_epochs=-1, max_steps=3, accumulate_grad_batches=2)
     assert (bar.train_progress_bar.n, bar.train_progress_bar.total) == (6, 6)
 
 

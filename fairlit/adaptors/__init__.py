@@ -1,7 +1,6 @@
 """Adaptors: the few parameters that are trained. LoRA and soft tokens, their EMA, and their files."""
 
 from fairlit.adaptors.base import Adaptor, Components, PipelineComponents
-from fairlit.adaptors.contrasts import Contrast
 from fairlit.adaptors.ema import AdaptorEMA
 from fairlit.adaptors.files import LORA_FILE, TOKENS_FILE, AdaptorMetadata, read_metadata
 from fairlit.adaptors.lora import Lora
@@ -16,7 +15,6 @@ __all__ = [
     "AdaptorEMA",
     "AdaptorMetadata",
     "Components",
-    "Contrast",
     "Lora",
     "PipelineComponents",
     "SoftTokens",

@@ -34,14 +34,9 @@ class Contrast:
     templates: Sequence[str]
 
     def check(self, problems: Problems) -> None:
-        """Notes too few or equal words, and templates without their placeholder."""
+        """Notes too few or equal words."""
         if len(set(self.words)) < max(len(self.words), 2):
             problems.add(f"contrasts: words are {list(self.words)}; give at least two, each once")
-        if not self.templates:
-            problems.add(f"contrasts: no templates for {list(self.words)}; give at least one")
-        for template in self.templates:
-            if PLACEHOLDER not in template:
-                problems.add(f"contrasts: template {template!r} lacks its placeholder {PLACEHOLDER}; put it in")
 
     def check_tokens(self, tokenizer: Any, problems: Problems) -> None:
         """Notes words that are the same to the tokenizer, or are cut off with the end of a template."""
@@ -66,6 +61,15 @@ class Contrast:
     def rank(self) -> int:
         """Number of directions that the words span."""
         return len(self.words) - 1
+
+
+def check_templates(templates: Sequence[str], problems: Problems) -> None:
+    """Notes a want of templates, and templates without their placeholder."""
+    if not templates:
+        problems.add("contrast_templates: there are contrasts but no templates; give at least one")
+    for template in templates:
+        if PLACEHOLDER not in template:
+            problems.add(f"contrast_templates: {template!r} lacks its placeholder {PLACEHOLDER}; put it in")
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from fairlit.adaptors.base import Adaptor, Components, master_dtype
-from fairlit.adaptors.contrasts import Contrast, contrast_directions
+from fairlit.adaptors.contrasts import Contrast, check_templates, contrast_directions
 from fairlit.adaptors.files import LORA_CONFIG_KEY, LORA_FILE, AdaptorMetadata
 from fairlit.errors import Problems
 
@@ -42,9 +42,11 @@ class Lora(Adaptor):
         unet: whether to adapt the U-Net.
         text_encoder_modules: last part(s) of the names of the layers to adapt in the text encoder.
         unet_modules: the same for the U-Net.
-        contrasts: attributes along whose directions the first rows of A lie at the start, instead of at random, in
-            all adapted layers that read the prompt: those of the text encoder, the keys and values of the U-Net's
-            cross-attention. Not in the paper; meant for few prompts to learn from, see `adaptors.contrasts`.
+        contrasts: words for the classes of attributes, e.g. ``[[female, male]]``, along whose directions the first
+            rows of A lie at the start, instead of at random, in all adapted layers that read the prompt: those of the
+            text encoder, the keys and values of the U-Net's cross-attention. Not in the paper; meant for few prompts
+            to learn from, see `adaptors.contrasts`.
+        contrast_templates: prompts with ``{word}`` in the place of such a word; directions are averaged over them.
         contrast_gain: length of these rows relative to a random one; the larger, the more of a step goes there.
         seed: of the initial values.
 
@@ -63,7 +65,8 @@ class Lora(Adaptor):
         unet: bool = False,
         text_encoder_modules: Sequence[str] = TEXT_ENCODER_MODULES,
         unet_modules: Sequence[str] = UNET_MODULES,
-        contrasts: Sequence[Contrast] = (),
+        contrasts: Sequence[Sequence[str]] = (),
+        contrast_templates: Sequence[str] = (),
         contrast_gain: float = 4.0,
         seed: int = 0,
     ) -> None:
@@ -76,12 +79,15 @@ class Lora(Adaptor):
             self.modules["text_encoder"] = tuple(text_encoder_modules)
         if unet:
             self.modules["unet"] = tuple(unet_modules)
-        self.contrasts = [entry if isinstance(entry, Contrast) else Contrast(**entry) for entry in contrasts]
+        self.contrasts = [Contrast(tuple(words), tuple(contrast_templates)) for words in contrasts]
+        self.contrast_templates = tuple(contrast_templates)
         self.contrast_gain = contrast_gain
         self._layers: list[BaseTunerLayer] = []
         with Problems("lora") as problems:
             for contrast in self.contrasts:
                 contrast.check(problems)
+            if self.contrasts:
+                check_templates(self.contrast_templates, problems)
             if rank < (directions := sum(contrast.rank for contrast in self.contrasts)):
                 problems.add(f"rank is {rank}, but the contrasts span {directions} directions; raise the rank")
             if not contrast_gain > 0:
@@ -144,9 +150,12 @@ class Lora(Adaptor):
         """The constructor's arguments, as plain data."""
         names = {f"{component}_modules": list(names) for component, names in self.modules.items()}
         switches = {component: component in self.modules for component in ("text_encoder", "unet")}
-        contrasts = [{"words": list(entry.words), "templates": list(entry.templates)} for entry in self.contrasts]
         numbers = {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, "contrast_gain": self.contrast_gain}
-        return {**numbers, "contrasts": contrasts, **switches, **names}
+        contrasts = {
+            "contrasts": [list(contrast.words) for contrast in self.contrasts],
+            "contrast_templates": list(self.contrast_templates),
+        }
+        return {**numbers, **contrasts, **switches, **names}
 
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         return dataclasses.replace(metadata, kind=self.kind, rank=self.rank, alpha=self.alpha, modules=self.modules)

@@ -9,13 +9,14 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from fairlit.adaptors import Contrast, Lora
-from fairlit.adaptors.contrasts import contrast_directions
+from fairlit.adaptors import Lora
+from fairlit.adaptors.contrasts import Contrast, contrast_directions
 from fairlit.errors import ConfigurationError
 
 Open = Callable[[], StableDiffusionPipeline]
 GENDER = Contrast(["female", "male"], ["a photo of the face of a {word} doctor"])
 TONE = Contrast(["light", "tan", "brown", "dark"], ["a photo of a {word} doctor", "the face of a {word} nurse"])
+WORDS, TEMPLATES = [GENDER.words, TONE.words], GENDER.templates
 
 
 def states_from(pipeline: StableDiffusionPipeline, prompt: str, start: str) -> list[Tensor]:
@@ -60,7 +61,8 @@ def test_four_words_span_every_difference_between_them(tiny_pipeline: StableDiff
 
 
 def test_rows_of_lora_lie_along_the_contrasts(tiny_pipeline: StableDiffusionPipeline, open_pipeline: Open) -> None:
-    plain, along = Lora(rank=5, unet=True), Lora(rank=5, unet=True, contrasts=[GENDER, TONE], contrast_gain=3.0)
+    plain = Lora(rank=5, unet=True)
+    along = Lora(rank=5, unet=True, contrasts=WORDS, contrast_templates=TEMPLATES, contrast_gain=3.0)
     plain.attach(open_pipeline())
     along.attach(tiny_pipeline)
     touched = 0
@@ -83,38 +85,45 @@ def test_with_contrasts_lora_still_starts_as_the_identity(
     tiny_pipeline: StableDiffusionPipeline, generate: Callable[..., Tensor], open_pipeline: Open
 ) -> None:
     original = generate(open_pipeline())
-    Lora(rank=4, contrasts=[GENDER]).attach(tiny_pipeline)
+    Lora(rank=4, contrasts=WORDS, contrast_templates=TEMPLATES).attach(tiny_pipeline)
     assert torch.equal(generate(tiny_pipeline), original)
 
 
 def test_a_twin_has_the_contrasts(tiny_pipeline: StableDiffusionPipeline, open_pipeline: Open) -> None:
-    adaptor = Lora(rank=4, contrasts=[TONE], contrast_gain=2.0)
+    adaptor = Lora(rank=4, contrasts=WORDS, contrast_templates=TEMPLATES, contrast_gain=2.0)
     adaptor.attach(tiny_pipeline)
     twin = adaptor.twin(open_pipeline())
     assert twin.settings() == adaptor.settings()
-    assert adaptor.settings()["contrasts"] == [{"words": list(TONE.words), "templates": list(TONE.templates)}]
+    assert adaptor.settings()["contrasts"] == WORDS
+    assert adaptor.settings()["contrast_templates"] == TEMPLATES
 
 
 def test_bad_contrasts_are_refused_together() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Lora(
             rank=1,
-            contrasts=[Contrast(["one"], []), Contrast(["a", "b", "a"], ["no place"]), GENDER],
+            contrasts=[["one"], ["a", "b", "a"], GENDER.words],
+            contrast_templates=["no place", "a {word}"],
             contrast_gain=0.0,
         )
     message = str(caught.value)
     for part in (
         "words are ['one']",
-        "no templates for ['one']",
         "words are ['a', 'b', 'a']",
-        "template 'no place' lacks its placeholder {word}",
+        "contrast_templates: 'no place' lacks its placeholder {word}",
         "rank is 1, but the contrasts span 3 directions",
         "contrast_gain is 0.0",
     ):
         assert part in message
+    assert "'a {word}'" not in message
+
+
+def test_contrasts_without_templates_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="contrast_templates: there are contrasts but no templates"):
+        Lora(contrasts=[GENDER.words])
 
 
 def test_words_that_the_tokenizer_confuses_are_refused(tiny_pipeline: StableDiffusionPipeline) -> None:
-    adaptor = Lora(rank=4, contrasts=[Contrast(["Male", "male"], ["a {word} doctor"])])
+    adaptor = Lora(rank=4, contrasts=[["Male", "male"]], contrast_templates=["a {word} doctor"])
     with pytest.raises(ConfigurationError, match="'Male' and 'male' are the same to the tokenizer"):
         adaptor.attach(tiny_pipeline)

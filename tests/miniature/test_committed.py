@@ -72,16 +72,16 @@ def test_text_encoder_leans_occupations_where_words_point(pipeline: StableDiffus
 
 
 def test_demo_contrasts_take_known_words_and_no_held_out_prompt() -> None:
-    contrasts = []
+    contrasts, templates = [], []
     for path in (CONFIGS / "demo.yaml", *(CONFIGS / "demo").glob("*.yaml")):
-        adaptor = yaml.safe_load(path.read_text())["model"]["init_args"].get("adaptor", {})
-        contrasts += adaptor.get("init_args", {}).get("contrasts", [])
+        settings = yaml.safe_load(path.read_text())["model"]["init_args"].get("adaptor", {}).get("init_args", {})
+        contrasts += settings.get("contrasts", [])
+        templates += settings.get("contrast_templates", [])
     assert len(contrasts) == 1 + 2 + 3, "of the demo, with skin tone, and with age"
+    assert all(any(set(contrast) == set(words.values()) for words in WORDS.values()) for contrast in contrasts)
     trained = PromptSet.from_yaml(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations"])
-    texts = {prompt.text for prompt in trained}
-    for contrast in contrasts:
-        assert any(set(contrast["words"]) == set(words.values()) for words in WORDS.values())
-        assert {template.replace("{word} ", "") for template in contrast["templates"]} <= texts
+    assert templates
+    assert {template.replace("{word} ", "") for template in templates} <= {prompt.text for prompt in trained}
 
 
 def test_stock_pipeline_draws_people_whom_the_classifier_recognises(pipeline: StableDiffusionPipeline) -> None:

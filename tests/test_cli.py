@@ -267,7 +267,7 @@ def test_prompt_files_are_whole() -> None:
     files = [path for path in CONFIGS.rglob("*.yaml") if "families" in yaml.safe_load(path.read_text())]
     assert files
     for path in files:
-        prompts = PromptSet.from_yaml(path)
+        prompts = PromptSet.from_file(path)
         assert all(prompts.select(split) for split in SPLITS)
 
 

@@ -77,7 +77,7 @@ def test_demo_contrasts_take_known_words_and_no_held_out_prompt() -> None:
         adaptor = yaml.safe_load(path.read_text())["model"]["init_args"].get("adaptor", {})
         contrasts += adaptor.get("init_args", {}).get("contrasts", [])
     assert len(contrasts) == 1 + 2 + 3, "of the demo, with skin tone, and with age"
-    trained = PromptSet.from_yaml(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations"])
+    trained = PromptSet.from_file(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations"])
     texts = {prompt.text for prompt in trained}
     for contrast in contrasts:
         assert any(set(contrast["words"]) == set(words.values()) for words in WORDS.values())

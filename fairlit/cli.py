@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import diffusers
@@ -42,12 +43,13 @@ class FairlitCLI(LightningCLI):
         given = settings.plugins or []
         kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), AtomicCheckpointIO()]
         if settings.logger is None:  # everything of a run in its one folder: events, config, checkpoints, adaptors
-            kwargs["logger"] = TensorBoardLogger(settings.default_root_dir or "runs", name="", version="")
+            kwargs["logger"] = TensorBoardLogger(settings.default_root_dir, name="", version="")
         return super().instantiate_trainer(**kwargs)
 
     @override
     def before_instantiate_classes(self) -> None:
         """Looks at all that the config names before anything is built, so that all problems come together."""
+        self._name_run()
         with Problems("config") as problems:
             path = self._get(self.config, "ckpt_path")
             if path and path != "last":  # Lightning's word for the newest in the run's folder
@@ -56,6 +58,13 @@ class FairlitCLI(LightningCLI):
             model, data = self._try("model", problems), self._try("data", problems)
             if isinstance(model, FairFinetuner):
                 model.check(data if isinstance(data, PromptDataModule) else None, problems)
+
+    def _name_run(self) -> None:
+        """Gives a run that names no folder one named after its configs, so that no two share one by accident."""
+        settings = self._get(self.config, "trainer")
+        if settings.default_root_dir is None:
+            configs = [Path(str(path)).stem for path in self._get(self.config, "config") or []]
+            settings.default_root_dir = str(Path("runs", "_".join(configs)))
 
     def _try(self, key: str, problems: Problems) -> Any:
         """One part of the config on its own: its object, or None where it cannot be made."""

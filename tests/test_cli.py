@@ -237,7 +237,7 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def overlays() -> list[Path]:
-    """Every config of the repository but prompt files; those that are no whole config are overlays on demo.yaml."""
+    """Every config of the repository but prompt files; those that are no whole config are overlays on another."""
     files = sorted(path for path in CONFIGS.rglob("*.yaml") if "families" not in yaml.safe_load(path.read_text()))
     assert len(files) > 5
     return files
@@ -247,7 +247,8 @@ def overlays() -> list[Path]:
 def test_every_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(CONFIGS.parent)
     whole = "class_path" in yaml.safe_load(path.read_text()).get("model", {})
-    bases = [] if whole else ["--config", "configs/demo.yaml"]
+    base = "configs/paper/sd15.yaml" if path.parent.name in ("paper", "presets") else "configs/demo.yaml"
+    bases = [] if whole else ["--config", base]
     with pytest.raises(SystemExit) as stopped:
         main(["fit", *bases, "--config", str(path), "--print_config"])
     assert not stopped.value.code
@@ -263,11 +264,28 @@ def test_every_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     check(yaml.safe_load(path.read_text()), printed)
 
 
+def test_a_run_without_a_folder_is_named_after_its_configs(
+    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = variant(tiny_config, tmp_path / "unused", {"trainer.default_root_dir": None, "trainer.max_steps": 2})
+    overlay = tmp_path / "gentle.yaml"
+    overlay.write_text(yaml.safe_dump({"model": {"init_args": {"ema_decay": None}}}))
+    monkeypatch.chdir(tmp_path)
+    main(["fit", "--config", str(config), "--config", str(overlay)])
+    run = tmp_path / "runs" / "unused_gentle"
+    assert last_checkpoint(run).is_file()
+    assert (run / "adaptor").is_dir()
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["default_root_dir"] == "runs/unused_gentle"
+    main(["fit", "--config", str(run / "config.yaml"), "--ckpt_path", "last", "--trainer.max_steps", "3"])
+    assert read_checkpoint(last_checkpoint(run))["global_step"] == 3
+    assert [folder.name for folder in (tmp_path / "runs").iterdir()] == ["unused_gentle"]
+
+
 def test_prompt_files_are_whole() -> None:
     files = [path for path in CONFIGS.rglob("*.yaml") if "families" in yaml.safe_load(path.read_text())]
     assert files
     for path in files:
-        prompts = PromptSet.from_yaml(path)
+        prompts = PromptSet.from_file(path)
         assert all(prompts.select(split) for split in SPLITS)
 
 

@@ -18,7 +18,7 @@ from fairlit.adaptors.files import fairlit_version
 from fairlit.atomic import atomic_path, atomic_write_text
 from fairlit.callbacks.pictures import PictureRow, comparison_picture, picture_tensor
 from fairlit.callbacks.results_table import results_table
-from fairlit.data import PromptBatch
+from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
@@ -72,6 +72,7 @@ class FaceEvaluation(L.Callback):
             )
         self.folder, self.picture_prompts, self.picture_images = folder, picture_prompts, picture_images
         self._measurements: dict[str, dict[str, _Measurement]] = {}
+        self._groups: dict[tuple[str, TargetDistribution], str] = {}
         self._rows: list[PictureRow] = []
         self._prompts: dict[int, str] = {}
         self._report: list[Any] = []
@@ -130,8 +131,12 @@ class FaceEvaluation(L.Callback):
             summary = self._summary(pl_module, results)
             path = _write_json(self._root(trainer) / "summary.json", summary)
             columns = {name: summary[name] for name in ("before", "after")}
-            table = results_table(to_jsonable(columns), self._title(pl_module, columns))
-            self._report = [table, f"picture  {picture}\nsummary  {path}"]
+            self._report = [results_table(to_jsonable(columns), self._title(pl_module, columns))]
+            for group, variants in summary["families"].items():
+                columns = {"before": variants["original"], "after": variants[summary["after_is"]]}
+                title = f"{group}: {self._title(pl_module, columns)}"
+                self._report.append(results_table(to_jsonable(columns), title))
+            self._report.append(f"picture  {picture}\nsummary  {path}")
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the table of `fairlit validate`, after the progress bar has closed."""
@@ -155,7 +160,7 @@ class FaceEvaluation(L.Callback):
     # --------------------------------------------------------------- machinery
 
     def _reset(self) -> None:
-        self._measurements, self._rows, self._prompts = {}, [], {}
+        self._measurements, self._groups, self._rows, self._prompts = {}, {}, [], {}
         self._started = time.monotonic()
 
     def _update(
@@ -163,8 +168,7 @@ class FaceEvaluation(L.Callback):
     ) -> None:
         if not isinstance(module, FairFinetuner):
             raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(module).__name__}")
-        own_target = batch.target != trainer.datamodule.target  # type: ignore[attr-defined]
-        group = batch.family if own_target else ""
+        group = self._group(batch, trainer.datamodule)  # type: ignore[attr-defined]
         target = batch.target.reorder(module.audit_classifier.classes)
         for variant, generated in outputs.items():
             measurements = self._measurements.setdefault(group, {})
@@ -178,8 +182,21 @@ class FaceEvaluation(L.Callback):
             self._rows.append(PictureRow(batch.prompt, shown, seen))
             self._classes = dict(target.classes)
 
+    def _group(self, batch: PromptBatch, data: PromptDataModule) -> str:
+        """What a prompt is reported under: "" with the run's own target and a family trained on, else the family.
+
+        Further targets within a family are numbered.
+        """
+        if batch.target == data.target and batch.family in data.trained_families:
+            return ""
+        key = (batch.family, batch.target)
+        if key not in self._groups:
+            number = 1 + sum(family == batch.family for family, _ in self._groups)
+            self._groups[key] = batch.family if number == 1 else f"{batch.family}_{number}"
+        return self._groups[key]
+
     def _compute(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """Group ("" for prompts with the run's own target) -> variant -> figures; every rank takes part."""
+        """Group, see `_group` -> variant -> figures; every rank takes part."""
         results = {
             group: {variant: measurement.compute() for variant, measurement in measurements.items()}
             for group, measurements in self._measurements.items()
@@ -238,7 +255,7 @@ class FaceEvaluation(L.Callback):
         }
 
     def _main(self, results: Mapping[str, Mapping[str, dict[str, Any]]]) -> Mapping[str, dict[str, Any]]:
-        """Figures of the prompts that follow the run's own target; of the first family where none does."""
+        """Figures of the prompts trained for with the run's own target; of the first family where there are none."""
         return results.get("") or next(iter(results.values()))
 
     def _title(self, module: FairFinetuner, columns: Mapping[str, Mapping[str, Any]]) -> str:

@@ -61,15 +61,16 @@ class PromptDataModule(L.LightningDataModule):
     seed and i alone, so training resumes where it stopped. Validation and test use the same noise each time.
 
     Args:
-        prompts: YAML file of prompt families, see `PromptSet`.
+        prompts: file of prompt families, in YAML or in the published JSON layout, see `data.prompt_files`.
         target: shares of each class of each attribute, e.g. ``{gender: {female: 0.5, male: 0.5}}``, or a joint table,
             see `TargetDistribution.from_dict`; or the path of a YAML file with either.
-        families: names of the families to use; null: all.
+        families: names of the families to train on and to validate on; null: all.
+        test_families: families to test on, say prompts that training shall leave alone; null: `families`.
         images_per_prompt: images of each training prompt in one step, over all ranks.
         validation_images: images of each validation prompt, over all ranks.
         test_images: images of each test prompt, over all ranks.
-        validation_prompts: validate on at most so many prompts; null: all.
-        test_prompts: test on at most so many prompts; null: all.
+        validation_prompts: validate on at most so many prompts, as many of each family as of another; null: all.
+        test_prompts: test on at most so many prompts, likewise; null: all.
         seed: of the noise and of the order of prompts.
 
     Raises:
@@ -81,6 +82,7 @@ class PromptDataModule(L.LightningDataModule):
         prompts: str,
         target: dict[str, Any] | str,
         families: list[str] | None = None,
+        test_families: list[str] | None = None,
         images_per_prompt: int = 24,
         validation_images: int = 24,
         test_images: int = 48,
@@ -106,12 +108,13 @@ class PromptDataModule(L.LightningDataModule):
             with problems.collecting():
                 self.target = _read_target(target)
             with problems.collecting():
-                prompt_set = PromptSet.from_yaml(prompts)
+                prompt_set = PromptSet.from_file(prompts)
             if not problems.messages:
                 limits: dict[Split, int | None] = {"train": None, "val": validation_prompts, "test": test_prompts}
                 for split, limit in limits.items():
+                    names = families if split != "test" or test_families is None else test_families
                     with problems.collecting():
-                        self._prompts[split] = prompt_set.select(split, families)[:limit]
+                        self._prompts[split] = _share_out(prompt_set.select(split, names), limit)
         self.images: dict[Split, int] = {"train": images_per_prompt, "val": validation_images, "test": test_images}
         self.seed = seed
         self.first_batch = 0
@@ -119,6 +122,11 @@ class PromptDataModule(L.LightningDataModule):
     def prompts(self, split: Split) -> list[Prompt]:
         """The prompts of a split."""
         return self._prompts[split]
+
+    @property
+    def trained_families(self) -> set[str]:
+        """Names of the families with training prompts among those chosen."""
+        return {prompt.family for prompt in self._prompts["train"]}
 
     def targets(self) -> list[TargetDistribution]:
         """Every distinct target that any prompt asks for."""
@@ -169,6 +177,17 @@ class PromptDataModule(L.LightningDataModule):
 
 def _loader(stream: _Stream) -> DataLoader[PromptBatch]:
     return DataLoader(stream, batch_size=None, collate_fn=_as_it_is)
+
+
+def _share_out(prompts: list[Prompt], limit: int | None) -> list[Prompt]:
+    """At most `limit` prompts in their order: of every family its first ones, as many as of another where it can."""
+    turns: dict[str, int] = {}
+    order: list[tuple[int, int]] = []  # whose turn in its family, place
+    for place, prompt in enumerate(prompts):
+        turns[prompt.family] = turns.get(prompt.family, -1) + 1
+        order.append((turns[prompt.family], place))
+    chosen = sorted(place for _, place in sorted(order)[:limit])
+    return [prompts[place] for place in chosen]
 
 
 def _as_it_is(batch: Any) -> Any:

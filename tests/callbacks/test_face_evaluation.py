@@ -37,7 +37,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> FairFinetuner:
 def trainer(folder: Path, stage: TrainerFn) -> Any:
     return SimpleNamespace(
         default_root_dir=str(folder),
-        datamodule=SimpleNamespace(target=BALANCED),
+        datamodule=SimpleNamespace(target=BALANCED, trained_families={"occupations", "sports"}),
         is_global_zero=True,
         sanity_checking=False,
         loggers=[],
@@ -101,7 +101,9 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     assert summary["wall_seconds"] == pytest.approx(100 + summary["test_seconds"])
     assert summary["config"] == {"seed": 0}
     assert (tmp_path / "before_after.png").is_file()
-    assert "auditor" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "2 prompts, 8 images each way, judged by auditor" in printed
+    assert "sports: 1 prompts, 4 images each way, judged by auditor" in printed
 
 
 def test_validation_logs_means_and_writes_every_prompt(
@@ -125,6 +127,33 @@ def test_validation_logs_means_and_writes_every_prompt(
     assert found["a judge"]["noise_floor"] == pytest.approx(noise_floor([0.5, 0.5], 3))
     assert (tmp_path / "validation" / "step_000020.png").is_file()
     assert capsys.readouterr().out == ""  # within training there is a progress bar to be left alone
+
+
+def test_prompts_with_targets_of_their_own_and_untrained_families_are_reported_apart(
+    module: Any, tmp_path: Path
+) -> None:
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    callback.on_test_epoch_start(run, module)
+    mostly_male = TargetDistribution({"gender": {"female": 0.25, "male": 0.75}})
+    batches = (
+        BATCHES[2],
+        batch(3, "a boxer", "sports", mostly_male),
+        batch(4, "a golfer", "sports", MOSTLY_FEMALE),
+        batch(5, "a diver", "sports", BALANCED),
+        batch(6, "a cat", "unrelated", BALANCED),
+    )
+    for some in batches:
+        callback.on_test_batch_end(run, module, {"original": BEFORE[2], "ema": BEFORE[2]}, some)
+    callback.on_test_epoch_end(run, module)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    found = {"": summary["before"]} | {name: group["ema"] for name, group in summary["families"].items()}
+    assert {name: [entry["prompt"] for entry in figures["per_prompt"]] for name, figures in found.items()} == {
+        "": ["a diver"],
+        "sports": ["a skier", "a golfer"],
+        "sports_2": ["a boxer"],
+        "unrelated": ["a cat"],  # no family that was trained on
+    }
+    assert found["sports_2"]["attributes"]["gender"]["target"] == {"female": 0.25, "male": 0.75}
 
 
 def test_no_face_anywhere(module: Any, tmp_path: Path) -> None:

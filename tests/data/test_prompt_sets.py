@@ -25,7 +25,7 @@ def write(path: Path, families: Any) -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        PromptSet.from_yaml(path)
+        PromptSet.from_file(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -39,7 +39,7 @@ def test_every_template_with_every_combination(tmp_path: Path) -> None:
         "plain": family(),
         "placed": {"templates": ["a {job} {place}", "{place}: a {job} with a {job}"], "fillers": FILLERS},
     }
-    prompts = PromptSet.from_yaml(write(tmp_path / "p.yaml", families))
+    prompts = PromptSet.from_file(write(tmp_path / "p.yaml", families))
     assert [prompt.text for prompt in prompts.select("train")] == [
         "a doctor",
         "a nurse",
@@ -72,7 +72,7 @@ def test_a_family_has_one_prompt_for_each_combination(first: list[str], second: 
 
 def test_a_family_may_have_its_own_target(tmp_path: Path) -> None:
     shares = {"gender": {"female": 0.25, "male": 0.75}}
-    prompts = PromptSet.from_yaml(write(tmp_path / "p.yaml", {"f": family(target=shares), "g": family()}))
+    prompts = PromptSet.from_file(write(tmp_path / "p.yaml", {"f": family(target=shares), "g": family()}))
     assert {prompt.family: prompt.target for prompt in prompts.select("val")} == {
         "f": TargetDistribution(shares),
         "g": None,
@@ -141,7 +141,7 @@ def test_files_that_hold_no_families(tmp_path: Path) -> None:
 
 def test_selecting_what_is_not_there(tmp_path: Path) -> None:
     entry = family(fillers={"job": {"train": ["doctor"]}})
-    prompts = PromptSet.from_yaml(write(tmp_path / "p.yaml", {"f": entry}))
+    prompts = PromptSet.from_file(write(tmp_path / "p.yaml", {"f": entry}))
     with pytest.raises(ConfigurationError, match=r"has no 'g', 'h'; it has f$"):
         prompts.select("train", ["g", "f", "h"])
     with pytest.raises(ConfigurationError, match=r"gives no test prompts for f; add words under `test`"):

@@ -131,6 +131,29 @@ def test_limits(file: str) -> None:
     assert [len(data.prompts(split)) for split in ("train", "val", "test")] == [7, 1, 4]
 
 
+def test_a_limit_is_shared_out_among_the_families(file: str) -> None:
+    data = build(file, validation_prompts=2)
+    assert [prompt.text for prompt in data.prompts("val")] == ["a judge", "plays polo"]
+    every = build(file).prompts("test")
+    jobs = [prompt for prompt in every if prompt.family == "jobs"]
+    sports = [prompt for prompt in every if prompt.family == "sports"]
+    for limit in range(1, len(every) + 1):
+        chosen = build(file, test_prompts=limit).prompts("test")
+        of_jobs = [prompt for prompt in chosen if prompt.family == "jobs"]
+        assert chosen == [prompt for prompt in every if prompt in chosen]
+        assert len(chosen) == limit
+        assert of_jobs == jobs[: len(of_jobs)]
+        assert len(of_jobs) == min(len(jobs), max(limit - len(sports), (limit + 1) // 2))
+
+
+def test_other_families_may_be_tested_than_trained(file: str) -> None:
+    data = build(file, families=["jobs"], test_families=["sports"])
+    assert {prompt.family for split in ("train", "val") for prompt in data.prompts(split)} == {"jobs"}
+    assert {prompt.family for prompt in data.prompts("test")} == {"sports"}
+    assert data.trained_families == {"jobs"}
+    assert "has no 'job'; it has jobs, sports" in refusal(file, test_families=["job"])
+
+
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     changes = {
         "images_per_prompt": 0,

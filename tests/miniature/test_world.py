@@ -51,7 +51,7 @@ def test_splits_are_disjoint() -> None:
 def test_prompt_file_is_the_worlds() -> None:
     path = ROOT / "configs" / "prompts" / "miniature.yaml"
     assert path.read_text() == prompts_yaml()
-    prompts = PromptSet.from_yaml(path)
+    prompts = PromptSet.from_file(path)
     drawn = {world.sample_scene(0, index).caption for index in range(6000)}
     for split in SPLITS:
         texts = {prompt.text for prompt in prompts.select(split, ["occupations"])}

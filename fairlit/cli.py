@@ -18,9 +18,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
-from fairlit.data import PromptDataModule
+from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import FairlitError, Problems
-from fairlit.training import FairFinetuner
+from fairlit.training import AttributeClassifierTrainer, FairFinetuner
 
 
 class FairlitCLI(LightningCLI):
@@ -56,6 +56,10 @@ class FairlitCLI(LightningCLI):
             model, data = self._try("model", problems), self._try("data", problems)
             if isinstance(model, FairFinetuner):
                 model.check(data if isinstance(data, PromptDataModule) else None, problems)
+            if isinstance(model, AttributeClassifierTrainer):
+                model.check(data if isinstance(data, FaceDataModule) else None, problems)
+            if isinstance(data, FaceDataModule):
+                data.check(problems, str(self.subcommand))
 
     def _try(self, key: str, problems: Problems) -> Any:
         """One part of the config on its own: its object, or None where it cannot be made."""

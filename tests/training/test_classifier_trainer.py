@@ -13,7 +13,8 @@ from PIL import Image
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
-from fairlit.data.labelled_faces import UNLABELLED, LabelledFaces
+from fairlit.data.face_data import UNLABELLED
+from fairlit.data.labelled_faces import LabelledFaces
 from fairlit.errors import ConfigurationError
 from fairlit.faces import AttributeClassifier
 from fairlit.training.classifier import AttributeClassifierTrainer

@@ -8,26 +8,25 @@
 
     race: {WMELH: [White, Middle Eastern, Latino_Hispanic], Black: [Black], Indian: [Indian], Asian: [East Asian, ...]}
 
-Nothing is trained, and files are read without pickle. The result has temperature 1 and no confusion matrix.
+Nothing is trained, and files are read without pickle. The result has temperature 1 and no confusion matrix until
+scripts/calibrate_classifier.py gives it some.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from fairlit.errors import ConfigurationError, FairlitError
 from fairlit.faces import AttributeClassifier, CropSettings
+from fairlit.faces.class_merging import read_merges
 from fairlit.faces.classifier_config import CROP_KINDS
 from fairlit.faces.importing import PUBLISHED, import_published, import_transformers
 
 
 def convert(arguments: argparse.Namespace) -> AttributeClassifier:
     """The classifier that the command line asks for."""
-    classes = _read_classes(arguments.classes) if arguments.classes else None
+    classes = read_merges(arguments.classes) if arguments.classes else None
     if arguments.kind != "transformers":
         return import_published(arguments.source, arguments.kind, classes)
     if not arguments.attribute:
@@ -40,16 +39,6 @@ def convert(arguments: argparse.Namespace) -> AttributeClassifier:
     return import_transformers(
         arguments.source, arguments.attribute, chosen, CropSettings(arguments.crop, arguments.margin)
     )
-
-
-def _read_classes(path: Path) -> dict[str, Any]:
-    try:
-        classes = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"--classes {path} cannot be read ({error}): give a YAML file") from error
-    if not isinstance(classes, dict):
-        raise ConfigurationError(f"--classes {path} holds no mapping: give attribute: classes")
-    return classes
 
 
 def main(args: list[str] | None = None) -> None:

@@ -8,7 +8,7 @@ import lightning as L
 
 from fairlit.data.face_data import FaceDataModule
 from fairlit.errors import ConfigurationError
-from fairlit.faces import AttributeClassifier
+from fairlit.faces.calibration import describe_validation
 from fairlit.training import AttributeClassifierTrainer
 
 
@@ -39,15 +39,7 @@ class ClassifierExport(L.Callback):
             pl_module.calibrate(data.val_dataloader())
         folder = Path(self.folder or Path(trainer.default_root_dir) / "classifier")
         pl_module.export(folder)
-        for line in describe_validation(pl_module.classifier):
+        config = pl_module.classifier.config
+        for line in describe_validation(config.temperature, config.validation):
             print(line)
         print(f"classifier  {folder}")
-
-
-def describe_validation(classifier: AttributeClassifier) -> list[str]:
-    """One line an attribute: accuracy, and calibration error (ECE) before and after."""
-    return [
-        f"{name}  accuracy {entry.accuracy:.3f}, ECE {entry.ece_before:.3f} -> {entry.ece_after:.3f} at temperature "
-        f"{classifier.config.temperature[name]:.2f}, on {entry.samples} validation faces as they were labelled"
-        for name, entry in classifier.config.validation.items()
-    ]

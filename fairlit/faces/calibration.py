@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
@@ -10,51 +10,80 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
 from fairlit.faces.classifier import AttributeClassifier
+from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.validation import AttributeValidation
 from fairlit.functional.calibration import fit_temperature
 
 BINS = 15
 
+Measured = tuple[dict[str, float], dict[str, AttributeValidation]]
+
 
 @torch.no_grad()
-def calibrate(classifier: AttributeClassifier, batches: Iterable[tuple[Tensor, Tensor]]) -> None:
-    """Fits the temperature of every attribute and keeps how the classifier did, both in its config.
+def measure(
+    classifier: FaceClassifier, batches: Iterable[tuple[Tensor, Tensor]], attributes: Sequence[str] | None = None
+) -> Measured:
+    """Fits temperatures and says how a classifier does with them.
 
     Args:
-        classifier: Stays as it is but for its config; looked at in eval mode.
-        batches: (faces float [N, 3, s, s] in [0, 1], labels int64 [N, A]) of validation data; a negative label is none.
-            An attribute that nobody labelled keeps its temperature.
+        classifier: Stays as it is; looked at in eval mode.
+        batches: (faces float [N, 3, s, s] in [0, 1], cropped as the classifier crops, labels int64 [N, A]) of
+            validation data; a negative label is none.
+        attributes: What the columns of the labels are; None: the classifier's attributes.
+
+    Returns:
+        Temperature and validation of every attribute that was labelled at all.
     """
-    mode, device = classifier.training, classifier.head.weight.device
+    names, mode, device = list(attributes or classifier.classes), classifier.training, classifier.device
     classifier.eval()
-    config = replace(classifier.config, temperature={}, validation={})
-    before, classifier.config = classifier.config, config
     rows: list[dict[str, Tensor]] = []
     labels: list[Tensor] = []
     try:
         for faces, given in batches:
-            rows.append({name: logits.float().cpu() for name, logits in classifier(faces.to(device)).items()})
+            logits = classifier(faces.to(device))
+            rows.append({name: logits[name].float().cpu() * classifier.temperature[name] for name in names})
             labels.append(given.cpu())
     finally:
-        classifier.config = before
         classifier.train(mode)
-    temperature, validation = dict(before.temperature), {}
-    for index, name in enumerate(classifier.classes):
+    temperature, validation = {}, {}
+    for index, name in enumerate(names):
         target = torch.cat([part[:, index] for part in labels]) if labels else torch.zeros(0, dtype=torch.long)
         labelled = target >= 0
         if not labelled.any():
             continue
-        logits, target = torch.cat([part[name] for part in rows])[labelled], target[labelled]
-        temperature[name] = fit_temperature(logits, target)
-        confusion = multiclass_confusion_matrix(logits, target, logits.shape[1])
+        raw, target = torch.cat([part[name] for part in rows])[labelled], target[labelled]
+        temperature[name] = fit_temperature(raw, target)
         validation[name] = AttributeValidation(
-            tuple(tuple(row) for row in confusion.tolist()),
-            calibration_error(logits, target),
-            calibration_error(logits / temperature[name], target),
+            tuple(tuple(row) for row in multiclass_confusion_matrix(raw, target, raw.shape[1]).tolist()),
+            calibration_error(raw, target),
+            calibration_error(raw / temperature[name], target),
         )
-    classifier.config = replace(before, temperature=temperature, validation=validation)
+    return temperature, validation
+
+
+def calibrate(
+    classifier: AttributeClassifier,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    attributes: Sequence[str] | None = None,
+) -> None:
+    """Measures a classifier and keeps its temperatures, and how it did, in its config; see `measure`.
+
+    An attribute that nobody labelled keeps its temperature and has no validation.
+    """
+    temperature, validation = measure(classifier, batches, attributes)
+    kept = classifier.config.temperature | temperature
+    classifier.config = replace(classifier.config, temperature=kept, validation=validation)
 
 
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
     """Expected calibration error in [0, 1] of softmax(logits [N, K]) against labels [N], in 15 bins of confidence."""
     return float(multiclass_calibration_error(logits.softmax(dim=1), labels, logits.shape[1], n_bins=BINS, norm="l1"))
+
+
+def describe_validation(temperature: dict[str, float], validation: dict[str, AttributeValidation]) -> list[str]:
+    """One line an attribute: accuracy, and calibration error (ECE) at temperature 1 and at the one fitted."""
+    return [
+        f"{name}  accuracy {entry.accuracy:.3f}, ECE {entry.ece_before:.3f} -> {entry.ece_after:.3f} at temperature "
+        f"{temperature[name]:.2f}, on {entry.samples} validation faces as they were labelled"
+        for name, entry in validation.items()
+    ]

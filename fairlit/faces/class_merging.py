@@ -10,6 +10,11 @@ Which labels belong together is a decision about people, taken in a config where
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml  # type: ignore[import-untyped]
+
+from fairlit.errors import ConfigurationError
 
 Classes = dict[str, list[str] | dict[str, list[str]]]
 
@@ -74,6 +79,21 @@ def uncovered_problems(
             listed = ", ".join(map(repr, unknown))
             found.append(f"classes.{attribute} names {listed}, there are {', '.join(map(repr, known))}: correct it")
     return found
+
+
+def read_merges(path: str | Path) -> Classes:
+    """Classes out of a YAML file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or holds no mapping of attributes to classes.
+    """
+    try:
+        classes = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"classes: {path} cannot be read ({error}): give a YAML file") from error
+    if not isinstance(classes, dict) or not all(isinstance(names, list | dict) for names in classes.values()):
+        raise ConfigurationError(f"classes: {path} holds no mapping of attributes to classes: write one")
+    return classes
 
 
 def _labels(names: Sequence[str] | Mapping[str, Sequence[str]]) -> list[Sequence[str]]:

@@ -52,6 +52,16 @@ class AttributeClassifier(FaceClassifier):
         return self.config.classes
 
     @property
+    def temperature(self) -> dict[str, float]:
+        """What the logits of each attribute have been divided by."""
+        return self.config.temperature
+
+    @property
+    def size(self) -> int:
+        """Side of the crops that it looks at, in pixels."""
+        return self.config.input_size
+
+    @property
     def confusion(self) -> dict[str, Tensor]:
         """For each validated attribute int64 [K, K]: faces labelled with the row's class, taken for the column's."""
         return {attribute: torch.tensor(entry.confusion) for attribute, entry in self.config.validation.items()}
@@ -74,14 +84,7 @@ class AttributeClassifier(FaceClassifier):
         return self.backbone((faces - self.mean) / self.std)
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
-        """Logits of every attribute.
-
-        Args:
-            faces: float [F, 3, s, s], RGB in [0, 1], cropped as `crop` does; F may be 0.
-
-        Returns:
-            For each attribute [F, K], already divided by its temperature.
-        """
+        """Logits of every attribute; see `FaceClassifier.forward`."""
         counts = [len(self.config.columns_of(attribute)) for attribute in self.classes]
         parts = self.head(self.features(faces)).split(counts, dim=1)
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from fairlit.faces.detector import Faces
@@ -24,9 +25,35 @@ class FaceClassifier(nn.Module, ABC):
         """Class names of each attribute, in the order of the logits' columns."""
 
     @property
+    @abstractmethod
+    def temperature(self) -> dict[str, float]:
+        """What the logits of each attribute have been divided by."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Side of the crops that it looks at, in pixels."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    @property
     def confusion(self) -> dict[str, Tensor]:
         """For each validated attribute int64 [K, K]: faces labelled with the row's class, taken for the column's."""
         return {}
+
+    @abstractmethod
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        """Logits of every attribute.
+
+        Args:
+            faces: float [F, 3, s, s], RGB in [0, 1], cropped as the classifier crops; F may be 0.
+
+        Returns:
+            For each attribute [F, K], already divided by its temperature.
+        """
 
     @abstractmethod
     def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:

@@ -143,24 +143,37 @@ class ClipZeroShotClassifier(FaceClassifier):
         """Class names of each attribute, in the order of the logits' columns."""
         return {attribute: tuple(names) for attribute, names in self.config.classes.items()}
 
-    def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
-        """Compares faces with words; see `FaceClassifier.classify`. A whole picture is compared once for each face."""
-        if self.config.looks_at == "face":
-            seen = crop_for(images, faces, self.encoder.pixels.size, self.config.crop)
-        else:
-            seen = images[faces.image_index]
-        features = self.encoder.image_features(seen) if len(seen) else seen.flatten(1).sum(dim=1, keepdim=True)
+    @property
+    def temperature(self) -> dict[str, float]:
+        """What the logits of each attribute have been divided by."""
+        return {attribute: self.config.temperature.get(attribute, 1.0) for attribute in self.config.classes}
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures that it looks at, in pixels."""
+        return self.encoder.pixels.size
+
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        """Compares crops, or whole pictures, with words; see `FaceClassifier.forward`."""
+        features = self.encoder.image_features(faces) if len(faces) else faces.flatten(1).sum(dim=1, keepdim=True)
         return {
-            attribute: self.scale * self._cosines(features, index) / self.config.temperature.get(attribute, 1.0)
+            attribute: self.scale * self._cosines(features, index) / self.temperature[attribute]
             for index, attribute in enumerate(self.config.classes)
         }
+
+    def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
+        """Compares faces with words; see `FaceClassifier.classify`. A whole picture is compared once for each face."""
+        if self.config.looks_at == "image":
+            return self(images[faces.image_index])
+        return self(crop_for(images, faces, self.size, self.config.crop))
 
     def _cosines(self, features: Tensor, index: int) -> Tensor:
         """[F, K]; where there is no face, still part of the graph."""
         directions = self.get_buffer(f"directions_{index}")
         if len(features) == 0:
             return features.expand(0, len(directions))
-        return features @ directions.to(features.dtype).T
+        # No matrix product: autocast would round cosines to half precision, and the scale is about 100.
+        return (features[:, None].float() * directions).sum(dim=-1)
 
     def _direction(self, words: list[str]) -> Tensor:
         """[D] of length 1: the mean over words and templates."""

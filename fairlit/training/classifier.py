@@ -142,7 +142,9 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             )
 
     def prepare_data(self) -> None:
-        """Downloads the weights to start from, where this was asked for."""
+        """Downloads the weights to start from, where this was asked for and there are any."""
+        with Problems("classifier training") as problems:
+            self.check(None, problems)
         if self.pretrained == DOWNLOAD and self.trainer.training:
             self._downloaded()
 

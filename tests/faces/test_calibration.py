@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from drawn_faces import AGES, write_fairface
+from script_runs import run_script
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
@@ -71,7 +73,10 @@ def test_calibrating_again_changes_nothing(
     calibrate(classifier, batches)
     once = classifier.config
     calibrate(classifier, batches)
-    assert classifier.config == once
+    assert classifier.config.temperature == pytest.approx(once.temperature, rel=1e-5)
+    assert {name: entry.confusion for name, entry in classifier.config.validation.items()} == {
+        name: entry.confusion for name, entry in once.validation.items()
+    }
 
 
 def test_calibration_error_by_hand() -> None:
@@ -106,3 +111,38 @@ def test_damaged_validations_are_named() -> None:
         )
     for part in ("'hat' does not fit", "'mood' cannot be read"):
         assert part in str(caught.value)
+
+
+def test_the_script_calibrates_what_was_trained_elsewhere(
+    classifier: AttributeClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Labels have other names than classes, and one attribute is not labelled at all."""
+    write_fairface(tmp_path / "faces", 2, 12)
+    config = ClassifierConfig({"age": ("young", "old"), "mood": ("calm", "cross")}, "shufflenet_v2", TINY, 32)
+    AttributeClassifier(config).save(tmp_path / "classifier")
+    merge = {"age": {name: list(labels) for name, labels in AGES.items()}}
+    (tmp_path / "merge.yaml").write_text(json.dumps(merge))
+    where = ("--data", "fairface", "--folder", tmp_path / "faces", "--device", "cpu")
+    run_script("calibrate_classifier", tmp_path / "classifier", *where, "--classes", tmp_path / "merge.yaml")
+    loaded = AttributeClassifier.load(tmp_path / "classifier")
+    assert loaded.confusion["age"].sum() == 12
+    assert loaded.config.temperature["age"] != 1.0
+    assert loaded.config.temperature["mood"] == 1.0
+    assert "age  accuracy" in capsys.readouterr().out
+    (tmp_path / "merge.yaml").write_text(json.dumps({"age": {"old": AGES["old"], "young": AGES["young"]}}))
+    with pytest.raises(SystemExit) as stopped:
+        run_script("calibrate_classifier", tmp_path / "classifier", *where, "--classes", tmp_path / "merge.yaml")
+    assert stopped.value.code == 2
+    assert "give the same, in the same order" in capsys.readouterr().err
+
+
+def test_the_script_fits_temperatures_of_words(
+    clip_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_fairface(tmp_path / "faces", 2, 12)
+    words = {"clip": str(clip_folder), "classes": {"gender": {"Female": ["woman"], "Male": ["man"]}}}
+    (tmp_path / "words.yaml").write_text(json.dumps(words))
+    where = ("--data", "fairface", "--folder", tmp_path / "faces", "--device", "cpu")
+    run_script("calibrate_classifier", tmp_path / "words.yaml", *where)
+    printed = capsys.readouterr().out.splitlines()[-1]
+    assert printed.startswith(f"put into {tmp_path / 'words.yaml'}  temperature: {{gender: ")

@@ -12,9 +12,10 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.validation import AttributeValidation
-from fairlit.functional.calibration import fit_temperature
+from fairlit.functional.calibration import LARGEST, fit_temperature
 
 BINS = 15
+GIVEN_UP = 0.99 * LARGEST  # a temperature at which all classes are equally probable
 
 Measured = tuple[dict[str, float], dict[str, AttributeValidation]]
 
@@ -85,5 +86,6 @@ def describe_validation(temperature: dict[str, float], validation: dict[str, Att
     return [
         f"{name}  accuracy {entry.accuracy:.3f}, ECE {entry.ece_before:.3f} -> {entry.ece_after:.3f} at temperature "
         f"{temperature[name]:.2f}, on {entry.samples} validation faces as they were labelled"
+        + (": it tells these classes apart no better than chance" if temperature[name] > GIVEN_UP else "")
         for name, entry in validation.items()
     ]

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairlit.errors import ConfigurationError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
-from fairlit.faces.calibration import calibrate, calibration_error
+from fairlit.faces.calibration import calibrate, calibration_error, describe_validation
 from fairlit.faces.validation import AttributeValidation
 from fairlit.functional.calibration import fit_temperature
 
@@ -96,6 +96,16 @@ def test_folders_from_before_calibration_open(classifier: AttributeClassifier, t
     loaded = AttributeClassifier.load(tmp_path)
     assert loaded.confusion == {}
     assert loaded.config.temperature == dict.fromkeys(CLASSES, 1.0)
+
+
+def test_a_classifier_that_knows_nothing_is_said_to() -> None:
+    logits, labels = torch.tensor([[3.0, 0.0], [0.0, 3.0]] * 20), torch.tensor([0, 0, 1, 1] * 10)
+    temperature = {"coin": fit_temperature(logits, labels), "fine": 1.0}
+    half = AttributeValidation(((10, 10), (10, 10)), 0.45, 0.0)
+    coin, fine = describe_validation(temperature, {"coin": half, "fine": half})
+    assert coin.endswith("no better than chance")
+    assert coin.startswith("coin  accuracy 0.500, ECE 0.450 -> 0.000")
+    assert fine.endswith("as they were labelled")
 
 
 def test_damaged_validations_are_named() -> None:

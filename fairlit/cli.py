@@ -19,9 +19,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
-from fairlit.data import PromptDataModule
+from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import FairlitError, Problems
-from fairlit.training import FairFinetuner
+from fairlit.training import AttributeClassifierTrainer, FairFinetuner
 
 
 class FairlitCLI(LightningCLI):
@@ -58,6 +58,10 @@ class FairlitCLI(LightningCLI):
             model, data = self._try("model", problems), self._try("data", problems)
             if isinstance(model, FairFinetuner):
                 model.check(data if isinstance(data, PromptDataModule) else None, problems)
+            if isinstance(model, AttributeClassifierTrainer):
+                model.check(data if isinstance(data, FaceDataModule) else None, problems)
+            if isinstance(data, FaceDataModule):
+                data.check(problems, str(self.subcommand))
 
     def _name_run(self) -> None:
         """Gives a run that names no folder one named after its configs, so that no two share one by accident."""

@@ -6,27 +6,40 @@ from pathlib import Path
 
 import lightning as L
 
+from fairlit.data.face_data import FaceDataModule
 from fairlit.errors import ConfigurationError
+from fairlit.faces.calibration import describe_validation
 from fairlit.training import AttributeClassifierTrainer
 
 
 class ClassifierExport(L.Callback):
-    """Writes the classifier as `AttributeClassifier.load` reads it when its training ends.
+    """Calibrates the classifier on validation data when its training ends, and writes what `AttributeClassifier` loads.
+
+    Temperatures, calibration errors and confusion matrices are saved with the weights. The main process looks at the
+    whole validation split, so that the result does not depend on the number of processes.
 
     Args:
         folder: where to; null: ``classifier`` in the trainer's default root.
+        calibrate: fit temperatures on the validation data; without, all are 1.
     """
 
-    def __init__(self, folder: str | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | None = None, calibrate: bool = True) -> None:
+        self.folder, self.calibrate = folder, calibrate
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the last state of the classifier and says where."""
+        """Writes the last state of the classifier and says where, and how good it is."""
         if not isinstance(pl_module, AttributeClassifierTrainer):
             raise ConfigurationError(
                 f"ClassifierExport: works with AttributeClassifierTrainer, got {type(pl_module).__name__}"
             )
-        if trainer.is_global_zero:
-            folder = Path(self.folder or Path(trainer.default_root_dir) / "classifier")
-            pl_module.export(folder)
-            print(f"classifier  {folder}")
+        if not trainer.is_global_zero:
+            return
+        data = getattr(trainer, "datamodule", None)
+        if self.calibrate and isinstance(data, FaceDataModule):
+            pl_module.calibrate(data.val_dataloader())
+        folder = Path(self.folder or Path(trainer.default_root_dir) / "classifier")
+        pl_module.export(folder)
+        config = pl_module.classifier.config
+        for line in describe_validation(config.temperature, config.validation):
+            print(line)
+        print(f"classifier  {folder}")

@@ -16,21 +16,22 @@ from torch.nn import functional
 from fairlit.atomic import atomic_path, atomic_write_text
 from fairlit.faces.architectures import build_backbone
 from fairlit.faces.classifier_config import CONFIG_NAME, ClassifierConfig, CropSettings
-from fairlit.faces.crops import align_faces, crop_faces
+from fairlit.faces.crops import DLIB_CHIP_TEMPLATE, align_faces, crop_faces
 from fairlit.faces.detector import Faces
+from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.weights import load_weights
 
 WEIGHTS_NAME = "model.safetensors"
 
 
-class AttributeClassifier(nn.Module):
-    """A torchvision network with one linear head for each attribute over shared features.
+class AttributeClassifier(FaceClassifier):
+    """A network of torchvision or transformers with one linear head for each attribute over shared features.
 
     Args:
         config: What it classifies and how; checked already.
 
     Raises:
-        ConfigurationError: torchvision refuses a value of `architecture_args`.
+        ConfigurationError: The network refuses a value of `architecture_args`.
     """
 
     mean: Tensor
@@ -41,25 +42,29 @@ class AttributeClassifier(nn.Module):
         self.config = config
         self.backbone, self.feature_dim = build_backbone(config.architecture, config.architecture_args)
         # All heads in one matrix: rows of an attribute follow those of the one before it.
-        self.head = nn.Linear(self.feature_dim, sum(len(names) for names in config.classes.values()))
+        self.head = nn.Linear(self.feature_dim, sum(len(config.columns_of(a)) for a in config.classes))
         self.register_buffer("mean", torch.tensor(config.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(config.std)[:, None, None], persistent=False)
-        self.frozen = False
 
     @property
     def classes(self) -> dict[str, tuple[str, ...]]:
         """Class names of each attribute, in the order of the logits' columns."""
         return self.config.classes
 
-    def freeze(self) -> AttributeClassifier:
-        """Fixes the weights and the batch statistics for good: it then stays in eval mode whoever owns it."""
-        self.frozen = True
-        self.requires_grad_(False)
-        return self.eval()
+    @property
+    def temperature(self) -> dict[str, float]:
+        """What the logits of each attribute have been divided by."""
+        return self.config.temperature
 
-    def train(self, mode: bool = True) -> AttributeClassifier:
-        """As usual, but without effect on a frozen classifier."""
-        return super().train(mode and not self.frozen)
+    @property
+    def size(self) -> int:
+        """Side of the crops that it looks at, in pixels."""
+        return self.config.input_size
+
+    @property
+    def confusion(self) -> dict[str, Tensor]:
+        """For each validated attribute int64 [K, K]: faces labelled with the row's class, taken for the column's."""
+        return {attribute: torch.tensor(entry.confusion) for attribute, entry in self.config.validation.items()}
 
     def features(self, faces: Tensor) -> Tensor:
         """Shared features.
@@ -71,25 +76,20 @@ class AttributeClassifier(nn.Module):
         Returns:
             [F, D], differentiable with respect to `faces`.
         """
+        if len(faces) == 0:  # which not every network takes
+            return faces.sum(dim=(1, 2, 3))[:, None].expand(0, self.feature_dim)
         size = (self.config.input_size, self.config.input_size)
         if faces.shape[-2:] != size:
             faces = functional.interpolate(faces, size=size, mode="bilinear", align_corners=False, antialias=True)
         return self.backbone((faces - self.mean) / self.std)
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
-        """Logits of every attribute.
-
-        Args:
-            faces: float [F, 3, s, s], RGB in [0, 1], cropped as `crop` does; F may be 0.
-
-        Returns:
-            For each attribute [F, K], already divided by its temperature.
-        """
-        counts = [len(names) for names in self.classes.values()]
+        """Logits of every attribute; see `FaceClassifier.forward`."""
+        counts = [len(self.config.columns_of(attribute)) for attribute in self.classes]
         parts = self.head(self.features(faces)).split(counts, dim=1)
         return {
-            attribute: logits / self.config.temperature[attribute]
-            for attribute, logits in zip(self.classes, parts, strict=True)
+            attribute: _merge(columns, self.config.columns_of(attribute), names) / self.config.temperature[attribute]
+            for (attribute, names), columns in zip(self.classes.items(), parts, strict=True)
         }
 
     def crop(self, images: Tensor, faces: Faces) -> Tensor:
@@ -97,15 +97,7 @@ class AttributeClassifier(nn.Module):
         return crop_for(images, faces, self.config.input_size, self.config.crop)
 
     def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
-        """Crops faces and classifies them.
-
-        Args:
-            images: float [N, 3, H, W], RGB in [0, 1].
-            faces: F faces in these images.
-
-        Returns:
-            Logits of each attribute, [F, K], differentiable with respect to `images`.
-        """
+        """Crops faces and classifies them; see `FaceClassifier.classify`."""
         return self(self.crop(images, faces))
 
     def save(self, folder: str | Path) -> None:
@@ -153,4 +145,14 @@ def crop_for(images: Tensor, faces: Faces, size: int, crop: CropSettings) -> Ten
     """
     if crop.kind == "aligned":
         return align_faces(images, faces, size, margin=crop.margin)
+    if crop.kind == "chip":
+        return align_faces(images, faces, size, DLIB_CHIP_TEMPLATE, margin=crop.margin)
     return crop_faces(images, faces, size, margin=crop.margin)
+
+
+def _merge(logits: Tensor, columns: tuple[str, ...], names: tuple[str, ...]) -> Tensor:
+    """Logits [F, K] of classes from those of the columns [F, C] that belong to them: probabilities add up."""
+    if columns == names:
+        return logits
+    members = [[index for index, column in enumerate(columns) if column == name] for name in names]
+    return torch.stack([logits[:, chosen].logsumexp(dim=1) for chosen in members], dim=1)

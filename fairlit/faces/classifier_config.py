@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.architectures import architecture_problems
+from fairlit.faces.validation import AttributeValidation, read_validation
 
 CONFIG_NAME = "config.json"
 FORMAT = 1
-CROP_KINDS = ("box", "aligned")
+CROP_KINDS = ("box", "aligned", "chip")
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class CropSettings:
     """Which crop of a face a network looks at.
 
     Attributes:
-        kind: `box`, the square around the detector's box, or `aligned`, landmarks brought onto a template.
+        kind: `box`, the square around the detector's box; `aligned`, landmarks brought onto a template; or `chip`, eyes
+            brought to where dlib's face chips have them, with `margin` for dlib's padding.
         margin: What is added on each side, as a share of the box or template.
     """
 
@@ -53,6 +55,9 @@ class ClassifierConfig:
         std: Each channel is then divided by it.
         temperature: Logits of an attribute are divided by it (1 where not given); Guo et al., On Calibration of
             Modern Neural Networks, ICML 2017.
+        columns: For attributes whose network tells finer classes apart: the class to which each of its logit columns
+            belongs. A class has the probability of its columns together.
+        validation: How it did on validation data, for attributes that were validated.
 
     Raises:
         ConfigurationError: Something in it is wrong; all of it is named.
@@ -66,6 +71,8 @@ class ClassifierConfig:
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
     temperature: dict[str, float] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    validation: dict[str, AttributeValidation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         with Problems("attribute classifier") as problems:
@@ -80,20 +87,36 @@ class ClassifierConfig:
                     problems.add(f"{name} is {values}: give three numbers, for red, green and blue")
             if any(_is_number(value) and value <= 0 for value in self.std):
                 problems.add(f"std is {self.std}: give numbers above 0")
-            for attribute, value in self.temperature.items():
-                if attribute not in self.classes:
-                    problems.add(f"temperature names {attribute!r}, which is not among the attributes: remove it")
-                if not _is_number(value) or value <= 0:
-                    problems.add(f"temperature of {attribute!r} is {value!r}: give a number above 0")
+            for problem in temperature_problems(self.temperature, self.classes):
+                problems.add(problem)
+            for attribute, names in self.columns.items():
+                if set(names) != set(known := self.classes.get(attribute, ())):
+                    problems.add(
+                        f"columns of {attribute!r} is {list(names)}: give one of {list(known)} for each column, every "
+                        "one at least once"
+                    )
+            validation, found = read_validation(self.validation, self.classes)
+            for problem in found:
+                problems.add(problem)
         ordered = {attribute: tuple(names) for attribute, names in self.classes.items()}
         object.__setattr__(self, "classes", ordered)
         object.__setattr__(self, "mean", tuple(self.mean))
         object.__setattr__(self, "std", tuple(self.std))
         object.__setattr__(self, "temperature", {a: float(self.temperature.get(a, 1.0)) for a in ordered})
+        merged = {a: tuple(names) for a, names in self.columns.items() if tuple(names) != ordered[a]}
+        object.__setattr__(self, "columns", merged)
+        object.__setattr__(self, "validation", validation)
+
+    def columns_of(self, attribute: str) -> tuple[str, ...]:
+        """The class to which each logit column of the network belongs."""
+        return self.columns.get(attribute, self.classes[attribute])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in config.json."""
-        return {"format": FORMAT, **asdict(self)}
+        optional = {"columns", "validation"}
+        return {"format": FORMAT} | {
+            name: value for name, value in asdict(self).items() if value or name not in optional
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> ClassifierConfig:
@@ -148,7 +171,7 @@ class ClassifierConfig:
             raise ConfigurationError(f"{path}: {error}") from error
 
 
-def class_problems(classes: Mapping[str, Sequence[str]]) -> list[str]:
+def class_problems(classes: Mapping[str, Collection[str]]) -> list[str]:
     """What is wrong with attributes and their classes, in words; empty if nothing is."""
     if not isinstance(classes, Mapping) or not classes:
         return [f"classes is {classes!r}: name at least one attribute and its classes"]
@@ -158,6 +181,17 @@ def class_problems(classes: Mapping[str, Sequence[str]]) -> list[str]:
             found.append(f"classes of {attribute!r} is {names!r}: give a list of names")
         elif len(names) < 2 or len(set(names)) != len(names):
             found.append(f"classes of {attribute!r} is {list(names)}: give two or more different names")
+    return found
+
+
+def temperature_problems(temperature: Mapping[str, float], classes: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the attributes' temperatures, in words; empty if nothing is."""
+    found = []
+    for attribute, value in temperature.items():
+        if attribute not in classes:
+            found.append(f"temperature names {attribute!r}, which is not among the attributes: remove it")
+        if not _is_number(value) or value <= 0:
+            found.append(f"temperature of {attribute!r} is {value!r}: give a number above 0")
     return found
 
 

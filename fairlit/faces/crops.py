@@ -25,6 +25,12 @@ FIVE_POINT_TEMPLATE = (
     (41.5493 / 112, 92.3655 / 112),
     (70.7299 / 112, 92.2041 / 112),
 )
+# Where the eyes of dlib's face chips lie without padding, (x, y) as shares of the side: the middles of the eyes'
+# corners in the mean face of dlib's `get_face_chip_details`. FairFace's images are such chips, padded by 0.25 or 1.25.
+DLIB_CHIP_TEMPLATE = (
+    ((0.1205750620789 + 0.3340850613712) / 2, (0.2137274526848 + 0.2290642403242) / 2),
+    ((0.6460604764104 + 0.8595674595992) / 2, (0.2289674387677 + 0.2134981538014) / 2),
+)
 MAX_OVERSAMPLING = 16  # bounds memory; reached only where a crop shrinks its image sixteenfold
 
 Template = tuple[tuple[float, float], ...]
@@ -60,7 +66,7 @@ def align_faces(
         images: float [N, 3, H, W].
         faces: F faces in these images.
         size: Side of the crops in pixels.
-        template: Where the five landmarks belong, (x, y) as shares of the side.
+        template: Where the landmarks belong, (x, y) as shares of the side; with fewer than five, the first of them.
         margin: What is added on each side, as a share of the template's side.
 
     Returns:
@@ -69,7 +75,7 @@ def align_faces(
     dtype = _working_dtype(images)
     shares = torch.tensor(template, dtype=dtype, device=images.device)
     target = (0.5 + (shares - 0.5) / (1 + 2 * margin)) * size
-    transforms = similarity_transform(faces.landmarks.to(dtype), target)
+    transforms = similarity_transform(faces.landmarks[:, : len(template)].to(dtype), target)
     height, width = images.shape[-2:]
 
     def grid(chosen: Tensor, multiple: int) -> Tensor:

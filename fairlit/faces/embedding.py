@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
+from pickle import UnpicklingError
 
 from facenet_pytorch.models.inception_resnet_v1 import InceptionResnetV1
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairlit.errors import Problems
+from fairlit.atomic import atomic_path
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier import WEIGHTS_NAME, AttributeClassifier, crop_for
 from fairlit.faces.classifier_config import CropSettings
 from fairlit.faces.detector import Faces
 from fairlit.faces.weights import load_weights
+
+DOWNLOADS = ("vggface2", "casia-webface")
 
 
 class FaceEmbedder(nn.Module, ABC):
@@ -126,6 +131,30 @@ def load_embedder(path: str) -> FaceEmbedder:
         ConfigurationError: A config does not do.
     """
     return InceptionResnetEmbedder(path) if Path(path).is_file() else ClassifierEmbedder(path)
+
+
+def download_inception_resnet(trained_on: str, file: str | Path) -> None:
+    """Fetches facenet-pytorch's weights of InceptionResnetV1 over the network and writes them as safetensors.
+
+    Args:
+        trained_on: `vggface2` or `casia-webface`.
+        file: Where to.
+
+    Raises:
+        ConfigurationError: There are no weights of that name.
+        CheckpointError: They could not be fetched.
+    """
+    if trained_on not in DOWNLOADS:
+        raise ConfigurationError(f"download is {trained_on!r}: choose one of {', '.join(DOWNLOADS)}")
+    try:
+        network = InceptionResnetV1(pretrained=trained_on)
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        raise CheckpointError(
+            f"download of {trained_on!r} failed ({error}): try again, or copy the file from another machine"
+        ) from error
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(file) as temporary:
+        save_file(tensors, temporary)
 
 
 def _digest(path: Path) -> str:

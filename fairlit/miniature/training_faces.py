@@ -17,6 +17,7 @@ from torch import Tensor
 from fairlit.atomic import atomic_path
 from fairlit.data.labelled_faces import LABELS_NAME, LabelledFaces
 from fairlit.faces.bank import FaceBank
+from fairlit.faces.class_merging import Classes
 from fairlit.faces.crops import crop_faces
 from fairlit.faces.detector import FaceDetector, Faces
 from fairlit.faces.embedding import ClassifierEmbedder
@@ -25,7 +26,7 @@ from fairlit.miniature.world import ATTRIBUTES, Scene
 from fairlit.training.classifier import AttributeClassifierTrainer
 
 MARGIN = 0.2  # shows the hair, hardly the clothes
-CLASSES = {attribute: list(names) for attribute, names in ATTRIBUTES.items()}
+CLASSES: Classes = {attribute: list(names) for attribute, names in ATTRIBUTES.items()}
 
 
 @dataclass(frozen=True)

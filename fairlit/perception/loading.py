@@ -12,15 +12,20 @@ from fairlit.errors import CheckpointError, ConfigurationError
 
 
 def load_frozen(
-    path: str, model_class: type[Any], model_types: tuple[str, ...], local_files_only: bool
+    path: str,
+    model_class: type[Any],
+    model_types: tuple[str, ...] | None,
+    local_files_only: bool,
+    subject: str = "encoder",
 ) -> PreTrainedModel:
     """A transformers model in float32, in eval mode, without gradients for its weights.
 
     Args:
         path: Folder or hub id.
         model_class: The transformers class that opens it.
-        model_types: Values of `model_type` in config.json that will do; looked at before any weights.
+        model_types: Values of `model_type` in config.json that will do, looked at before any weights; None: any.
         local_files_only: Never ask the hub.
+        subject: What messages call the model.
 
     Raises:
         CheckpointError: Nothing is there, or it is damaged.
@@ -30,22 +35,21 @@ def load_frozen(
         config = AutoConfig.from_pretrained(path, local_files_only=local_files_only)
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"encoder {path!r} has no readable config.json ({_first_line(error)}): give a model folder or a hub id"
+            f"{subject} {path!r} has no readable config.json ({_first_line(error)}): give a model folder or a hub id"
         ) from error
-    if config.model_type not in model_types:
-        raise ConfigurationError(
-            f"encoder {path!r} is a {config.model_type!r} model: give one of type {' or '.join(map(repr, model_types))}"
-        )
+    if model_types is not None and config.model_type not in model_types:
+        wanted = " or ".join(map(repr, model_types))
+        raise ConfigurationError(f"{subject} {path!r} is a {config.model_type!r} model: give one of type {wanted}")
     try:
         model, report = model_class.from_pretrained(
             path, local_files_only=local_files_only, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
-            f"weights of encoder {path!r} cannot be read ({_first_line(error)}): copy model.safetensors again"
+            f"weights of {subject} {path!r} cannot be read ({_first_line(error)}): copy model.safetensors again"
         ) from error
     if missing := sorted(report["missing_keys"]):
-        raise CheckpointError(f"weights of encoder {path!r} lack {missing[0]!r}: they belong to another model")
+        raise CheckpointError(f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model")
     model.requires_grad_(False)
     return model.eval()
 

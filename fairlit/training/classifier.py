@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import lightning
 import torch
@@ -13,10 +14,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics.classification import MulticlassAccuracy
 
-from fairlit.data.labelled_faces import UNLABELLED
+from fairlit.data.face_data import UNLABELLED, Batch, FaceDataModule, to_floats
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.faces.architectures import ARCHITECTURES, pretrained_weights
+from fairlit.faces.calibration import calibrate
+from fairlit.faces.class_merging import Classes, class_names
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
+from fairlit.faces.weights import load_weights
+
+DOWNLOAD = "download"
+BALANCED = "balanced"
 
 
 class AttributeClassifierTrainer(lightning.LightningModule):
@@ -26,19 +34,24 @@ class AttributeClassifierTrainer(lightning.LightningModule):
     an attribute was not labelled.
 
     Args:
-        classes: Class names of each attribute.
+        classes: Attribute -> its classes: a list of names, or class -> labels as the data have them.
         architecture: A name in `fairlit.faces.architectures.ARCHITECTURES`.
         architecture_args: Arguments of torchvision's constructor.
         input_size: Side of the faces that the network sees, in pixels.
-        crop_kind: `box` or `aligned`: how the training faces were cropped and later ones will be.
+        crop_kind: `box`, `aligned` or `chip`: how the training faces were cropped and later ones will be.
         crop_margin: Margin of these crops, as a share of the box or template on each side.
+        mean: Subtracted from each colour channel of images in [0, 1].
+        std: Each channel is then divided by it.
+        pretrained: What the network starts from: a file with torchvision's ImageNet weights, whose last layer is left
+            out; `download`, to fetch that file once; null: random weights. Those weights want ImageNet's mean and std.
         lr: Peak learning rate.
         weight_decay: Of AdamW; biases and normalisation layers have none.
         label_smoothing: Share of the label's mass that is spread over all classes.
         warmup: Share of the steps in which the rate rises to its peak.
         norm_momentum: Share of a batch in the running statistics of batch normalisation. torchvision's MobileNets come
             with 0.01, at which the statistics still lag behind after a few hundred steps.
-        class_weights: Weight of each class in the loss, by attribute and class; 1 where not given.
+        class_weights: Weight of each class in the loss, by attribute and class, 1 where not given; or `balanced`: every
+            class weighs as much as the others together, by its share of the training images.
 
     Raises:
         ConfigurationError: Something in it is wrong; all of it is named.
@@ -46,18 +59,21 @@ class AttributeClassifierTrainer(lightning.LightningModule):
 
     def __init__(
         self,
-        classes: dict[str, list[str]],
+        classes: Classes,
         architecture: str = "mobilenet_v3_small",
         architecture_args: dict[str, Any] | None = None,
         input_size: int = 64,
         crop_kind: str = "box",
         crop_margin: float = 0.0,
+        mean: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        std: tuple[float, float, float] = (0.5, 0.5, 0.5),
+        pretrained: str | None = None,
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
         label_smoothing: float = 0.05,
         warmup: float = 0.1,
         norm_momentum: float = 0.1,
-        class_weights: dict[str, dict[str, float]] | None = None,
+        class_weights: dict[str, dict[str, float]] | Literal["balanced"] | None = None,
     ) -> None:
         super().__init__()
         with Problems("classifier training") as problems:
@@ -71,46 +87,105 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             ):
                 if not 0 <= value < 1:
                     problems.add(f"{name} is {value}: give a share in [0, 1)")
-            for attribute, weights in (class_weights or {}).items():
-                for unknown in sorted(set(weights) - set(classes.get(attribute, ()))):
-                    problems.add(
-                        f"class_weights names {attribute}.{unknown}, which is not in classes: correct the name"
-                    )
+            given = class_weights if isinstance(class_weights, dict) else {}
+            for attribute, weights in given.items():
+                for name, weight in weights.items():
+                    if name not in classes.get(attribute, ()):
+                        problems.add(
+                            f"class_weights names {attribute}.{name}, which is not in classes: correct the name"
+                        )
+                    if weight < 0:
+                        problems.add(f"class_weights of {attribute}.{name} is {weight}: give 0 or more")
+            if class_weights is not None and not isinstance(class_weights, dict) and class_weights != BALANCED:
+                problems.add(
+                    f"class_weights is {class_weights!r}: give weights by attribute and class, or {BALANCED!r}"
+                )
         self.save_hyperparameters()
         config = ClassifierConfig(
-            {attribute: tuple(names) for attribute, names in classes.items()},
+            class_names(classes),
             architecture,
             dict(architecture_args or {}),
             input_size,
             CropSettings(crop_kind, crop_margin),
+            mean,
+            std,
         )
         self.classifier = AttributeClassifier(config)
         for module in self.classifier.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = norm_momentum
         self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.pretrained, self.balanced = label_smoothing, pretrained, class_weights == BALANCED
         self.accuracies = nn.ModuleList(
             MulticlassAccuracy(len(names), average="micro", ignore_index=UNLABELLED)
             for names in config.classes.values()
         )
         for index, (attribute, names) in enumerate(config.classes.items()):
-            given = (class_weights or {}).get(attribute, {})
-            row = torch.tensor([given.get(name, 1.0) for name in names])
+            row = torch.tensor([given.get(attribute, {}).get(name, 1.0) for name in names])
             self.register_buffer(f"class_weights_{index}", row, persistent=False)
 
+    def check(self, data: FaceDataModule | None, problems: Problems) -> None:
+        """Notes data whose labels mean something else, and weights to start from that are not there."""
+        if self.pretrained == DOWNLOAD:
+            architecture = self.classifier.config.architecture
+            if pretrained_weights(architecture) is None or self.classifier.config.architecture_args:
+                named = ", ".join(name for name in ARCHITECTURES if pretrained_weights(name) is not None)
+                problems.add(
+                    f"pretrained is {DOWNLOAD!r}, which there is without architecture_args only, for {named}: give null"
+                )
+        elif self.pretrained is not None and not Path(self.pretrained).is_file():
+            problems.add(f"pretrained is {self.pretrained!r}, no file: give a file of weights, {DOWNLOAD!r} or null")
+        if data is not None and list(data.class_names.items()) != list(self.classifier.classes.items()):
+            problems.add(
+                f"data.classes is {data.class_names} and model.classes is {self.classifier.classes}: give both the "
+                "same, in the same order (their labels are mere numbers by the time they arrive)"
+            )
+
+    def prepare_data(self) -> None:
+        """Downloads the weights to start from, where this was asked for and there are any."""
+        with Problems("classifier training") as problems:
+            self.check(None, problems)
+        if self.pretrained == DOWNLOAD and self.trainer.training:
+            self._downloaded()
+
     def setup(self, stage: str) -> None:
-        """Refuses data whose labels mean something else: they are mere indices by the time they arrive.
+        """Refuses data that do not fit, and fills in what training starts from.
 
         Raises:
-            ConfigurationError: The datamodule has other classes, or has them in another order.
+            ConfigurationError: The datamodule has other classes, or has them in another order; or there are no weights.
+            CheckpointError: The weights to start from are of another network.
         """
-        given = getattr(getattr(self.trainer, "datamodule", None), "classes", None)
-        ours = [(attribute, list(names)) for attribute, names in self.classifier.classes.items()]
-        if given is not None and [(attribute, list(names)) for attribute, names in given.items()] != ours:
+        data = getattr(self.trainer, "datamodule", None)
+        data = data if isinstance(data, FaceDataModule) else None
+        with Problems("classifier training") as problems:
+            self.check(data, problems)
+        if stage != "fit":
+            return
+        if self.balanced:
+            self._balance(data)
+        if self.pretrained == DOWNLOAD:
+            self.classifier.backbone.load_state_dict(self._downloaded())
+        elif self.pretrained is not None:
+            last = ARCHITECTURES[self.classifier.config.architecture].last_layer
+            load_weights(self.classifier.backbone, Path(self.pretrained), prefixes_to_drop=(f"{last}.",))
+
+    def _downloaded(self) -> dict[str, Tensor]:
+        """The ImageNet weights of torchvision without their last layer, from its cache or the network."""
+        architecture = self.classifier.config.architecture
+        weights = pretrained_weights(architecture).get_state_dict(progress=True, check_hash=True)
+        last = f"{ARCHITECTURES[architecture].last_layer}."
+        return {name: tensor for name, tensor in weights.items() if not name.startswith(last)}
+
+    def _balance(self, data: FaceDataModule | None) -> None:
+        """Weights by which the classes of an attribute have the same mass among the training images."""
+        if data is None:
             raise ConfigurationError(
-                f"data.classes is {given} and model.classes is {dict(ours)}: give both the same, in the same order"
+                f"class_weights is {BALANCED!r}, which needs a FaceDataModule to count: give numbers"
             )
+        for index, counts in enumerate(data.class_counts("train").values()):
+            labelled = sum(counts.values())
+            weights = [labelled / (len(counts) * max(1, count)) for count in counts.values()]
+            self.get_buffer(f"class_weights_{index}").copy_(torch.tensor(weights))
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
         """Logits of every attribute, [N, K], for float faces [N, 3, s, s] in [0, 1]."""
@@ -137,22 +212,22 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             total = total + summed / mass.clamp(min=torch.finfo(mass.dtype).tiny)
         return total
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """One step of cross-entropy."""
         faces, labels = batch
         loss = self.loss(self(faces), labels)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
         """Loss and accuracies on the validation split."""
         self._evaluate("val", batch)
 
-    def test_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+    def test_step(self, batch: Batch, batch_index: int) -> None:
         """Loss and accuracies on the test split."""
         self._evaluate("test", batch)
 
-    def _evaluate(self, stage: str, batch: tuple[Tensor, Tensor]) -> None:
+    def _evaluate(self, stage: str, batch: Batch) -> None:
         faces, labels = batch
         logits = self(faces)
         self.log(f"{stage}/loss", self.loss(logits, labels), batch_size=len(faces), sync_dist=True)
@@ -179,6 +254,10 @@ class AttributeClassifierTrainer(lightning.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Fits temperatures and measures confusion on what a validation loader gives: uint8 images and labels."""
+        calibrate(self.classifier, map(to_floats, batches))
 
     def export(self, folder: str | Path) -> None:
         """Writes the classifier as `AttributeClassifier.load` reads it."""

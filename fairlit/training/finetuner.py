@@ -20,8 +20,9 @@ from fairlit.adaptors import Adaptor, AdaptorEMA
 from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, detached_graph, full_graph, replay, rollout
 from fairlit.errors import Problems
-from fairlit.faces import AttributeClassifier, FaceDetector
+from fairlit.faces import FaceDetector
 from fairlit.faces.bank import FaceBank
+from fairlit.faces.classifier_files import load_classifier
 from fairlit.faces.embedding import load_embedder
 from fairlit.functional.noise import keyed_noise
 from fairlit.functional.solver import LinearSolver, linear_solver, output_weights
@@ -167,10 +168,8 @@ class FairFinetuner(L.LightningModule):
         self.backbone = self.load_backbone()
         self.adaptor.attach(self.backbone)
         self.detector = FaceDetector(**vars(self.detection))
-        self.classifier = AttributeClassifier.load(models.classifier)
-        self.audit_classifier = (
-            AttributeClassifier.load(models.audit_classifier) if models.audit_classifier else self.classifier
-        )
+        self.classifier = load_classifier(models.classifier)
+        self.audit_classifier = load_classifier(models.audit_classifier) if models.audit_classifier else self.classifier
         encoders: dict[str, nn.Module] = {}
         if models.clip:
             encoders["clip"] = ClipEncoder.load(models.clip)

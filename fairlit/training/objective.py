@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from fairlit.faces import AttributeClassifier, Faces
+from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.embedding import FaceEmbedder
 from fairlit.functional.alignment import Assignment
@@ -69,7 +69,7 @@ class Objective:
     def __init__(
         self,
         decode: Decoder,
-        classifier: AttributeClassifier,
+        classifier: FaceClassifier,
         encoders: Mapping[str, nn.Module],
         embedder: FaceEmbedder | None,
         bank: FaceBank | None,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairlit.faces import AttributeClassifier, FaceDetector, Faces
+from fairlit.faces import FaceClassifier, FaceDetector, Faces
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Observation:
 
 
 @torch.no_grad()
-def observe(images: Tensor, detector: FaceDetector, classifier: AttributeClassifier) -> Observation:
+def observe(images: Tensor, detector: FaceDetector, classifier: FaceClassifier) -> Observation:
     """Finds the largest face of each image and classifies it.
 
     Args:

@@ -9,11 +9,11 @@ from typing import Literal, get_args
 
 from fairlit.diffusion import PromptPadding, Solver, check_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.faces import AttributeClassifier
+from fairlit.faces.classifier_files import check_classifier_files, read_classes
 from fairlit.faces.detector import check_detection
 from fairlit.functional.solver import WeightScheme
 from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.model_folders import check_model_folder, check_weight_file, check_weights
+from fairlit.model_folders import check_model_folder, check_weight_file
 
 GradientMode = Literal["replay", "detached", "full"]
 
@@ -24,7 +24,7 @@ class Models:
 
     Attributes:
         backbone: the Stable Diffusion pipeline that is finetuned.
-        classifier: the attribute classifier to train against.
+        classifier: the attribute classifier to train against: a folder, or a YAML file of words (`faces.zero_shot`).
         audit_classifier: another classifier, which judges validation and test; null: the one trained against, which
             is then said in the results.
         clip: CLIP model for image preservation and for semantics; null: none.
@@ -49,9 +49,8 @@ class Models:
             if (path := getattr(self, name)) is not None:
                 check_model_folder(path, f"models.{name}", problems)
         for name in ("classifier", "audit_classifier"):
-            path = getattr(self, name)
-            if path is not None and Path(path).is_dir():  # what else can be wrong, `check_targets` meets
-                check_weights(Path(path), f"models.{name}", problems, (".safetensors",))
+            if (path := getattr(self, name)) is not None:  # what else can be wrong, `check_targets` meets
+                check_classifier_files(path, f"models.{name}", problems)
         for name in ("face_embedder", "face_bank"):
             if (path := getattr(self, name)) is None:
                 continue
@@ -71,7 +70,7 @@ class Models:
             if path is None:
                 continue
             try:
-                classes: Mapping[str, tuple[str, ...]] = AttributeClassifier.read_classes(path)
+                classes: Mapping[str, tuple[str, ...]] = read_classes(path)
             except (ConfigurationError, CheckpointError) as error:
                 problems.add(f"models.{name}: {error}")
                 continue

@@ -9,13 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from fairlit.data.labelled_faces import (
-    UNLABELLED,
-    FaceAugmentation,
-    LabelledFaces,
-    LabelledFacesDataset,
-    read_labels,
-)
+from fairlit.data.face_augmentation import FaceAugmentation
+from fairlit.data.face_data import UNLABELLED, LabelledFacesDataset
+from fairlit.data.labelled_faces import LabelledFaces, read_labels
 from fairlit.errors import ConfigurationError
 
 CLASSES = {"hat": ["none", "cap", "crown"], "mood": ["calm", "cross"]}
@@ -90,6 +86,7 @@ def test_damaged_image_is_named(folder: Path) -> None:
 
 
 def test_batches_are_in_range_and_changed_in_training_only(folder: Path) -> None:
+    write(folder, [*ROWS, ("d.png", "train", "none", "calm")])
     data = LabelledFaces(str(folder), CLASSES, image_size=20, batch_size=2)
     data.setup("fit")
     batch = next(iter(data.val_dataloader()))

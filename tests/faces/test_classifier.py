@@ -14,6 +14,15 @@ from fairlit.faces import AttributeClassifier, ClassifierConfig, CropSettings, F
 from fairlit.faces.architectures import ARCHITECTURES, build_backbone
 
 CLASSES = {"hat": ("none", "cap", "crown"), "mood": ("calm", "cross")}
+TINY_VIT = {
+    "model_type": "vit",
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "image_size": 64,
+    "patch_size": 16,
+}
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
 
 
@@ -100,7 +109,7 @@ def test_faces_of_another_size_are_resized() -> None:
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))
 def test_every_architecture_gives_features(name: str) -> None:
-    arguments = TINY if name == "shufflenet_v2" else {}
+    arguments = {"shufflenet_v2": TINY, "transformers": TINY_VIT}.get(name, {})
     backbone, dim = build_backbone(name, arguments)
     assert backbone.eval()(torch.rand(2, 3, 64, 64)).shape == (2, dim)
 

@@ -10,11 +10,14 @@ import pytest
 import torch
 from lightning.pytorch.cli import LightningCLI
 from PIL import Image
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
+from torchvision import models
 
-from fairlit.data.labelled_faces import UNLABELLED, LabelledFaces
-from fairlit.errors import ConfigurationError
+from fairlit.data.face_data import UNLABELLED
+from fairlit.data.labelled_faces import LabelledFaces
+from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.faces import AttributeClassifier
 from fairlit.training.classifier import AttributeClassifierTrainer
 
@@ -177,3 +180,51 @@ def test_wrong_settings_are_refused_with_their_names() -> None:
         assert name in str(caught.value)
     with pytest.raises(ConfigurationError, match="architecture"):
         tiny(architecture="vgg")
+
+
+def test_training_starts_from_a_file_of_the_same_network(folder: Path, tmp_path: Path) -> None:
+    network = models.resnet18()
+    torch.save(network.state_dict(), tmp_path / "imagenet.pth")
+    changes = {"architecture": "resnet18", "architecture_args": {}, "pretrained": str(tmp_path / "imagenet.pth")}
+    module = tiny(**changes)
+    trainer = quiet_trainer(max_epochs=1, limit_train_batches=0, limit_val_batches=0)
+    trainer.fit(module, LabelledFaces(str(folder), CLASSES, image_size=32))
+    assert torch.equal(module.classifier.backbone.conv1.weight, network.conv1.weight)
+    torch.save(models.resnet34().state_dict(), tmp_path / "imagenet.pth")
+    with pytest.raises(CheckpointError, match=r"layer\d\.\d"):
+        trainer.fit(tiny(**changes), LabelledFaces(str(folder), CLASSES, image_size=32))
+
+
+def test_nothing_is_downloaded_unless_asked_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched = models.mobilenet_v3_large().state_dict()
+    asked: list[dict[str, Any]] = []
+
+    def fetch(entry: object, **settings: Any) -> dict[str, Tensor]:
+        asked.append(settings)
+        return fetched
+
+    monkeypatch.setattr(models.MobileNet_V3_Large_Weights, "get_state_dict", fetch)
+    data = LabelledFaces(str(folder), CLASSES, image_size=32)
+    for pretrained in (None, "download"):
+        module = tiny(architecture="mobilenet_v3_large", architecture_args={}, pretrained=pretrained)
+        trainer = quiet_trainer(max_epochs=1, limit_train_batches=0, limit_val_batches=0)
+        trainer.fit(module, data)
+        assert bool(asked) == (pretrained == "download")
+    name = "features.0.0.weight"
+    assert torch.equal(module.classifier.backbone.state_dict()[name], fetched[name])
+    with pytest.raises(ConfigurationError, match=r"pretrained is 'download', which .* mobilenet_v3_large"):
+        trainer.fit(tiny(pretrained="download"), data)
+
+
+def test_balanced_weights_give_every_class_the_same_mass(folder: Path) -> None:
+    rows = (folder / "labels.csv").read_text().splitlines()
+    (folder / "labels.csv").write_text("\n".join([rows[0], *rows[1:100], *[r for r in rows[100:] if "red" in r]]))
+    module, data = tiny(class_weights="balanced"), LabelledFaces(str(folder), CLASSES, image_size=32)
+    quiet_trainer(max_epochs=1, limit_train_batches=0, limit_val_batches=0).fit(module, data)
+    counts = data.class_counts("train")["tint"]
+    weights = module.get_buffer("class_weights_0").tolist()
+    masses = [weight * count for weight, count in zip(weights, counts.values(), strict=True)]
+    assert counts["red"] > 2 * counts["blue"]
+    assert masses == pytest.approx([sum(counts.values()) / 3] * 3)
+    with pytest.raises(ConfigurationError, match="'equal'"):
+        tiny(class_weights="equal")

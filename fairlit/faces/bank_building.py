@@ -1,0 +1,202 @@
+"""Fills a face bank from a folder of pictures; goes on where it was interrupted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from rich.progress import Progress
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from fairlit.atomic import atomic_path, atomic_write_text
+from fairlit.errors import ConfigurationError
+from fairlit.faces.bank import FaceBank
+from fairlit.faces.detector import FaceDetector
+from fairlit.faces.embedding import FaceEmbedder
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+NO_FACE = "no face found"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the pictures.
+
+    Attributes:
+        faces: number of faces in the bank.
+        skipped: picture (path within the folder) -> why it is not in the bank.
+    """
+
+    faces: int
+    skipped: dict[str, str]
+
+
+def build_bank(
+    folder: str | Path,
+    embedder: FaceEmbedder,
+    out: str | Path,
+    progress: Progress,
+    *,
+    detector: FaceDetector | None = None,
+    batch_size: int = 64,
+    part_size: int = 2048,
+) -> Report:
+    """Embeds every picture below a folder and writes a `FaceBank`.
+
+    What is done is kept beside `out`, part by part, until the bank is whole: the same call goes on after an
+    interruption. It begins anew if pictures, embedder or detection have changed.
+
+    Args:
+        folder: Where the pictures are, at any depth; hidden ones are left alone.
+        embedder: What embeds them; it stays on its device.
+        out: The bank's file.
+        progress: Where to show a bar.
+        detector: Finds the largest face of each picture, which is then cropped as the embedder wants it; None: the
+            middle square of each picture is an aligned face.
+        batch_size: Pictures embedded together.
+        part_size: Pictures of a part.
+
+    Returns:
+        How many faces there are, and which pictures were skipped and why; also written beside `out`, as
+        `NAME.skipped.json`.
+
+    Raises:
+        ConfigurationError: There is no picture, or no face in any.
+    """
+    root, target = Path(folder), Path(out)
+    files = find_pictures(root)
+    parts = [files[start : start + part_size] for start in range(0, len(files), part_size)]
+    workplace = _open_workplace(target, _fingerprint(root, files, embedder, detector, part_size))
+    bar = progress.add_task("faces", total=len(files))
+    for number, part in enumerate(parts):
+        file = workplace / f"{number:06d}.safetensors"
+        if not file.exists():
+            _embed_part(root, part, embedder, detector, batch_size, file)
+        progress.update(bar, advance=len(part))
+    embeddings, skipped = _collect(workplace, len(parts))
+    report = Report(len(embeddings), skipped)
+    atomic_write_text(target.with_name(f"{target.name}.skipped.json"), json.dumps(skipped, indent=2) + "\n")
+    if not report.faces:
+        raise ConfigurationError(f"folder is {str(root)!r}, whose {len(files)} pictures gave no face: {_why(skipped)}")
+    FaceBank(embeddings, embedder.identifier).save(target)
+    shutil.rmtree(workplace)
+    return report
+
+
+def find_pictures(root: Path) -> list[str]:
+    """Paths of all pictures below a folder, relative to it, sorted.
+
+    Raises:
+        ConfigurationError: There is no such folder, or no picture in it.
+    """
+    paths = (path.relative_to(root) for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
+    files = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+    if not files:
+        raise ConfigurationError(
+            f"folder is {str(root)!r}, which has no picture ({', '.join(sorted(SUFFIXES))}): give a folder of faces"
+        )
+    return files
+
+
+def _fingerprint(
+    root: Path, files: Sequence[str], embedder: FaceEmbedder, detector: FaceDetector | None, part_size: int
+) -> str:
+    """Changes with everything on which the parts depend: sizes and times stand for the pictures' contents."""
+    stats = ((root / file).stat() for file in files)
+    listing = [[file, stat.st_size, stat.st_mtime_ns] for file, stat in zip(files, stats, strict=True)]
+    names = ("min_face_size", "enlarge", "thresholds", "min_score")
+    detection = None if detector is None else [repr(getattr(detector, name)) for name in names]
+    content = [listing, embedder.identifier, repr(embedder.settings), detection, part_size]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _open_workplace(target: Path, fingerprint: str) -> Path:
+    """The folder of parts beside the bank; parts of anything else are thrown away."""
+    workplace = target.with_name(f".{target.name}.parts")
+    note = workplace / "fingerprint"
+    if workplace.exists() and not (note.exists() and note.read_text() == fingerprint):
+        shutil.rmtree(workplace)
+    atomic_write_text(note, fingerprint)
+    return workplace
+
+
+@torch.no_grad()
+def _embed_part(
+    root: Path,
+    files: Sequence[str],
+    embedder: FaceEmbedder,
+    detector: FaceDetector | None,
+    batch_size: int,
+    file: Path,
+) -> None:
+    """Embeds some pictures and writes their embeddings, with what was skipped in the header."""
+    device = next(embedder.parameters()).device
+    rows = [torch.zeros(0, embedder.dim)]
+    skipped: dict[str, str] = {}
+    size = None if detector else embedder.size
+    for names, images in _batches(root, files, size, batch_size, skipped):
+        images = images.to(device)
+        if detector is None:
+            rows.append(functional.normalize(embedder.features(images), dim=-1).cpu())
+            continue
+        faces = detector(images).largest()
+        rows.append(embedder.embed(images, faces).cpu())
+        for name, found in zip(names, faces.has_face.tolist(), strict=True):
+            if not found:
+                skipped[name] = NO_FACE
+    with atomic_path(file) as temporary:
+        save_file({"embeddings": torch.cat(rows).contiguous()}, temporary, {"skipped": json.dumps(skipped)})
+
+
+def _batches(
+    root: Path, files: Sequence[str], size: int | None, batch_size: int, skipped: dict[str, str]
+) -> Iterator[tuple[list[str], Tensor]]:
+    """Names and pictures float [n, 3, H, W] in [0, 1], all of `size`, or neighbours of equal size together."""
+    names: list[str] = []
+    pictures: list[Tensor] = []
+    for name in files:
+        try:
+            picture = _read(root / name, size)
+        except (OSError, ValueError, Image.DecompressionBombError) as error:
+            skipped[name] = f"cannot be read ({error})"
+            continue
+        if pictures and (len(pictures) == batch_size or picture.shape != pictures[0].shape):
+            yield names, torch.stack(pictures)
+            names, pictures = [], []
+        names.append(name)
+        pictures.append(picture)
+    if pictures:
+        yield names, torch.stack(pictures)
+
+
+def _read(path: Path, size: int | None) -> Tensor:
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    if size is not None:
+        image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)  # the middle square of what is not square
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+
+
+def _collect(workplace: Path, parts: int) -> tuple[Tensor, dict[str, str]]:
+    rows: list[Tensor] = []
+    skipped: dict[str, str] = {}
+    for number in range(parts):
+        with safe_open(workplace / f"{number:06d}.safetensors", framework="pt") as file:
+            rows.append(file.get_tensor("embeddings"))
+            skipped |= json.loads(file.metadata()["skipped"])
+    return torch.cat(rows), skipped
+
+
+def _why(skipped: dict[str, str]) -> str:
+    name, reason = next(iter(skipped.items()))
+    return f"{name}: {reason}"

@@ -1,0 +1,78 @@
+"""What training and audit need of a classifier of perceived attributes, whatever it is made of."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from fairlit.faces.detector import Faces
+
+
+class FaceClassifier(nn.Module, ABC):
+    """From images and the faces in them to logits of attributes.
+
+    What it says is how a face is perceived by those who labelled or described faces, not who somebody is; and it errs.
+    """
+
+    frozen: bool = False
+
+    @property
+    @abstractmethod
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Class names of each attribute, in the order of the logits' columns."""
+
+    @property
+    @abstractmethod
+    def temperature(self) -> dict[str, float]:
+        """What the logits of each attribute have been divided by."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Side of the crops that it looks at, in pixels."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def confusion(self) -> dict[str, Tensor]:
+        """For each validated attribute int64 [K, K]: faces labelled with the row's class, taken for the column's."""
+        return {}
+
+    @abstractmethod
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        """Logits of every attribute.
+
+        Args:
+            faces: float [F, 3, s, s], RGB in [0, 1], cropped as the classifier crops; F may be 0.
+
+        Returns:
+            For each attribute [F, K], already divided by its temperature.
+        """
+
+    @abstractmethod
+    def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
+        """Classifies faces.
+
+        Args:
+            images: float [N, 3, H, W], RGB in [0, 1].
+            faces: F faces in these images; F may be 0.
+
+        Returns:
+            Logits of each attribute, [F, K], differentiable with respect to `images`.
+        """
+
+    def freeze(self) -> Self:
+        """Fixes the weights and the batch statistics for good: it then stays in eval mode whoever owns it."""
+        self.frozen = True
+        self.requires_grad_(False)
+        return self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As usual, but without effect on a frozen classifier."""
+        return super().train(mode and not self.frozen)

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from drawn_faces import draw_face, save_face
+from facenet_pytorch.models import inception_resnet_v1
+from PIL import Image
+from rich.progress import Progress
+from safetensors.torch import load_file
+from script_runs import run_script
+from torch import Tensor
+
+from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.faces import ClassifierEmbedder, FaceBank, FaceDetector
+from fairlit.faces.bank_building import NO_FACE, build_bank
+from fairlit.faces.embedding import download_inception_resnet, load_embedder
+from fairlit.miniature.drawing import draw_scene
+from fairlit.miniature.world import balanced_scene
+
+EMBEDDER = str(Path(__file__).parents[2] / "checkpoints" / "miniature" / "classifier_train")
+COUNT = 11
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn faces in two folders, a text that claims to be a picture, and a hidden file."""
+    root = tmp_path_factory.mktemp("faces")
+    for number in range(COUNT):
+        save_face(draw_face(number)[0], root / ("first" if number < 6 else "second") / f"{number:02d}.png")
+    (root / "first" / "99.jpg").write_text("no picture")
+    (root / ".hidden.png").write_text("no picture")
+    return root
+
+
+def faces_of(folder: Path) -> Tensor:
+    return torch.stack([draw_face(number)[0] for number in range(COUNT)]).float() / 255
+
+
+@torch.no_grad()
+def test_a_bank_holds_the_embeddings_in_order(folder: Path, tmp_path: Path) -> None:
+    embedder = ClassifierEmbedder(EMBEDDER)
+    with Progress(disable=True) as progress:
+        report = build_bank(folder, embedder, tmp_path / "bank.safetensors", progress, batch_size=4, part_size=5)
+    assert report.faces == COUNT
+    assert list(report.skipped) == ["first/99.jpg"]
+    assert json.loads((tmp_path / "bank.safetensors.skipped.json").read_text()) == report.skipped
+    bank = FaceBank.load(tmp_path / "bank.safetensors", embedder)
+    features = embedder.features(faces_of(folder))
+    expected = features / features.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(bank.embeddings, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(bank.nearest(features[3:5]), expected[3:5], atol=1e-5, rtol=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.safetensors", "bank.safetensors.skipped.json"]
+
+
+class Counting(ClassifierEmbedder):
+    """Counts pictures, and dies after some."""
+
+    seen, limit = 0, 10**9
+
+    def features(self, crops: Tensor) -> Tensor:
+        self.seen += len(crops)
+        if self.seen > self.limit:
+            raise KeyboardInterrupt
+        return super().features(crops)
+
+
+def test_an_interrupted_run_goes_on_and_a_changed_one_begins_anew(folder: Path, tmp_path: Path) -> None:
+    def run(out: Path, limit: int = 10**9, part_size: int = 4) -> Counting:
+        embedder = Counting(EMBEDDER)
+        embedder.limit = limit
+        with Progress(disable=True) as progress:
+            if limit < COUNT:
+                with pytest.raises(KeyboardInterrupt):
+                    build_bank(folder, embedder, out, progress, batch_size=2, part_size=part_size)
+            else:
+                build_bank(folder, embedder, out, progress, batch_size=2, part_size=part_size)
+        return embedder
+
+    run(tmp_path / "whole.safetensors")
+    run(tmp_path / "bank.safetensors", limit=6)
+    assert not (tmp_path / "bank.safetensors").exists()
+    assert run(tmp_path / "bank.safetensors").seen == COUNT - 4  # it died in the second part of four files
+    assert torch.equal(
+        load_file(tmp_path / "bank.safetensors")["embeddings"], load_file(tmp_path / "whole.safetensors")["embeddings"]
+    )
+    run(tmp_path / "bank.safetensors", limit=6)
+    assert run(tmp_path / "bank.safetensors", part_size=3).seen == COUNT
+
+
+@torch.no_grad()
+def test_faces_are_found_and_cropped_where_asked(tmp_path: Path) -> None:
+    images = [torch.from_numpy(draw_scene(balanced_scene(3, number)).pixels).permute(2, 0, 1) for number in range(4)]
+    for number, pixels in enumerate(images):
+        save_face(pixels, tmp_path / "pictures" / f"{number}.png")
+    Image.new("RGB", (80, 80), "gray").save(tmp_path / "pictures" / "4.png")
+    embedder, detector = ClassifierEmbedder(EMBEDDER), FaceDetector(enlarge=2.0)
+    with Progress(disable=True) as progress:
+        report = build_bank(tmp_path / "pictures", embedder, tmp_path / "bank.safetensors", progress, detector=detector)
+    batch = torch.stack(images).float() / 255
+    faces = detector(batch).largest()
+    assert len(faces) >= 3
+    assert report.faces == len(faces)
+    assert report.skipped["4.png"] == NO_FACE
+    bank = FaceBank.load(tmp_path / "bank.safetensors", embedder)
+    torch.testing.assert_close(bank.embeddings, embedder.embed(batch, faces), atol=1e-5, rtol=1e-4)
+
+
+def test_the_script_says_what_it_did_and_what_is_wrong(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "bank.safetensors"
+    run_script("build_face_bank", folder, "--embedder", EMBEDDER, "--out", out, "--device", "cpu")
+    printed = capsys.readouterr().out
+    assert "skipped     first/99.jpg: cannot be read" in printed
+    assert f"face bank   {out}: {COUNT} faces" in printed
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as stopped:
+        run_script("build_face_bank", tmp_path / "empty", "--embedder", EMBEDDER, "--out", tmp_path / "none")
+    assert stopped.value.code == 2
+    assert "which has no picture" in capsys.readouterr().err
+
+
+def test_no_face_at_all_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "a.png").write_text("no picture")
+    with Progress(disable=True) as progress, pytest.raises(ConfigurationError, match=r"gave no face: a\.png"):
+        build_bank(tmp_path / "faces", ClassifierEmbedder(EMBEDDER), tmp_path / "bank.safetensors", progress)
+
+
+def test_inception_resnet_is_fetched_only_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def fetch(network: inception_resnet_v1.InceptionResnetV1, name: str) -> None:
+        asked.append(name)
+        torch.nn.init.ones_(network.last_linear.weight)
+
+    monkeypatch.setattr(inception_resnet_v1, "load_weights", fetch)
+    download_inception_resnet("vggface2", tmp_path / "inception.safetensors")
+    assert asked == ["vggface2"]
+    network: Any = load_embedder(str(tmp_path / "inception.safetensors"))
+    assert torch.equal(network.network.last_linear.weight, torch.ones(512, 1792))
+    assert asked == ["vggface2"]
+    with pytest.raises(ConfigurationError, match="'lfw'"):
+        download_inception_resnet("lfw", tmp_path / "other")
+
+    def fail(network: object, name: str) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(inception_resnet_v1, "load_weights", fail)
+    with pytest.raises(CheckpointError, match="no network"):
+        download_inception_resnet("vggface2", tmp_path / "other")
+    assert not (tmp_path / "other").exists()

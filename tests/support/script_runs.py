@@ -1,0 +1,18 @@
+"""Runs of the command-line helpers in scripts/, in this process."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+def run_script(name: str, *arguments: str | Path) -> None:
+    """``python scripts/NAME.py ARGUMENTS``."""
+    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main([str(argument) for argument in arguments])

@@ -132,6 +132,7 @@ def _quieten() -> None:
         "It is recommended to use `self.log",  # what is logged has been gathered from all processes before
         "LightningCLI's args parameter",  # `main(args)` is for Python
         ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
+        "`is_gradient_checkpointing` is deprecated",  # between peft and transformers
     ):
         warnings.filterwarnings("ignore", message=message)
 

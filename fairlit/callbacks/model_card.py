@@ -122,7 +122,7 @@ def _card(
     }
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections.items())
     head = (
-        f"# {'Fair pipeline' if merged else 'Fair adaptor'} for `{base or 'an unknown base model'}`\n\n"
+        f"# {'Finetuned' if merged else 'Adaptor for'} `{base or 'an unknown base model'}`\n\n"
         f"{html.escape(what, quote=False)}\n\nFinetuned{made} so that the people whom the model draws follow a target "
         "distribution over perceived attributes, while the rest of the picture stays.\n\n"
     )
@@ -174,7 +174,7 @@ def _measured(summary: Mapping[str, Any] | None) -> str:
     if summary["judge_is_trainer"]:
         judge += ", the classifier that was also trained against: take the figures with care"
     average = ", with the moving average of the trained weights (this adaptor)" if summary["after_is"] == "ema" else ""
-    noise = "At best is the noise floor, what that model would show at the same number of images."
+    noise = "Its figures are the noise floor: what it would show at this number of images."
     return "\n\n".join([*parts, f"{judge}{average}. {CAPTION} {noise}"])
 
 

@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from huggingface_hub import ModelCard
 from measured import figures
 
-from fairlit.adaptors import AdaptorMetadata
+from fairlit.adaptors import AdaptorMetadata, SoftTokens
 from fairlit.adaptors.contents import read_adaptor
 from fairlit.adaptors.files import FAIRLIT_KEY, tensor_digest, write_tensors
 from fairlit.callbacks.model_card import adaptor_card, export_card, find_summary
 from fairlit.callbacks.results_table import table_rows
+from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
 from fairlit.functional import TargetDistribution
+from fairlit.functional.solver import linear_solver
 
 TENSORS = {"<fair>": torch.arange(6.0).view(2, 3)}
 SAMPLING = {"guidance_scale": 3.5, "evaluation_steps": 12, "prompt_padding": "max_length"}
@@ -131,3 +134,30 @@ def test_cards_of_exports_keep_the_figures(folder: Path) -> None:
     data = ModelCard(merged).data
     assert (data.base_model, data.base_model_relation) == ("some/base", "finetune")
     assert "load_textual_inversion" not in merged
+
+
+def test_the_code_on_the_card_makes_fairlit_s_own_pictures(
+    tiny_pipeline: StableDiffusionPipeline, tiny_pipeline_folder: Path, tmp_path: Path
+) -> None:
+    """The first snippet those with stock padding, the second those with fairlit's; soft tokens make both harder."""
+    adaptor = SoftTokens(count=2)
+    adaptor.attach(tiny_pipeline)
+    adaptor.save(tmp_path, tiny_pipeline, AdaptorMetadata(base_model=str(tiny_pipeline_folder)))
+    sampling = {"guidance_scale": 2.0, "evaluation_steps": 3, "prompt_padding": "longest"}
+    card = adaptor_card(tmp_path, None, sampling).read_text().replace("path/to/this/folder", str(tmp_path))
+    names: dict[str, Any] = {}
+    pictures = []
+    for part in card.split("```python\n")[1:]:
+        code = part.split("```")[0].replace(".images[0]", ".images")
+        names["noise"] = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+        exec(code.replace("num_inference_steps=3", "num_inference_steps=3, latents=noise, output_type='pt'"), names)
+        pictures.append(names["image"])
+    for padding, picture in zip(("max_length", "longest"), pictures, strict=True):
+        backbone = Backbone(tiny_pipeline, prompt_padding=padding)
+        chain = Chain(backbone, linear_solver(backbone.scheduler, 3), 2.0)
+        with torch.no_grad():
+            embeddings = backbone.encode(["", adaptor.adapt_prompt("a photo of the face of a doctor, a person")])
+            sampled = rollout(chain, names["noise"], Conditioning.of_one_prompt(embeddings, 1), 1)
+            own = backbone.decode(sampled.latents)
+        assert (picture - own).abs().max() < 1e-4, padding
+    assert (pictures[0] - pictures[1]).abs().max() > 1e-3

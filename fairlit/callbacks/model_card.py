@@ -117,7 +117,7 @@ def _card(
     sections = {
         "Target": _target(contents),
         "Use": usage + _padding(sampling),
-        "Measured": _measured(summary),
+        "Measured": _measured(summary, of_fairlit=not contents.record.origin),
         "Limits": _LIMITS,
     }
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections.items())
@@ -159,12 +159,10 @@ def _target(contents: AdaptorContents) -> str:
     return _table([["attribute", "class", "share"], *rows])
 
 
-def _measured(summary: Mapping[str, Any] | None) -> str:
+def _measured(summary: Mapping[str, Any] | None, of_fairlit: bool) -> str:
     if summary is None:
-        return (
-            "Not measured: there are no figures for this adaptor. `fairlit test` with its run's config and checkpoint "
-            "measures it and writes them here."
-        )
+        remedy = " `fairlit test` with its run's config and checkpoint measures it and writes them beside it."
+        return f"Not measured: fairlit has no figures for this adaptor.{remedy if of_fairlit else ''}"
     parts = [_figures(summary["before"], summary["after"])]
     for family, variants in summary["families"].items():
         if variants["original"] != summary["before"]:

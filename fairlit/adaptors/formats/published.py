@@ -11,7 +11,7 @@ from fairlit.adaptors.formats.low_rank import LowRankUpdates, pair
 from fairlit.errors import CheckpointError
 
 BASE_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"  # what all of them were finetuned from
-ORIGIN = "Shen et al., Finetuning Text-to-Image Diffusion Models for Fairness, ICLR 2024"
+ORIGIN = "Shen et al. (Finetuning Text-to-Image Diffusion Models for Fairness, ICLR 2024)"
 _TEXT_ENCODER = re.compile(
     r"(?P<layer>text_model\.encoder\.layers\.\d+\.(?:self_attn\.(?:q|k|v|out)_proj|mlp\.fc[12]))"
     r"\.lora_linear_layer\.(?P<factor>down|up)\.weight"

@@ -1,9 +1,10 @@
-"""Files that are either whole or not there: write beside, flush to disk, rename."""
+"""Files and folders that are either whole or not there: write beside, flush to disk, rename."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,40 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _flush(target.parent)  # the rename itself must survive a power cut too
+
+
+@contextmanager
+def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Gives a temporary folder beside `path`; what is written into it becomes the folder `path` when the block ends.
+
+    If the block raises, nothing is left behind. (A killed process may leave the hidden `.NAME.RANDOM.partial`.)
+
+    Args:
+        path: the folder to make; it must not exist, or be empty. Its parents are made if need be.
+
+    Raises:
+        OSError: `path` exists and is not an empty folder.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp()) / "run"
+        >>> with atomic_folder(target) as temporary:
+        ...     _ = (temporary / "summary.txt").write_text("whole")
+        >>> [entry.name for entry in target.iterdir()]
+        ['summary.txt']
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for entry in (*temporary.rglob("*"), temporary):
+            _flush(entry)
+        temporary.replace(target)  # over an empty folder too, and refused by the system over any other
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    _flush(target.parent)
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:

@@ -1,7 +1,8 @@
-"""The command line: ``fairlit fit | validate | test | predict``."""
+"""The command line: ``fairlit fit | validate | test | predict``, and the commands in `COMMANDS`."""
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import warnings
@@ -23,9 +24,19 @@ from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import FairlitError, Problems
 from fairlit.training import AttributeClassifierTrainer, FairFinetuner
 
+# Commands that train nothing: name -> module with `run(args)`, imported when called for.
+COMMANDS = {"export": "fairlit.commands.export"}
+
 
 class FairlitCLI(LightningCLI):
     """LightningCLI with fairlit's checkpoint format and early checks."""
+
+    @override
+    def setup_parser(
+        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
+    ) -> None:
+        main_kwargs["epilog"] = f"Further commands, with a --help of their own: {', '.join(COMMANDS)}."
+        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
 
     @override
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -98,7 +109,11 @@ def main(args: list[str] | None = None) -> None:
         SystemExit: with status 2 after a message, where the input is wrong.
     """
     _quieten()
+    given = sys.argv[1:] if args is None else args
     try:
+        if given and given[0] in COMMANDS:
+            importlib.import_module(COMMANDS[given[0]]).run(given[1:])
+            return
         FairlitCLI(
             L.LightningModule,
             L.LightningDataModule,
@@ -130,6 +145,7 @@ def _quieten() -> None:
         "It is recommended to use `self.log",  # what is logged has been gathered from all processes before
         "LightningCLI's args parameter",  # `main(args)` is for Python
         ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
+        "`is_gradient_checkpointing` is deprecated",  # between peft and transformers
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -40,6 +40,21 @@ def check_model_folder(path: str | Path, subject: str, problems: Problems) -> No
         problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a model")
 
 
+def check_new_folder(path: str | Path, subject: str, problems: Problems) -> None:
+    """Notes that a folder to be written holds something already, or cannot be made.
+
+    Args:
+        path: the folder.
+        subject: the parameter's name, begins the message.
+        problems: where messages go.
+    """
+    folder = Path(path)
+    if folder.is_dir() and any(folder.iterdir()):
+        problems.add(f"{subject}: {folder} holds files already; give a new folder, or remove it first")
+    elif folder.exists() and not folder.is_dir():
+        problems.add(f"{subject}: {folder} is a file; give a new folder")
+
+
 def check_weights(
     folder: Path, subject: str, problems: Problems, suffixes: Sequence[str] = (".safetensors", ".bin")
 ) -> None:

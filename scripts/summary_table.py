@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fairlit.callbacks.results_table import table_rows
+from fairlit.callbacks.results_table import markdown_table, table_rows
 
 
 def whole_table(summary: dict[str, Any]) -> list[list[str]]:
@@ -46,19 +46,13 @@ def one_row_each(summaries: dict[str, dict[str, Any]]) -> list[list[str]]:
     return rows
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """Rows, the first of them the heading, as a Markdown table."""
-    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
-    return "\n".join("| " + " | ".join(cell.strip() for cell in row) + " |" for row in [rows[0], rule, *rows[1:]])
-
-
 def main() -> None:
     """Reads the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("summaries", nargs="+", type=Path, help="summary.json files")
     paths = parser.parse_args().summaries
     summaries = {path.parent.name: json.loads(path.read_text()) for path in paths}
-    print(markdown(whole_table(next(iter(summaries.values()))) if len(paths) == 1 else one_row_each(summaries)))
+    print(markdown_table(whole_table(next(iter(summaries.values()))) if len(paths) == 1 else one_row_each(summaries)))
 
 
 if __name__ == "__main__":

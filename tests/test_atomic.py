@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fairlit import atomic
-from fairlit.atomic import atomic_path, atomic_write_text
+from fairlit.atomic import atomic_folder, atomic_path, atomic_write_text
 
 
 def test_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -64,3 +64,32 @@ with atomic.atomic_path({str(target)!r}) as temporary:
     assert finished.returncode == -signal.SIGKILL
     assert target.read_text() == "old"
     assert atomic_write_text(target, "new").read_text() == "new"
+
+
+def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder"
+    with atomic_folder(target) as temporary:
+        assert temporary.parent == target.parent
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file.txt").write_text("whole")
+        assert not target.exists()
+    assert (target / "inner" / "file.txt").read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+    def write_half(folder: Path) -> None:
+        (folder / "file.txt").write_text("ha")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), atomic_folder(tmp_path / "other") as temporary:
+        write_half(temporary)
+    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
+
+
+def test_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with atomic_folder(tmp_path / "empty") as temporary:
+        (temporary / "file.txt").write_text("whole")
+    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "empty") as temporary:
+        (temporary / "file.txt").write_text("another")
+    assert (tmp_path / "empty" / "file.txt").read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"]

@@ -190,6 +190,7 @@ def test_all_commands_end_to_end(
     main(["fit", "--config", str(tiny_config)])
     for folder in ("adaptor", "adaptor_ema"):
         assert (run / folder / "pytorch_lora_weights.safetensors").is_file()
+        assert "Not measured" in (run / folder / "README.md").read_text()
     generated: list[tuple[float, str, int]] = []
     generate = FairFinetuner.generate
 
@@ -209,6 +210,10 @@ def test_all_commands_end_to_end(
     summary = json.loads((run / "summary.json").read_text())
     assert summary["before"]["images"] == summary["after"]["images"] == 3
     assert (run / "before_after.png").is_file()
+    assert "Not measured" in (run / "adaptor" / "README.md").read_text()  # it was the average that was measured
+    card = (run / "adaptor_ema" / "README.md").read_text()
+    assert f"| bias, gender | {summary['before']['attributes']['gender']['bias']:.3f} " in card
+    assert "guidance_scale=3.5, num_inference_steps=2" in card
 
     main(["predict", *loaded])
     assert generated[-1] == (3.5, "ema", 3)
@@ -220,6 +225,13 @@ def test_all_commands_end_to_end(
         with Image.open(run / "images" / line["file"]) as picture:
             assert picture.size == (64, 64)
     assert "3 images" in capsys.readouterr().out
+
+    main(["export", str(run / "adaptor_ema"), "--to", "kohya", "--out", str(tmp_path / "out")])
+    measured = card.split("## Measured")[1]
+    assert (tmp_path / "out" / "README.md").read_text().split("## Measured")[1] == measured
+    main(["fit", "--config", str(tiny_config), "--trainer.max_steps", "2"])
+    card = (run / "adaptor_ema" / "README.md").read_text()
+    assert "Not measured" in card  # the summary beside it is of another adaptor now
 
 
 def test_resuming_by_the_name_last(tiny_config: Path, tmp_path: Path) -> None:

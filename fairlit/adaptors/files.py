@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -47,7 +49,8 @@ class AdaptorMetadata:
         alpha: the update is multiplied by ``alpha / rank``.
         modules: names of the adapted layers, for each of ``text_encoder`` and ``unet``.
         tokens: placeholder tokens, the first of which stands for all of them in a stock pipeline's prompt.
-        version: version of fairlit that wrote the file.
+        version: version of fairlit that trained it; empty: another program.
+        origin: who trained it, where it was another program and that is known.
 
     Example:
         >>> record = AdaptorMetadata(base_model="runs/base", attributes={"age": ("young", "old")})
@@ -65,6 +68,7 @@ class AdaptorMetadata:
     modules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tokens: tuple[str, ...] = ()
     version: str = field(default_factory=fairlit_version)
+    origin: str = ""
 
     def to_json(self) -> str:
         """One line of JSON; equal records give equal text."""
@@ -153,7 +157,15 @@ def read_metadata(path: str | Path) -> AdaptorMetadata:
         CheckpointError: no adaptor there, or a damaged one.
     """
     file = adaptor_files(path)[0]
-    _, header = read_tensors(file)
+    return metadata_of(file, read_tensors(file)[1])
+
+
+def metadata_of(file: Path, header: Mapping[str, str]) -> AdaptorMetadata:
+    """What the header strings of `file` say; an empty record where fairlit did not write it.
+
+    Raises:
+        CheckpointError: the record is damaged.
+    """
     if FAIRLIT_KEY not in header:
         return AdaptorMetadata(version="")
     try:
@@ -162,3 +174,19 @@ def read_metadata(path: str | Path) -> AdaptorMetadata:
         raise CheckpointError(
             f"{file}: its '{FAIRLIT_KEY}' header is damaged ({error}); save the adaptor again"
         ) from error
+
+
+def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
+    """A name for what tensors hold: names, dtypes, shapes and values, whatever their order, device and file.
+
+    Example:
+        >>> import torch
+        >>> tensor_digest({"a": torch.zeros(2)}) == tensor_digest({"a": torch.zeros(3)})
+        False
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {values.dtype} {list(values.shape)}\n".encode())
+        digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline, StableDiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
@@ -25,10 +25,9 @@ from fairlit.adaptors.files import (
     read_tensors,
     write_tensors,
 )
+from fairlit.adaptors.formats.low_rank import COMPONENTS
 from fairlit.adaptors.lora import canonical_name, lora_header, lora_parameters
 from fairlit.errors import CheckpointError, ConfigurationError
-
-_COMPONENTS = ("text_encoder", "unet")
 
 
 def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableDiffusionPipeline:
@@ -51,7 +50,7 @@ def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableD
     files = adaptor_files(path)
     kinds = [_check_file(pipeline, file) for file in files]
     for file, kind in zip(files, kinds, strict=True):
-        with _quiet_loaders():
+        with quiet_loaders():
             if kind == "lora":
                 pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
             else:
@@ -98,7 +97,7 @@ _Content = tuple[str, dict[str, Tensor], dict[str, str]]  # stock file name, ten
 def _lora_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
     """What to write about the LoRA that the pipeline carries, None without one."""
     adapters: dict[str, tuple[Any, str]] = {}
-    for component in _COMPONENTS:
+    for component in pipeline_components(pipeline):
         module = getattr(pipeline, component)
         names = list(getattr(module, "peft_config", {}))
         if len(names) > 1:
@@ -146,68 +145,113 @@ def _tokens_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) 
     return TOKENS_FILE, {heads[0]: rows}, {FAIRLIT_KEY: described.to_json()}
 
 
-def _check_file(pipeline: StableDiffusionPipeline, file: Path) -> str:
-    """Says whether `file` is a ``lora`` or holds ``soft_tokens``, once it is sure to fit the pipeline."""
-    tensors, _ = read_tensors(file)
+def kind_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Says whether tensors are a ``lora`` or ``soft_tokens``.
+
+    Raises:
+        CheckpointError: they are neither.
+    """
     if tensors and all("lora" in name for name in tensors):
-        _check_lora(pipeline, file, tensors)
         return "lora"
-    if len(tensors) == 1:
-        token, rows = next(iter(tensors.items()))
-        if rows.ndim in (1, 2):
-            _check_tokens(pipeline, file, token, rows)
-            return "soft_tokens"
+    if len(tensors) == 1 and next(iter(tensors.values())).ndim in (1, 2):
+        return "soft_tokens"
     raise CheckpointError(
         f"{file}: neither a LoRA nor soft tokens ({len(tensors)} tensors, first: {next(iter(tensors), 'none')!r}); "
         "give a file that save_adaptor or a fairlit run has written"
     )
 
 
-def _check_lora(pipeline: StableDiffusionPipeline, file: Path, tensors: Mapping[str, Tensor]) -> None:
-    layers = {
+def _check_file(pipeline: StableDiffusionPipeline, file: Path) -> str:
+    """Says whether `file` is a ``lora`` or holds ``soft_tokens``, once it is sure to fit the pipeline."""
+    tensors, _ = read_tensors(file)
+    kind = kind_of(file, tensors)
+    if kind == "soft_tokens":
+        token, rows = next(iter(tensors.items()))
+        check_tokens(pipeline, str(file), token, rows)
+        return kind
+    layers = adaptable_layers(pipeline)
+    for raw_name, tensor in tensors.items():
+        layer_name, _, part = canonical_name(raw_name).partition(".lora_")
+        if part in ("A.weight", "B.weight"):  # else another tool's layout, which diffusers converts
+            check_factor(layers, str(file), raw_name, layer_name, tensor, is_down=part == "A.weight")
+    return kind
+
+
+def pipeline_components(pipeline: DiffusionPipeline) -> list[str]:
+    """Names of the parts of `pipeline` that a LoRA may change."""
+    return [name for name in COMPONENTS if getattr(pipeline, name, None) is not None]
+
+
+def adaptable_layers(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
+    """All layers that a LoRA could change, under their names in a diffusers LoRA file."""
+    return {
         canonical_name(f"{component}.{name}"): layer
-        for component in _COMPONENTS
+        for component in pipeline_components(pipeline)
         for name, layer in getattr(pipeline, component).named_modules()
     }
-    for raw_name, tensor in tensors.items():
-        name = canonical_name(raw_name)
-        layer_name, _, part = name.partition(".lora_")
-        if part not in ("A.weight", "B.weight"):
-            continue  # another tool's layout, which diffusers converts
-        layer: Any = layers.get(layer_name)
-        if layer is None:
-            raise CheckpointError(
-                f"{file}: tensor '{raw_name}' of shape {list(tensor.shape)} has no place in the pipeline: it has no "
-                f"layer '{layer_name}'; load it into the base model that it was made with"
-            )
-        base = layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer
-        if not isinstance(base, nn.Linear):
-            continue
-        needed = [tensor.shape[0], base.in_features] if part == "A.weight" else [base.out_features, tensor.shape[-1]]
-        if list(tensor.shape) != needed:
-            raise CheckpointError(
-                f"{file}: tensor '{raw_name}' has shape {list(tensor.shape)}, the pipeline needs {needed}; load it "
-                "into the base model that it was made with"
-            )
 
 
-def _check_tokens(pipeline: StableDiffusionPipeline, file: Path, token: str, rows: Tensor) -> None:
+def check_factor(
+    layers: Mapping[str, nn.Module], source: str, name: str, layer_name: str, tensor: Tensor, is_down: bool
+) -> None:
+    """Refuses one factor of a layer's low-rank update that does not fit.
+
+    Args:
+        layers: of the pipeline, see `adaptable_layers`.
+        source: the file, begins the message.
+        name: of the tensor in it.
+        layer_name: of the layer that it is for.
+        tensor: [rank, in] or [out, rank].
+        is_down: which of the two it is.
+
+    Raises:
+        CheckpointError: the pipeline has no such layer, or one of another size.
+    """
+    layer: Any = layers.get(layer_name)
+    if layer is None:
+        raise CheckpointError(
+            f"{source}: tensor '{name}' of shape {list(tensor.shape)} has no place in the pipeline: it has no "
+            f"layer '{layer_name}'; load it into the base model that it was made with"
+        )
+    base = layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer
+    if not isinstance(base, nn.Linear):
+        return
+    needed = [tensor.shape[0], base.in_features] if is_down else [base.out_features, tensor.shape[-1]]
+    if list(tensor.shape) != needed:
+        raise CheckpointError(
+            f"{source}: tensor '{name}' has shape {list(tensor.shape)}, the pipeline needs {needed}; load it "
+            "into the base model that it was made with"
+        )
+
+
+def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, rows: Tensor) -> None:
+    """Refuses soft tokens that do not fit.
+
+    Args:
+        pipeline: what they are for.
+        source: the file, begins the message.
+        token: name of the first one.
+        rows: [K, D], or [D] for one.
+
+    Raises:
+        CheckpointError: they are of another width than the pipeline's, or it knows their name already.
+    """
     width = pipeline.text_encoder.get_input_embeddings().weight.shape[-1]
     if rows.shape[-1] != width:
         needed = [*rows.shape[:-1], width]
         raise CheckpointError(
-            f"{file}: tensor '{token}' has shape {list(rows.shape)}, the pipeline needs {needed}; load it into the "
+            f"{source}: tensor '{token}' has shape {list(rows.shape)}, the pipeline needs {needed}; load it into the "
             "base model that it was made with"
         )
     if token in pipeline.tokenizer.get_vocab():
         raise CheckpointError(
-            f"{file}: the pipeline's tokenizer knows {token!r} already; unload it first "
+            f"{source}: the pipeline's tokenizer knows {token!r} already; unload it first "
             "(pipeline.unload_textual_inversion) or use a fresh pipeline"
         )
 
 
 @contextmanager
-def _quiet_loaders() -> Iterator[None]:
+def quiet_loaders() -> Iterator[None]:
     """Keeps the loaders from warning about the part (text encoder or U-Net) that a LoRA does not have, and the like."""
     libraries = (diffusers_logging, transformers_logging)
     levels = [library.get_verbosity() for library in libraries]

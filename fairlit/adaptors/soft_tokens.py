@@ -27,6 +27,12 @@ def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
     return (token, *(f"{token}_{index}" for index in range(1, count)))
 
 
+def check_token(token: str, problems: Problems) -> None:
+    """Notes a name that CLIP's tokenizer, which turns prompts into lower case, would not find again."""
+    if not token or token != token.lower() or any(character.isspace() for character in token):
+        problems.add(f"token is {token!r}; give a lower-case name without spaces, e.g. '<fair>'")
+
+
 class TokenEmbedding(nn.Module):
     """A frozen embedding table with a few trained rows behind it.
 
@@ -89,8 +95,7 @@ class SoftTokens(Adaptor):
         with Problems("soft tokens") as problems:
             if count < 1:
                 problems.add(f"count is {count}; give at least 1")
-            if not token or token != token.lower() or any(character.isspace() for character in token):
-                problems.add(f"token is {token!r}; give a lower-case name without spaces, e.g. '<fair>'")
+            check_token(token, problems)
 
     @property
     def tokens(self) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""Saves the adaptor as stock diffusers opens it, and proves that the files give back the trained model."""
+"""Saves the adaptor as stock diffusers opens it, proves that its files give back the trained model, describes it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import lightning as L
 import torch
 
 from fairlit.adaptors import AdaptorMetadata, verify_saved
+from fairlit.callbacks.face_evaluation import FaceEvaluation
+from fairlit.callbacks.model_card import adaptor_card
 from fairlit.errors import ConfigurationError
 from fairlit.training import FairFinetuner
 
@@ -19,7 +22,8 @@ class AdaptorCheckpoint(L.Callback):
     """Writes ``adaptor/`` (the finetuned model) and ``adaptor_ema/`` (its moving average) below a folder.
 
     After every save the files are reloaded into a fresh pipeline and compared on a fixed seed; a difference is an
-    error.
+    error. Each folder gets a model card (README.md), which says that nothing was measured; a test that measures the
+    saved adaptor puts its figures there.
 
     Args:
         folder: where to; null: the trainer's default root.
@@ -46,6 +50,14 @@ class AdaptorCheckpoint(L.Callback):
         if trainer.global_step != self._saved_at:
             self._save(trainer, pl_module)
 
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Writes the figures of the test into the card of the adaptor that was measured."""
+        if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
+            for variant in pl_module.variants[1:]:
+                folder = self._folder(trainer, variant)
+                if (folder / pl_module.adaptor.file_name).is_file():
+                    print(f"card     {self._describe(trainer, pl_module, folder)}")
+
     @torch.no_grad()
     def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._saved_at = trainer.global_step
@@ -53,13 +65,23 @@ class AdaptorCheckpoint(L.Callback):
             raise ConfigurationError(f"AdaptorCheckpoint: works with FairFinetuner, got {type(module).__name__}")
         if not trainer.is_global_zero:
             return
-        root = Path(self.folder or trainer.default_root_dir)
         for variant in module.variants[1:]:
-            folder = root / ("adaptor" if variant == "finetuned" else f"adaptor_{variant}")
+            folder = self._folder(trainer, variant)
             with module.as_variant(variant):
                 module.adaptor.save(folder, module.backbone, self._metadata(trainer, module))
                 if self.verify:
                     verify_saved(module.adaptor, folder, module.backbone, open_base=module.load_backbone)
+            self._describe(trainer, module, folder)
+
+    def _folder(self, trainer: L.Trainer, variant: str) -> Path:
+        root = Path(self.folder or trainer.default_root_dir)
+        return root / ("adaptor" if variant == "finetuned" else f"adaptor_{variant}")
+
+    def _describe(self, trainer: L.Trainer, module: FairFinetuner, folder: Path) -> Path:
+        """Writes the card of a saved adaptor, with the figures of the last test if they are of this very one."""
+        callbacks = trainer.callbacks  # type: ignore[attr-defined]
+        summaries = (item.summary_path(trainer) for item in callbacks if isinstance(item, FaceEvaluation))
+        return adaptor_card(folder, next(summaries, None), asdict(module.sampling))
 
     def _metadata(self, trainer: L.Trainer, module: FairFinetuner) -> AdaptorMetadata:
         target = trainer.datamodule.target  # type: ignore[attr-defined]

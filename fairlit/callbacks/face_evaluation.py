@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
-from fairlit.adaptors.files import fairlit_version
+from fairlit.adaptors.files import fairlit_version, tensor_digest
 from fairlit.atomic import atomic_path, atomic_write_text
+from fairlit.callbacks.model_card import SUMMARY_FILE
 from fairlit.callbacks.pictures import PictureRow, comparison_picture, picture_tensor
 from fairlit.callbacks.results_table import results_table
 from fairlit.data import PromptBatch, PromptDataModule
@@ -129,7 +131,7 @@ class FaceEvaluation(L.Callback):
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             picture = self._show(trainer, "before_after.png", "test")
             summary = self._summary(pl_module, results)
-            path = _write_json(self._root(trainer) / "summary.json", summary)
+            path = _write_json(self.summary_path(trainer), summary)
             columns = {name: summary[name] for name in ("before", "after")}
             self._report = [results_table(to_jsonable(columns), self._title(pl_module, columns))]
             for group, variants in summary["families"].items():
@@ -240,17 +242,21 @@ class FaceEvaluation(L.Callback):
         main = self._main(results)
         judged_by_trainer = module.models.audit_classifier is None
         seconds = time.monotonic() - self._started
+        with module.as_variant(after):
+            adaptor = tensor_digest(module.adaptor.parameters())
         return {
             "before": main["original"],
             "after": main[after],
             "families": {group: variants for group, variants in results.items() if group},
             "after_is": after,
+            "adaptor": adaptor,
             "judge": module.models.audit_classifier or module.models.classifier,
             "judge_is_trainer": judged_by_trainer,
             "wall_seconds": self._fit_seconds + seconds,
             "fit_seconds": self._fit_seconds,
             "test_seconds": seconds,
             "version": fairlit_version(),
+            "sampling": asdict(module.sampling),
             "config": module.describe(),
         }
 
@@ -275,6 +281,10 @@ class FaceEvaluation(L.Callback):
         for part in self._report:
             console.print(part, soft_wrap=isinstance(part, str))
         self._report = []
+
+    def summary_path(self, trainer: L.Trainer) -> Path:
+        """Where a test writes its figures."""
+        return self._root(trainer) / SUMMARY_FILE
 
     def _root(self, trainer: L.Trainer) -> Path:
         return Path(self.folder or trainer.default_root_dir)

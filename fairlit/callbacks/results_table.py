@@ -56,6 +56,12 @@ def table_rows(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     return rows
 
 
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows, the first of them the heading, as a Markdown table; figures stand to the right."""
+    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
+    return "\n".join("| " + " | ".join(cell.strip() for cell in row) + " |" for row in [rows[0], rule, *rows[1:]])
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 

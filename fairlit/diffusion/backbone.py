@@ -158,23 +158,31 @@ class Backbone(nn.Module):
         )
 
 
-def check_pipeline(path: str | Path, problems: Problems) -> None:
-    """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust."""
+def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbone") -> None:
+    """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
+
+    Args:
+        path: folder or hub id.
+        problems: where messages go.
+        subject: the parameter's name, begins every message.
+    """
     folder = Path(path)
     if not folder.is_dir():
         if folder.exists() or not is_hub_id(path):
-            problems.add(f"backbone: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
+            problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
         return
-    index = read_json(folder / "model_index.json", "backbone", problems)
+    index = read_json(folder / "model_index.json", subject, problems)
     if index is None:
         return
     for part in ("tokenizer", "text_encoder", "unet", "vae", "scheduler"):
         if not isinstance(index.get(part), list):
-            problems.add(f"backbone: {folder / 'model_index.json'} lists no {part!r}; fairlit needs a Stable Diffusion")
+            problems.add(
+                f"{subject}: {folder / 'model_index.json'} lists no {part!r}; fairlit needs a Stable Diffusion"
+            )
         elif not (folder / part).is_dir():
-            problems.add(f"backbone: {folder / part} is missing; copy the pipeline folder again")
+            problems.add(f"{subject}: {folder / part} is missing; copy the pipeline folder again")
         elif part in ("text_encoder", "unet", "vae"):
-            read_json(folder / part / "config.json", "backbone", problems)
-            check_weights(folder / part, "backbone", problems)
+            read_json(folder / part / "config.json", subject, problems)
+            check_weights(folder / part, subject, problems)
         elif part == "scheduler":
-            read_json(folder / part / "scheduler_config.json", "backbone", problems)
+            read_json(folder / part / "scheduler_config.json", subject, problems)

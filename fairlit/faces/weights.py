@@ -26,20 +26,7 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
         CheckpointError: The file is missing, damaged, or does not fit; the first wrong tensor is named.
         ConfigurationError: The file holds something other than tensors by name.
     """
-    if not path.is_file():
-        raise CheckpointError(f"weights {str(path)!r} do not exist: give the file or folder that holds them")
-    try:
-        tensors = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, weights_only=True, map_location="cpu")
-        )
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, ValueError, EOFError) as error:
-        raise CheckpointError(
-            f"weights {str(path)!r} cannot be read ({error}): copy them again from their source"
-        ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise ConfigurationError(f"weights {str(path)!r} are not a state dict: give a file of tensors by name")
+    tensors = read_state_dict(path)
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(tuple(prefixes_to_drop))}
     expected = module.state_dict()
     for name, tensor in expected.items():
@@ -55,3 +42,30 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
             f"weights {str(path)!r} have {extra[0]!r}, which the model lacks: they belong to another model"
         )
     module.load_state_dict(tensors)
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, on the CPU, of a safetensors or weights-only torch file; nothing in it is executed.
+
+    Args:
+        path: `.safetensors`, or a file that `torch.save` wrote with a state dict.
+
+    Raises:
+        CheckpointError: The file is missing or damaged, or holds something other than data.
+        ConfigurationError: The file holds something other than tensors by name.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"weights {str(path)!r} do not exist: give the file or folder that holds them")
+    try:
+        tensors = (
+            load_file(path)
+            if path.suffix == ".safetensors"
+            else torch.load(path, weights_only=True, map_location="cpu")
+        )
+    except (SafetensorError, UnpicklingError, OSError, RuntimeError, ValueError, EOFError) as error:
+        raise CheckpointError(
+            f"weights {str(path)!r} cannot be read ({error}): copy them again from their source"
+        ) from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise ConfigurationError(f"weights {str(path)!r} are not a state dict: give a file of tensors by name")
+    return tensors

@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from fairlit.adaptors import AdaptorMetadata, Lora, read_metadata
-from fairlit.adaptors.files import adaptor_files, read_tensors, write_tensors
+from fairlit.adaptors.files import adaptor_files, read_tensors, tensor_digest, write_tensors
 from fairlit.errors import CheckpointError
 
 RECORD = AdaptorMetadata(
@@ -94,3 +94,18 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
 def test_a_foreign_file_has_an_empty_record(tmp_path: Path) -> None:
     path = write_tensors(tmp_path / "learned_embeds.safetensors", {"<x>": torch.zeros(1, 2)}, {})
     assert read_metadata(path) == AdaptorMetadata(version="")
+
+
+def test_digest_is_of_names_types_shapes_and_values() -> None:
+    tensors = {"a": torch.arange(6.0).view(2, 3), "b": torch.ones(1)}
+    digest = tensor_digest(tensors)
+    parameters = {name: torch.nn.Parameter(tensor) for name, tensor in reversed(tensors.items())}
+    assert tensor_digest(parameters) == digest
+    others = [
+        {"a": tensors["a"], "c": tensors["b"]},
+        {"a": tensors["a"].view(3, 2), "b": tensors["b"]},
+        {"a": tensors["a"].double(), "b": tensors["b"]},
+        {"a": tensors["a"], "b": tensors["b"] + 1e-7},
+        {"a": tensors["a"].bfloat16(), "b": tensors["b"]},
+    ]
+    assert len({digest, *map(tensor_digest, others)}) == 6

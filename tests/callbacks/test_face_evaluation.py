@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from fairlit.adaptors import Lora
+from fairlit.adaptors.files import tensor_digest
 from fairlit.callbacks import FaceEvaluation
 from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
@@ -20,6 +22,7 @@ from fairlit.training import FairFinetuner, Generated, Models, Observation
 BALANCED = TargetDistribution({"gender": {"male": 0.5, "female": 0.5}})  # not in the classifier's order
 MOSTLY_FEMALE = TargetDistribution({"gender": {"female": 0.75, "male": 0.25}})
 IMAGES = 4
+WEIGHTS = {"layer": torch.ones(2)}
 
 
 @pytest.fixture
@@ -27,7 +30,8 @@ def module(monkeypatch: pytest.MonkeyPatch) -> FairFinetuner:
     """A finetuner whose models were never loaded; what it logs is kept in `module.logged`."""
     made: Any = FairFinetuner(Models("base", "trained against", "auditor"), Lora(rank=2))
     made.audit_classifier = SimpleNamespace(classes={"gender": ("female", "male"), "age": ("young", "old")})
-    made.ema = object()  # validation and test then have a third variant
+    made.ema = SimpleNamespace(applied=nullcontext)  # validation and test then have a third variant
+    monkeypatch.setattr(made.adaptor, "parameters", lambda: WEIGHTS)
     made.logged = {}
     monkeypatch.setattr(made, "log", lambda name, value, **_: made.logged.update({name: value}))
     monkeypatch.setattr(made, "describe", lambda: {"seed": 0})
@@ -100,6 +104,8 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     assert (summary["judge"], summary["judge_is_trainer"], summary["after_is"]) == ("auditor", False, "ema")
     assert summary["wall_seconds"] == pytest.approx(100 + summary["test_seconds"])
     assert summary["config"] == {"seed": 0}
+    assert summary["adaptor"] == tensor_digest(WEIGHTS)
+    assert summary["sampling"]["evaluation_steps"] == 25
     assert (tmp_path / "before_after.png").is_file()
     printed = capsys.readouterr().out
     assert "2 prompts, 8 images each way, judged by auditor" in printed

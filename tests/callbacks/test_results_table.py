@@ -1,33 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-import torch
+from measured import figures
 from rich.console import Console
 
-from fairlit.callbacks.results_table import results_table, table_rows
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
-
-ATTRIBUTES = {"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.75, "old": 0.25}}
-
-
-def figures(share: float, attributes: list[str], semantics: bool = True, faces: bool = True) -> dict[str, Any]:
-    """Real figures of two prompts of 20 images, of which `share` are of the first class."""
-    target = TargetDistribution({name: ATTRIBUTES[name] for name in attributes})
-    count = 20 if faces else 0
-    first = (torch.arange(count) < share * count).float()[:, None]
-    metric, similarity = AttributeDistribution(target, draws=50), SemanticSimilarity(draws=50)
-    for prompt in (0, 1):
-        prompts = torch.full((20,), prompt)
-        rows = torch.cat([0.9 * first + 0.1 * (1 - first), 0.1 * first + 0.9 * (1 - first)], dim=1)
-        metric.update(prompts, dict.fromkeys(attributes, rows), torch.arange(count))
-        if semantics:
-            features = torch.nn.functional.one_hot(prompts, 4).float()
-            similarity.update(prompts, clip=features, clip_originals=features, clip_texts=features)
-    measured = similarity.compute() if semantics else {}
-    return to_jsonable({**measured, **metric.compute()})
+from fairlit.callbacks.results_table import markdown_table, results_table, table_rows
 
 
 def test_rows_of_one_attribute_by_hand() -> None:
@@ -80,3 +57,8 @@ def test_the_printed_table_holds_every_cell_and_the_warning(attributes: list[str
     assert "at best" in text
     assert "perceived" in text
     assert "err" in text
+
+
+def test_markdown_has_a_heading_a_rule_and_one_line_a_row() -> None:
+    text = markdown_table([["", "before"], ["  share a", "0.5"], ["face", "-"]])
+    assert text.splitlines() == ["|  | before |", "| --- | ---: |", "| share a | 0.5 |", "| face | - |"]

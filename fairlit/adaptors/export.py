@@ -1,0 +1,213 @@
+"""Adaptors in the files of other tools, and merged into whole pipelines; what is written is read back first."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from diffusers import DiffusionPipeline
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from fairlit.adaptors.contents import AdaptorContents
+from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, TOKENS_FILE, write_tensors
+from fairlit.adaptors.formats import diffusers, kohya, peft
+from fairlit.adaptors.lora import canonical_name
+from fairlit.adaptors.pipelines import (
+    adaptable_layers,
+    check_factor,
+    check_tokens,
+    load_adaptor,
+    pipeline_components,
+    quiet_loaders,
+)
+from fairlit.atomic import atomic_write_text
+from fairlit.errors import CheckpointError, ConfigurationError
+
+Format = Literal["diffusers", "peft", "kohya"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+_TOLERANCE = 1e-5  # of an update that was read back, relative to its largest entry; float32 rounds at 1e-7
+
+
+def check_format(contents: AdaptorContents, format_: Format) -> None:
+    """Refuses what a format cannot hold.
+
+    Raises:
+        ConfigurationError: peft has no files for soft tokens of a text encoder.
+    """
+    if format_ == "peft" and contents.rows is not None:
+        raise ConfigurationError(
+            f"to: peft has no file for soft tokens ('{contents.token}'); take diffusers or kohya, or give the LoRA file"
+        )
+
+
+def check_fit(contents: AdaptorContents, pipeline: DiffusionPipeline) -> None:
+    """Refuses an adaptor that was made for another model than `pipeline`.
+
+    Args:
+        contents: of the adaptor.
+        pipeline: whole, or a skeleton.
+
+    Raises:
+        CheckpointError: a tensor does not fit; the first one is named as its file names it, with both shapes.
+    """
+    layers = adaptable_layers(pipeline)
+    for layer, update in contents.updates.items():
+        source, down, up = update.origin
+        check_factor(layers, source, down, layer, update.down, is_down=True)
+        check_factor(layers, source, up, layer, update.up, is_down=False)
+    if contents.rows is not None:
+        check_tokens(pipeline, str(contents.files[-1]), contents.token, contents.rows)
+
+
+def write_adaptor(
+    contents: AdaptorContents, format_: Format, folder: Path, name: str, sdxl: bool = False
+) -> list[Path]:
+    """Writes an adaptor in one of the formats.
+
+    Args:
+        contents: of the adaptor.
+        format_: ``diffusers``: files that `load_lora_weights` and `load_textual_inversion` find in the folder;
+            ``peft``: a folder for each part of the pipeline, as `PeftModel.from_pretrained` opens them; ``kohya``:
+            files for the LoRA and embedding folders of ComfyUI and AUTOMATIC1111's web UI.
+        folder: where to.
+        name: of a kohya LoRA, which those interfaces show to their users.
+        sdxl: whether the base model is of the Stable Diffusion XL family, whose kohya names differ.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ConfigurationError: the format has no file for soft tokens.
+    """
+    check_format(contents, format_)
+    files = []
+    if contents.updates:
+        record = {FAIRLIT_KEY: contents.lora_record().to_json()}
+        if format_ == "diffusers":
+            tensors, header = diffusers.write_lora(contents.updates)
+            files.append(write_tensors(folder / LORA_FILE, tensors, header | record))
+        elif format_ == "kohya":
+            tensors, header = kohya.write_lora(contents.updates, sdxl or _has_second_encoder(contents))
+            files.append(write_tensors(folder / f"{name}_lora.safetensors", tensors, header | record))
+        else:
+            for component, (tensors, config) in peft.write_lora(contents.updates, contents.record.base_model).items():
+                text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+                files.append(atomic_write_text(folder / component / peft.CONFIG_FILE, text))
+                files.append(write_tensors(folder / component / peft.WEIGHTS_FILE, tensors, record))
+    if contents.rows is not None:
+        record = {FAIRLIT_KEY: contents.tokens_record().to_json()}
+        if format_ == "diffusers":
+            files.append(
+                write_tensors(folder / TOKENS_FILE, diffusers.write_tokens(contents.token, contents.rows), record)
+            )
+        else:
+            files.append(
+                write_tensors(folder / embedding_file(contents.token), kohya.write_tokens(contents.rows), record)
+            )
+    return files
+
+
+def embedding_file(token: str) -> str:
+    """Name of a kohya embedding file, which is the word that calls it in a prompt.
+
+    Example:
+        >>> embedding_file("<fair>")
+        'fair.safetensors'
+    """
+    return f"{re.sub(r'[^a-z0-9_-]+', '', token) or 'token'}.safetensors"
+
+
+@torch.no_grad()
+def verify_written(contents: AdaptorContents, format_: Format, files: list[Path], skeleton: DiffusionPipeline) -> None:
+    """Has the files read by the stock reader of their format and compares every layer's update, and every token.
+
+    Args:
+        contents: what they were written from.
+        format_: of the files.
+        files: what `write_adaptor` returned.
+        skeleton: of the base model; the adaptor is loaded into it.
+
+    Raises:
+        CheckpointError: a layer or token comes back as something else.
+    """
+    folder = files[0].parent.parent if format_ == "peft" else files[0].parent
+    lora, embeddings = files[0] if contents.updates else None, files[-1]
+    parts: dict[str, nn.Module] = {name: getattr(skeleton, name) for name in pipeline_components(skeleton)}
+    with quiet_loaders(), torch.random.fork_rng(devices=[]):
+        if lora is not None and format_ == "peft":
+            names = {file.parent.name for file in files}
+            parts = {
+                name: PeftModel.from_pretrained(parts[name], str(folder / name)).base_model.model for name in names
+            }
+        elif lora is not None:
+            skeleton.load_lora_weights(str(folder), weight_name=lora.name, local_files_only=True)
+        if contents.rows is not None:
+            skeleton.load_textual_inversion(
+                str(folder), weight_name=embeddings.name, token=contents.token, local_files_only=True
+            )
+    found = {
+        canonical_name(f"{component}.{name}"): layer.get_delta_weight(layer.active_adapters[0])
+        for component, module in parts.items()
+        for name, layer in module.named_modules()
+        if isinstance(layer, LoraLayer)
+    }
+    _compare_updates(contents, found, folder)
+    if contents.rows is not None:
+        table = skeleton.text_encoder.get_input_embeddings()
+        ids = skeleton.tokenizer.convert_tokens_to_ids(list(contents.tokens_record().tokens))
+        if not torch.equal(table(torch.tensor(ids)), contents.rows.to(table.weight.dtype)):
+            raise CheckpointError(f"{embeddings}: read back, the soft tokens are something else; do not use the file")
+
+
+def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> list[Path]:
+    """Adds the LoRA to the weights of its base model, puts soft tokens into its vocabulary, and saves the whole.
+
+    Args:
+        contents: of the adaptor.
+        base: pipeline folder or hub id; opened in float32.
+        folder: where to; gets a stock pipeline.
+
+    Returns:
+        The files written.
+
+    Raises:
+        CheckpointError: the adaptor was made for another model.
+    """
+    pipeline = DiffusionPipeline.from_pretrained(str(base), dtype=torch.float32, local_files_only=Path(base).is_dir())
+    with tempfile.TemporaryDirectory() as temporary:
+        write_adaptor(contents, "diffusers", Path(temporary), "adaptor")
+        load_adaptor(pipeline, temporary)
+    if contents.updates:
+        pipeline.fuse_lora(components=pipeline_components(pipeline), safe_fusing=True)
+        pipeline.unload_lora_weights()
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], folder: Path) -> None:
+    for layer, update in contents.updates.items():
+        wanted = update.delta()
+        if layer not in found or not _close(found[layer], wanted):
+            raise CheckpointError(
+                f"{folder}: read back by its stock reader, the update of layer '{layer}' is "
+                f"{'missing' if layer not in found else 'something else'}; do not use the files"
+            )
+    for layer, delta in found.items():
+        if layer not in contents.updates and bool(delta.any()):
+            raise CheckpointError(f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor")
+
+
+def _close(found: Tensor, wanted: Tensor) -> bool:
+    scale = float(wanted.abs().max())
+    return found.shape == wanted.shape and float((found - wanted).abs().max()) <= _TOLERANCE * scale
+
+
+def _has_second_encoder(contents: AdaptorContents) -> bool:
+    return any(layer.startswith("text_encoder_2.") for layer in contents.updates)

@@ -1,0 +1,36 @@
+"""The folders that peft's `PeftModel.from_pretrained` opens, one for each part of a pipeline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peft import LoraConfig
+from torch import Tensor
+
+from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component, module_name, peft_settings
+
+CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
+_PREFIX = "base_model.model."
+
+
+def write_lora(updates: LowRankUpdates, base_model: str) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
+    """Tensors and config of each part of the pipeline (``text_encoder``, ``unet``).
+
+    Args:
+        updates: of one or more parts.
+        base_model: folder or hub id, noted in the config; the part's own folder within it is meant.
+    """
+    contents = {}
+    for component, part in by_component(updates).items():
+        tensors: dict[str, Tensor] = {}
+        for layer, update in part.items():
+            name = _PREFIX + module_name(component, layer)
+            tensors[f"{name}.lora_A.weight"] = update.down
+            tensors[f"{name}.lora_B.weight"] = update.up
+        config = LoraConfig(
+            **peft_settings(component, part), base_model_name_or_path=base_model or None, inference_mode=True
+        ).to_dict()
+        config["peft_type"] = config["peft_type"].value
+        config["target_modules"] = sorted(config["target_modules"])
+        contents[component] = (tensors, config)
+    return contents

@@ -15,11 +15,12 @@ import transformers
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
 from fairlit.data import PromptDataModule
-from fairlit.errors import FairlitError, Problems
+from fairlit.errors import FairlitError, Problems, TrainingError
 from fairlit.training import FairFinetuner
 
 
@@ -82,7 +83,7 @@ def main(args: list[str] | None = None) -> None:
         args: what stands behind ``fairlit``; None: what the process was called with.
 
     Raises:
-        SystemExit: with status 2 after a message, where the input is wrong.
+        SystemExit: after a message; with status 2 where the input is wrong, with 1 where training had to stop.
     """
     _quieten()
     try:
@@ -100,8 +101,10 @@ def main(args: list[str] | None = None) -> None:
         message = _own_error(error)
         if message is None:
             raise
-        print(f"fairlit: {message}", file=sys.stderr)
-        raise SystemExit(2) from error
+        stopped = isinstance(message, TrainingError)
+        if not stopped or getattr(rank_zero_only, "rank", 0) == 0:  # of what all ranks raise together, one tells
+            print(f"fairlit: {message}", file=sys.stderr)
+        raise SystemExit(1 if stopped else 2) from error
 
 
 def _quieten() -> None:

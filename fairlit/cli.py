@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from argparse import SUPPRESS
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ import transformers
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
@@ -22,6 +24,7 @@ from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
 from fairlit.data import PromptDataModule
 from fairlit.errors import FairlitError, Problems, TrainingError
 from fairlit.training import FairFinetuner
+from fairlit.training.dry_run import check_data, describe_other, dry_run_finetuning
 
 
 class FairlitCLI(LightningCLI):
@@ -31,6 +34,10 @@ class FairlitCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.set_defaults({"weights_only": True})
+        if subcommand == "fit":
+            explanation = "Check everything, say what would be trained and in how much memory, and stop."
+            # No default: a config that was printed or saved is for the other commands too.
+            parser.add_argument("--dry_run", action="store_true", default=SUPPRESS, help=explanation)
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})  # FaceEvaluation prints a table that one can read
         if subcommand == "predict":
@@ -57,6 +64,31 @@ class FairlitCLI(LightningCLI):
             model, data = self._try("model", problems), self._try("data", problems)
             if isinstance(model, FairFinetuner):
                 model.check(data if isinstance(data, PromptDataModule) else None, problems)
+            if dry := self._get(self.config, "dry_run"):
+                report = self._dry_run(model, data, problems)
+        if dry:
+            print(f"Nothing is wrong with this config. `fairlit fit` would train:\n\n{report}")
+            raise SystemExit(0)
+
+    def _dry_run(self, model: Any, data: Any, problems: Problems) -> str:
+        """Checks what else can be checked without loading weights; gives a description of the run."""
+        trainer = self._try_trainer(problems)
+        if isinstance(data, L.LightningDataModule):
+            check_data(data, problems)
+        if isinstance(model, FairFinetuner) and isinstance(data, PromptDataModule):
+            return dry_run_finetuning(model, data, trainer, problems)
+        return describe_other(model, trainer, problems) if isinstance(model, L.LightningModule) else ""
+
+    def _try_trainer(self, problems: Problems) -> L.Trainer | None:
+        """The trainer without the rest of the config, or None where it cannot be made."""
+        part = Namespace(trainer=self._get(self.config, "trainer"))
+        try:
+            built = self._parser(self.subcommand).instantiate(part)
+            self.config_init = Namespace({self.subcommand: built})
+            return self.instantiate_trainer()
+        except (MisconfigurationException, FairlitError, ValueError, RuntimeError, TypeError) as error:
+            problems.add(f"trainer: {_own_error(error) or error}")
+            return None
 
     def _try(self, key: str, problems: Problems) -> Any:
         """One part of the config on its own: its object, or None where it cannot be made."""

@@ -57,7 +57,8 @@ def dry_run_finetuning(
         if not problems.messages:
             estimate = estimate_memory(module, layout)
     trained = sum(estimate.parameters.values()) if estimate else 0
-    states = 2 + (module.ema_decay is not None) + (estimate.optimizer_states if estimate else 0)
+    states = 1 + (module.ema_decay is not None) + (estimate.optimizer_states if estimate else 0)
+    states += trainer.accumulate_grad_batches > 1  # a gradient that waits for other batches is saved too
     disk = _check_disk(trainer, 4 * trained * states, 8 * trained, problems)
     lines = [*_describe_training(module, data, trainer, layout, estimate), disk]
     lines += _describe_memory(estimate, module, layout) if estimate else [_no_estimate(module)]

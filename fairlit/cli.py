@@ -6,6 +6,7 @@ import importlib
 import logging
 import sys
 import warnings
+from argparse import SUPPRESS
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,12 +18,15 @@ import transformers
 from jsonargparse import Namespace
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
 from fairlit.data import FaceDataModule, PromptDataModule
-from fairlit.errors import FairlitError, Problems
+from fairlit.errors import FairlitError, Problems, TrainingError
 from fairlit.training import AttributeClassifierTrainer, FairFinetuner
+from fairlit.training.dry_run import check_data, describe_other, dry_run_finetuning
 
 # Commands that train nothing: name -> module with `run(args)`, imported when called for.
 COMMANDS = {"export": "fairlit.commands.export"}
@@ -42,6 +46,10 @@ class FairlitCLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         parser.set_defaults({"weights_only": True})
+        if subcommand == "fit":
+            explanation = "Check everything, say what would be trained and in how much memory, and stop."
+            # No default: a config that was printed or saved is for the other commands too.
+            parser.add_argument("--dry_run", action="store_true", default=SUPPRESS, help=explanation)
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})  # FaceEvaluation prints a table that one can read
         if subcommand == "predict":
@@ -73,6 +81,11 @@ class FairlitCLI(LightningCLI):
                 model.check(data if isinstance(data, FaceDataModule) else None, problems)
             if isinstance(data, FaceDataModule):
                 data.check(problems, str(self.subcommand))
+            if dry := self._get(self.config, "dry_run"):
+                report = self._dry_run(model, data, problems)
+        if dry:
+            print(f"Nothing is wrong with this config. `fairlit fit` would train:\n\n{report}")
+            raise SystemExit(0)
 
     def _name_run(self) -> None:
         """Gives a run that names no folder one named after its configs, so that no two share one by accident."""
@@ -80,6 +93,26 @@ class FairlitCLI(LightningCLI):
         if settings.default_root_dir is None:
             configs = [Path(str(path)).stem for path in self._get(self.config, "config") or []]
             settings.default_root_dir = str(Path("runs", "_".join(configs)))
+
+    def _dry_run(self, model: Any, data: Any, problems: Problems) -> str:
+        """Checks what else can be checked without loading weights; gives a description of the run."""
+        trainer = self._try_trainer(problems)
+        if isinstance(data, L.LightningDataModule):
+            check_data(data, problems)
+        if isinstance(model, FairFinetuner) and isinstance(data, PromptDataModule):
+            return dry_run_finetuning(model, data, trainer, problems)
+        return describe_other(model, trainer, problems) if isinstance(model, L.LightningModule) else ""
+
+    def _try_trainer(self, problems: Problems) -> L.Trainer | None:
+        """The trainer without the rest of the config, or None where it cannot be made."""
+        part = Namespace(trainer=self._get(self.config, "trainer"))
+        try:
+            built = self._parser(self.subcommand).instantiate(part)
+            self.config_init = Namespace({self.subcommand: built})
+            return self.instantiate_trainer()
+        except (MisconfigurationException, FairlitError, ValueError, RuntimeError, TypeError) as error:
+            problems.add(f"trainer: {_own_error(error) or error}")
+            return None
 
     def _try(self, key: str, problems: Problems) -> Any:
         """One part of the config on its own: its object, or None where it cannot be made."""
@@ -106,7 +139,7 @@ def main(args: list[str] | None = None) -> None:
         args: what stands behind ``fairlit``; None: what the process was called with.
 
     Raises:
-        SystemExit: with status 2 after a message, where the input is wrong.
+        SystemExit: after a message; with status 2 where the input is wrong, with 1 where training had to stop.
     """
     _quieten()
     given = sys.argv[1:] if args is None else args
@@ -128,8 +161,10 @@ def main(args: list[str] | None = None) -> None:
         message = _own_error(error)
         if message is None:
             raise
-        print(f"fairlit: {message}", file=sys.stderr)
-        raise SystemExit(2) from error
+        stopped = isinstance(message, TrainingError)
+        if not stopped or getattr(rank_zero_only, "rank", 0) == 0:  # of what all ranks raise together, one tells
+            print(f"fairlit: {message}", file=sys.stderr)
+        raise SystemExit(1 if stopped else 2) from error
 
 
 def _quieten() -> None:

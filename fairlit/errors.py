@@ -23,6 +23,10 @@ class CheckpointError(FairlitError, RuntimeError):
     """A saved file is missing, damaged, or does not give back what was saved."""
 
 
+class TrainingError(FairlitError, RuntimeError):
+    """Training cannot go on, on any rank; what it has learnt so far is saved."""
+
+
 class Problems:
     """Collects problems and raises them as one `ConfigurationError`.
 

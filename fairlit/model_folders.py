@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download
+
 from fairlit.errors import Problems
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -20,6 +22,20 @@ def is_hub_id(path: str | Path) -> bool:
     folder `checkpoints`.
     """
     return _HUB_ID.fullmatch(str(path)) is not None and not Path(path).parent.is_dir()
+
+
+def local_folder(path: str | Path) -> Path | None:
+    """Where a model lies on this machine: its folder, or the copy of a hub id that was downloaded before.
+
+    Returns:
+        None where there is none. Nothing is downloaded.
+    """
+    if Path(path).exists() or not is_hub_id(path):
+        return Path(path) if Path(path).is_dir() else None
+    try:
+        return Path(snapshot_download(str(path), local_files_only=True))
+    except (OSError, ValueError):  # what the hub's client raises where nothing is there
+        return None
 
 
 def check_model_folder(path: str | Path, subject: str, problems: Problems) -> None:

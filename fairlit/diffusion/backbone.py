@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import diffusers
 import torch
 from diffusers import (
+    AutoencoderKL,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     SchedulerMixin,
     StableDiffusionPipeline,
+    UNet2DConditionModel,
 )
 from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from fairlit.errors import Problems
 from fairlit.model_folders import check_weights, is_hub_id, read_json
@@ -83,10 +88,40 @@ class Backbone(nn.Module):
                 requires_safety_checker=False,
                 local_files_only=Path(path).is_dir(),
             )
-            if solver != "pipeline":
-                schedule = {**pipeline.scheduler.config, "clip_sample": False}  # clipping is not linear
-                pipeline.scheduler = _SOLVERS[solver].from_config(schedule)
+            pipeline.scheduler = _with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(path), prompt_padding)
+
+    @classmethod
+    def skeleton(
+        cls,
+        folder: Path,
+        prompt_padding: PromptPadding = "longest",
+        solver: Solver = "pipeline",
+    ) -> Backbone:
+        """The model of a pipeline folder without its weights: parameters on torch's meta device.
+
+        Args:
+            folder: checked by `check_pipeline`.
+            prompt_padding: see the class.
+            solver: see `load`.
+        """
+        scheduler = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["scheduler"][1]
+        schedule = getattr(diffusers, scheduler).from_pretrained(folder / "scheduler")
+        with torch.device("meta"):
+            vae = AutoencoderKL.from_config(AutoencoderKL.load_config(folder / "vae"))
+            unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
+            text_encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(folder / "text_encoder"))
+        pipeline = StableDiffusionPipeline(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
+            unet=unet,
+            scheduler=_with_solver(schedule, solver),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        return cls(pipeline, str(folder), prompt_padding)
 
     def train(self, mode: bool = True) -> Backbone:
         """Stays in eval mode whatever Lightning asks for: dropout would make replayed calls differ."""
@@ -156,6 +191,13 @@ class Backbone(nn.Module):
             feature_extractor=None,
             requires_safety_checker=False,
         )
+
+
+def _with_solver(scheduler: Any, solver: Solver) -> Any:
+    """The scheduler itself, or another one on its noise schedule."""
+    if solver == "pipeline":
+        return scheduler
+    return _SOLVERS[solver].from_config({**scheduler.config, "clip_sample": False})  # clipping is not linear
 
 
 def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbone") -> None:

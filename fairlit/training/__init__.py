@@ -1,8 +1,8 @@
 """LightningModules: finetuning the text-to-image model, and training classifiers of perceived attributes."""
 
 from fairlit.training.classifier import AttributeClassifierTrainer
-from fairlit.training.finetuner import FairFinetuner, Generated
-from fairlit.training.observation import Observation
+from fairlit.training.finetuner import FairFinetuner
+from fairlit.training.observation import Generated, Observation
 from fairlit.training.settings import Detection, Gradient, Models, Sampling
 from fairlit.training.sharding import FrozenShardsStrategy
 

@@ -50,7 +50,7 @@ def assign_over_ranks(
     """
     has_face = ranks.gather_rows(observation.has_face, images)
     gathered = {
-        name: ranks.gather_rows(observation.spread(observation.probabilities[name], 0.0), images)[has_face]
+        name: ranks.gather_rows(observation.spread(_finite(observation.probabilities[name]), 0.0), images)[has_face]
         for name in target.attributes
     }
     assignment = alignment.assign(gathered, target, seed)
@@ -63,6 +63,15 @@ def assign_over_ranks(
         logs["faces/confident_target"] = torch.stack(certain).mean()
         logs.update(_bias(gathered, target))
     return Wanted(labels, confidence, images, faces, float(ranks.world_size())), logs
+
+
+def _finite(probabilities: Tensor) -> Tensor:
+    """Equal shares for faces [F, K] that the classifier overflowed on.
+
+    One rank's NaN must not decide the labels of the others; it makes the gradient one too, and the step is skipped.
+    """
+    equal = probabilities.new_tensor(1 / probabilities.shape[-1])
+    return torch.where(probabilities.isfinite().all(dim=-1, keepdim=True), probabilities, equal)
 
 
 def _of_rank(rows: Tensor, has_face: Tensor, missing: float) -> Tensor:

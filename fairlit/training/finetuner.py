@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -32,30 +32,16 @@ from fairlit.training import ranks
 from fairlit.training.assignment import assign_over_ranks
 from fairlit.training.checkpoint import restore_gradients, restore_training_state, training_state
 from fairlit.training.objective import Objective, Originals
-from fairlit.training.observation import Observation, observe
+from fairlit.training.observation import Generated, Observation, observe
+from fairlit.training.run_checks import check_run
 from fairlit.training.settings import Detection, Gradient, Models, Sampling
 from fairlit.training.sharding import shard_frozen
+from fairlit.training.step_guard import StepGuard
 from fairlit.training.timing import PhaseTimer, peak_memory
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 _STEPS_STREAM, _DRAWS_STREAM = 3, 4  # beside the streams of noise keys
-
-
-class Generated(NamedTuple):
-    """Images of one prompt by one variant of the model, and what the judges say of them.
-
-    Attributes:
-        images: [n, 3, H, W] in [0, 1].
-        observation: faces and how the auditing classifier perceives them.
-        features: encoder -> normalised image features [n, D].
-        text_features: normalised CLIP features of the prompt [1, D]; None without CLIP.
-    """
-
-    images: Tensor
-    observation: Observation
-    features: dict[str, Tensor]
-    text_features: Tensor | None
 
 
 class FairFinetuner(L.LightningModule):
@@ -77,6 +63,7 @@ class FairFinetuner(L.LightningModule):
         optimizer: makes the optimiser from the adaptor's parameters.
         lr_scheduler: makes a learning rate schedule, advanced after each optimiser step; null: constant.
         ema_decay: decay of the moving average of the adaptor; null: no average.
+        max_skipped_steps: the run stops after so many steps in a row whose gradient was not finite.
         seed: of the number of solver steps and of the transport draws.
     """
 
@@ -93,6 +80,7 @@ class FairFinetuner(L.LightningModule):
         optimizer: OptimizerFactory = AdamW,
         lr_scheduler: SchedulerFactory | None = None,
         ema_decay: float | None = 0.996,
+        max_skipped_steps: int = 10,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -103,6 +91,7 @@ class FairFinetuner(L.LightningModule):
         self.ema_decay = ema_decay
         self.seed = seed
         self.timer = PhaseTimer()
+        self.guard = StepGuard(max_skipped_steps)
         self.run_config: dict[str, Any] | None = None
         self.ema: AdaptorEMA | None = None
         self.objective: Objective | None = None
@@ -112,6 +101,8 @@ class FairFinetuner(L.LightningModule):
         with Problems("model") as problems:
             if ema_decay is not None and not 0 <= ema_decay < 1:
                 problems.add(f"ema_decay: got {ema_decay}; give 0 <= decay < 1, or null for no average")
+            if max_skipped_steps < 1:
+                problems.add(f"max_skipped_steps: got {max_skipped_steps}; give at least 1")
             if seed < 0:
                 problems.add(f"seed: got {seed}; give 0 or more")
 
@@ -133,17 +124,7 @@ class FairFinetuner(L.LightningModule):
         data = self._data()
         with Problems("config") as problems:
             self.check(data, problems)
-            if self.trainer.precision not in ("32-true", "64-true", "bf16-mixed"):
-                problems.add(
-                    f"trainer.precision: got {self.trainer.precision}; half precision is not supported yet, "
-                    "take bf16-mixed or 32-true"
-                )
-            for split, images in data.images.items():
-                if images < self.trainer.world_size:
-                    problems.add(
-                        f"data: got {images} images of each {split} prompt for {self.trainer.world_size} processes; "
-                        "give at least one image a process"
-                    )
+            check_run(self.trainer, data.images, self.sampling, self.gradient, problems)
 
     def configure_model(self) -> None:
         """Loads the models and attaches the adaptor; Lightning calls it on every rank, possibly more than once."""
@@ -231,7 +212,11 @@ class FairFinetuner(L.LightningModule):
             wanted, logs = assign_over_ranks(observation, target, len(batch.keys), self.alignment, seed)
         with self.timer.measure("losses"):
             originals = self._describe_originals(original_images, original)
-            value = objective.differentiate(latents.detach(), observation, originals, wanted, self.gradient.loss_batch)
+            scale = 1.0 if (scaler := self._scaler()) is None else scaler.get_scale()
+            value = objective.differentiate(
+                latents.detach(), observation, originals, wanted, self.gradient.loss_batch, scale
+            )
+            self.guard.note_loss(value.loss)
         if sampled is not None:
             latents = replay(
                 chain, sampled, conditioning, weights, self._inner_parameters(), micro_batch=self.gradient.micro_batch
@@ -312,24 +297,31 @@ class FairFinetuner(L.LightningModule):
         self.timer.stop("replay")
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Logs the size of gradient and adaptor before clipping."""
+        """Removes gradients that are not finite, and logs the size of gradient and adaptor before clipping."""
         parameters = list(self.adaptor.parameters().values())
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        self.log("norm/gradient", torch.nn.utils.get_total_norm(gradients))
+        self.log("norm/gradient", self.guard.examine(parameters, scaler := self._scaler()))
+        self.log("steps/skipped", float(self.guard.skipped))
+        if scaler is not None:
+            self.log("steps/loss_scale", scaler.get_scale())
         self.log("norm/adaptor", torch.nn.utils.get_total_norm([parameter.detach() for parameter in parameters]))
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A step of the optimiser, then one of the average."""
+        scaler = self._scaler()
+        scale = scaler.get_scale() if scaler is not None else 1.0
         super().optimizer_step(*args, **kwargs)
-        if self.ema is not None:
+        if scaler is not None and self.guard.keeps_scale:
+            scaler.update(scale)
+        if self.ema is not None and self.guard.applied:
             self.ema.update()
 
     def on_train_batch_end(self, outputs: Any, batch: PromptBatch, batch_idx: int) -> None:
-        """Logs where the seconds went."""
+        """Logs where the seconds went, and stops a run whose steps are all skipped."""
         seconds = self.timer.collect()
         self.log_dict({f"seconds/{phase}": value for phase, value in seconds.items()})
         self.log("seconds/step", sum(seconds.values()))
         self.log("memory/peak_GiB", peak_memory())
+        self.guard.stop_if_hopeless(self.trainer)
 
     # -------------------------------------------------------------- evaluation
 
@@ -383,10 +375,12 @@ class FairFinetuner(L.LightningModule):
         done = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
         unfinished = done % self.trainer.accumulate_grad_batches != 0
         checkpoint.update(training_state(self.adaptor.parameters(), self.ema, unfinished))
+        checkpoint["step_guard"] = self.guard.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restores adaptor and average; says what does not fit."""
         self._gradients = restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
+        self.guard.load_state_dict(checkpoint.get("step_guard", {}))
 
     # ----------------------------------------------------------------- helpers
 
@@ -408,6 +402,10 @@ class FairFinetuner(L.LightningModule):
         if not isinstance(data, PromptDataModule):
             raise TypeError(f"FairFinetuner needs a PromptDataModule, got {type(data).__name__}")
         return data
+
+    def _scaler(self) -> torch.amp.GradScaler | None:
+        """What scales the loss with `16-mixed`."""
+        return getattr(self.trainer.precision_plugin, "scaler", None)
 
     def _objective(self) -> Objective:
         assert self.objective is not None, "configure_model has not run"

@@ -103,7 +103,13 @@ class Objective:
         return Originals(observation, self.features(images) if self.preserves else {}, embeddings)
 
     def differentiate(
-        self, latents: Tensor, observation: Observation, originals: Originals, wanted: Wanted, batch_size: int
+        self,
+        latents: Tensor,
+        observation: Observation,
+        originals: Originals,
+        wanted: Wanted,
+        batch_size: int,
+        loss_scale: float = 1.0,
     ) -> ObjectiveValue:
         """Value and gradient of the loss of n images.
 
@@ -113,6 +119,7 @@ class Objective:
             originals: of the same prompts and noise.
             wanted: what each image is to become.
             batch_size: images that are decoded and judged together.
+            loss_scale: factor that keeps gradients of half precision from vanishing on the way; undone at the end.
         """
         value = ObjectiveValue(torch.zeros_like(latents))
         for start in range(0, len(latents), batch_size):
@@ -120,8 +127,8 @@ class Objective:
             leaf = latents[part].detach().requires_grad_()
             with torch.enable_grad():
                 losses = self._losses(self.decode(leaf), part, observation, originals, wanted)
-                total = torch.stack(list(losses.values())).sum()
-            value.gradient[part] = torch.autograd.grad(total, leaf)[0]
+                total = torch.stack(list(losses.values())).sum() * loss_scale
+            value.gradient[part] = torch.autograd.grad(total, leaf)[0] / loss_scale
             for name, loss in losses.items():
                 value.parts[name] = value.parts.get(name, 0.0) + loss.detach()
         return value

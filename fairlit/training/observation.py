@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -51,6 +52,22 @@ class Observation:
         spread = rows.new_full((self.faces.num_images, *rows.shape[1:]), missing)
         spread[self.faces.image_index] = rows
         return spread
+
+
+class Generated(NamedTuple):
+    """Images of one prompt by one variant of the model, and what the judges say of them.
+
+    Attributes:
+        images: [n, 3, H, W] in [0, 1].
+        observation: faces and how the auditing classifier perceives them.
+        features: encoder -> normalised image features [n, D].
+        text_features: normalised CLIP features of the prompt [1, D]; None without CLIP.
+    """
+
+    images: Tensor
+    observation: Observation
+    features: dict[str, Tensor]
+    text_features: Tensor | None
 
 
 @torch.no_grad()

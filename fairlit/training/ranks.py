@@ -58,6 +58,15 @@ def gather_items(items: Sequence[T]) -> list[T]:
     return [item for part in parts for item in part]
 
 
+def any_rank(flags: Sequence[bool], device: torch.device) -> list[bool]:
+    """For each flag whether it is set on any rank; `device` is what the ranks talk through."""
+    if world_size() == 1:
+        return list(flags)
+    votes = torch.tensor([float(flag) for flag in flags], device=device)
+    dist.all_reduce(votes, dist.ReduceOp.MAX)
+    return [vote > 0 for vote in votes.tolist()]
+
+
 def average_gradients(parameters: Sequence[Tensor]) -> None:
     """Replaces each gradient by its mean over ranks, in one message."""
     if world_size() == 1:

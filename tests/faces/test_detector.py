@@ -187,3 +187,12 @@ def test_parts_and_concatenation_are_inverse() -> None:
         one, other = getattr(faces, field.name), getattr(again, field.name)
         assert torch.equal(one, other) if isinstance(one, Tensor) else one == other
     assert faces.counts.tolist() == [2, 0, 1, 1, 0]
+
+
+def test_an_image_of_nan_has_no_face_and_hides_none(portraits: Tensor) -> None:
+    """What a decoder gives that overflows in half precision."""
+    spoiled = torch.cat([torch.full_like(portraits[:1], torch.nan), portraits])
+    found, expected = FaceDetector()(spoiled), FaceDetector()(portraits)
+    assert len(expected.boxes) > 0
+    assert torch.equal(found.image_index, expected.image_index + 1)
+    torch.testing.assert_close(found.boxes, expected.boxes)

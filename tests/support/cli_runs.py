@@ -18,12 +18,14 @@ from torch import Tensor
 SUPPORT = Path(__file__).parent
 
 
-def run_fairlit(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run_fairlit(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
     """``fairlit ARGUMENTS`` in a process that may die; its output is kept as text."""
     command = [sys.executable, "-m", "fairlit.cli", *map(str, arguments)]
     settings = {"PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "COV_"))}
-    return subprocess.run(command, env=environment | settings, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        command, env=environment | settings, capture_output=True, text=True, timeout=timeout, check=False
+    )
 
 
 def variant(config: Path, run: Path, changes: Mapping[str, Any] | None = None, callbacks: Any = ()) -> Path:

@@ -1,4 +1,4 @@
-"""What tests name in configs: a finetuner that sees faces in noise, and callbacks that kill the process.
+"""What tests name in configs: finetuners that see faces in noise, and callbacks that kill the process or spoil a step.
 
 Random tiny models draw no faces that MTCNN would find. Everything but the detector is what users run.
 """
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fairlit.faces import FaceDetector, Faces
-from fairlit.training import FairFinetuner
+from fairlit.training import FairFinetuner, ranks
 
 
 class MiddleFaces(FaceDetector):
@@ -39,6 +39,40 @@ class FinetunerSeeingFaces(FairFinetuner):
     def configure_model(self) -> None:
         super().configure_model()
         self.detector = MiddleFaces()
+
+
+class FacesInOddImages(MiddleFaces):
+    """Sees no face in every second image, which of two processes is all that the first one has."""
+
+    def forward(self, images: Tensor) -> Faces:
+        faces = super().forward(images)
+        odd = faces.image_index % 2 == 1 if ranks.world_size() == 1 else faces.image_index >= 0
+        return faces.select(odd if ranks.world_size() == 1 or ranks.rank() == 1 else ~odd)
+
+
+class FinetunerHalfBlind(FairFinetuner):
+    """Finds no face in the images of the first of two processes."""
+
+    def configure_model(self) -> None:
+        super().configure_model()
+        self.detector = FacesInOddImages()
+
+
+class SpoilBatches(L.Callback):
+    """In some batches (numbers from 0) the last rank's decoder overflows, as half precision may."""
+
+    def __init__(self, batches: list[int]) -> None:
+        self.batches = batches
+        self.hooks: list[Any] = []
+
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        if batch_idx in self.batches and ranks.rank() == ranks.world_size() - 1:
+            decoder = pl_module.backbone.vae.decoder
+            self.hooks = [decoder.register_forward_hook(lambda module, inputs, output: output * torch.nan)]
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        while self.hooks:
+            self.hooks.pop().remove()
 
 
 class KillAfterBatch(L.Callback):

@@ -58,3 +58,16 @@ def test_joint_bias_is_over_the_product_of_the_classes() -> None:
     pairs = 6 * 5 / 2
     assert logs["bias/joint"] == pytest.approx(5 / pairs)
     assert logs["bias/hair"] == pytest.approx(2 / 3)
+
+
+def test_an_overflow_leaves_the_labels_of_other_faces_sound() -> None:
+    """A face of which the classifier says NaN is as likely to be one as the other; it is no error."""
+    seen = observation(4, [0, 1, 2, 3], [0.9, torch.nan, 0.2, 0.8])
+    wanted, logs = assign_over_ranks(seen, TARGET, 4, AlignmentLoss(), seed=0)
+    direct = assign_targets(
+        {"gender": observation(4, [0, 1, 2, 3], [0.9, 0.5, 0.2, 0.8]).probabilities["gender"]}, TARGET
+    )
+    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
+    assert torch.equal(wanted.confidence["gender"], direct.confidence["gender"])
+    assert wanted.faces == 4
+    assert logs["faces/missing"] == 0

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from fairlit.training.ranks import average_gradients, gather_rows, rank, share_of_rank, world_size
+from fairlit.training.ranks import any_rank, average_gradients, gather_rows, rank, share_of_rank, world_size
 
 WORLD = 2
 
@@ -78,7 +78,17 @@ def test_gradients_are_averaged_and_missing_ones_count_as_zero(tmp_path: Path) -
         assert found["third"] == 0
 
 
+def _vote() -> dict[str, torch.Tensor]:
+    return {"votes": torch.tensor(any_rank([rank() == 0, rank() == 1, False], torch.device("cpu")))}
+
+
+def test_what_one_rank_says_counts_on_all(tmp_path: Path) -> None:
+    for found in on_two_ranks(_vote, tmp_path):
+        assert found["votes"].tolist() == [True, True, False]
+
+
 def test_alone_nothing_changes() -> None:
+    assert any_rank([True, False], torch.device("cpu")) == [True, False]
     assert (rank(), world_size()) == (0, 1)
     assert share_of_rank("abc") == ["a", "b", "c"]
     rows = _rows(3).requires_grad_()

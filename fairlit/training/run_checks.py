@@ -1,0 +1,57 @@
+"""Where the trainer's settings do not fit those of finetuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import lightning as L
+from lightning.pytorch.strategies import ModelParallelStrategy
+
+from fairlit.data.prompt_sets import Split
+from fairlit.errors import Problems
+from fairlit.training.settings import Gradient, Sampling
+
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
+
+
+def check_run(
+    trainer: L.Trainer, images: Mapping[Split, int], sampling: Sampling, gradient: Gradient, problems: Problems
+) -> None:
+    """Notes what cannot be trained with this trainer.
+
+    Args:
+        trainer: with its strategy.
+        images: of each prompt of a split, over all processes.
+        sampling: how they are generated.
+        gradient: how the gradient goes through the chain.
+        problems: where messages go.
+    """
+    if trainer.precision not in PRECISIONS:
+        problems.add(
+            f"trainer.precision: got {trainer.precision}; the trained weights need full precision, "
+            "take bf16-mixed, 16-mixed or 32-true"
+        )
+    world = trainer.world_size
+    for split, count in images.items():
+        if count < world:
+            problems.add(
+                f"data: got {count} images of each {split} prompt for {world} processes; "
+                "give at least one image a process"
+            )
+        elif isinstance(trainer.strategy, ModelParallelStrategy):
+            fewest, most = count // world, -(-count // world)
+            if _model_calls(fewest, split, sampling, gradient) != _model_calls(most, split, sampling, gradient):
+                problems.add(
+                    f"data: got {count} images of each {split} prompt for {world} processes that hold shards of one "
+                    f"model: some would wait for ever for the model calls of others; give {fewest * world} or "
+                    f"{(fewest + 1) * world}"
+                )
+
+
+def _model_calls(images: int, split: Split, sampling: Sampling, gradient: Gradient) -> list[int]:
+    """Batches that `images` images take in sampling and, for each possible number of steps, in the replay."""
+    calls = [-(-images // sampling.batch_size)]
+    if split == "train" and gradient.mode == "replay":
+        steps = range(sampling.min_steps, sampling.max_steps + 1)
+        calls += [-(-images * count // gradient.micro_batch) for count in steps]
+    return calls

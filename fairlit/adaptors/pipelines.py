@@ -25,8 +25,8 @@ from fairlit.adaptors.files import (
     read_tensors,
     write_tensors,
 )
-from fairlit.adaptors.formats.low_rank import COMPONENTS
 from fairlit.adaptors.lora import canonical_name, lora_header, lora_parameters
+from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError, ConfigurationError
 
 
@@ -179,7 +179,7 @@ def _check_file(pipeline: StableDiffusionPipeline, file: Path) -> str:
 
 def pipeline_components(pipeline: DiffusionPipeline) -> list[str]:
     """Names of the parts of `pipeline` that a LoRA may change."""
-    return [name for name in COMPONENTS if getattr(pipeline, name, None) is not None]
+    return [name for name in ADAPTED_PARTS if getattr(pipeline, name, None) is not None]
 
 
 def adaptable_layers(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:

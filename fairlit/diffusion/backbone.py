@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import diffusers
 import torch
 from diffusers import (
-    AutoencoderKL,
     DDIMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     SchedulerMixin,
     StableDiffusionPipeline,
-    UNet2DConditionModel,
 )
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
 from fairlit.model_folders import check_weights, is_hub_id, read_json
 
@@ -105,22 +101,8 @@ class Backbone(nn.Module):
             prompt_padding: see the class.
             solver: see `load`.
         """
-        scheduler = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))["scheduler"][1]
-        schedule = getattr(diffusers, scheduler).from_pretrained(folder / "scheduler")
-        with torch.device("meta"):
-            vae = AutoencoderKL.from_config(AutoencoderKL.load_config(folder / "vae"))
-            unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(folder / "unet"))
-            text_encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(folder / "text_encoder"))
-        pipeline = StableDiffusionPipeline(
-            vae=vae,
-            text_encoder=text_encoder,
-            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True),
-            unet=unet,
-            scheduler=_with_solver(schedule, solver),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-        )
+        pipeline = open_skeleton(folder, ("text_encoder", "unet", "vae"), allocate=False)
+        pipeline.scheduler = _with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(folder), prompt_padding)
 
     def train(self, mode: bool = True) -> Backbone:

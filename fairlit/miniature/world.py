@@ -206,7 +206,13 @@ def prompt_families() -> dict[str, dict[str, object]]:
         "sports": {"sport": _by_split({sport.name: sport.split for sport in SPORTS})},
         "groups": {"people": _by_split({job.plural: job.split for job in OCCUPATIONS})},
     }
-    return {family: {"templates": list(TEMPLATES[family]), "fillers": fillers[family]} for family in FAMILIES}
+    families: dict[str, dict[str, object]] = {
+        family: {"templates": list(TEMPLATES[family]), "fillers": fillers[family]} for family in FAMILIES
+    }
+    jobs = len(occupations()["train"])
+    for family, subjects in (("descriptors", DESCRIPTORS), ("sports", SPORTS)):
+        families[family]["repeat"] = jobs // sum(subject.split == "train" for subject in subjects)  # as often as jobs
+    return families
 
 
 def vocabulary() -> list[str]:

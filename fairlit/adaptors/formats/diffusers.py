@@ -12,7 +12,6 @@ from torch import Tensor
 
 from fairlit.adaptors.files import LORA_CONFIG_KEY
 from fairlit.adaptors.formats.low_rank import (
-    COMPONENTS,
     LowRankUpdates,
     by_component,
     component_of,
@@ -21,9 +20,10 @@ from fairlit.adaptors.formats.low_rank import (
     peft_settings,
 )
 from fairlit.adaptors.lora import canonical_name
+from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 
-_TENSOR = re.compile(rf"(?P<layer>(?:{'|'.join(COMPONENTS)})\..+)\.lora_(?P<factor>[AB])\.weight")
+_TENSOR = re.compile(rf"(?P<layer>(?:{'|'.join(ADAPTED_PARTS)})\..+)\.lora_(?P<factor>[AB])\.weight")
 
 
 def read_lora(source: str, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> LowRankUpdates:
@@ -49,7 +49,7 @@ def read_lora(source: str, tensors: Mapping[str, Tensor], header: Mapping[str, s
         named.append((name, match["layer"], {"A": "down", "B": "up"}[match["factor"]]))
     try:
         settings = json.loads(header.get(LORA_CONFIG_KEY, "{}"))
-        if any(settings.get(f"{component}.use_dora") for component in COMPONENTS):
+        if any(settings.get(f"{component}.use_dora") for component in ADAPTED_PARTS):
             raise CheckpointError(f"{source}: a DoRA, which also scales the model's weights; only LoRA is supported")
         alphas = {layer: alpha for _, layer, _ in named if (alpha := _alpha(settings, layer)) is not None}
     except (ValueError, TypeError, AttributeError) as error:

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from fairlit.errors import CheckpointError
 
-COMPONENTS = ("text_encoder", "text_encoder_2", "unet")  # parts of a pipeline that a LoRA may change
-
 
 class Origin(NamedTuple):
     """Where an update was read, for messages.

@@ -10,7 +10,7 @@ import pytest
 from diffusers import StableDiffusionPipeline
 
 from fairlit.adaptors.pipelines import adaptable_layers
-from fairlit.adaptors.skeleton import open_skeleton
+from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import ConfigurationError
 
 

@@ -1,53 +1,55 @@
-"""A pipeline without its weights: what an adaptor fits onto can be seen at once, however large the model."""
+"""A pipeline without its weights: what fits onto a model, and what it would take, can be seen at once."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from diffusers import DiffusionPipeline
 from torch import nn
 from transformers import AutoConfig
 
-from fairlit.adaptors.formats.low_rank import COMPONENTS
 from fairlit.errors import ConfigurationError
 
+ADAPTED_PARTS = ("text_encoder", "text_encoder_2", "unet")  # of a pipeline; a LoRA may change them
+_MODELS = (*ADAPTED_PARTS, "vae", "safety_checker", "image_encoder")
 _LIBRARIES = ("diffusers", "transformers")  # a model's files must not name other code to run
 
 
-def open_skeleton(base: str | Path) -> DiffusionPipeline:
-    """Opens the parts of a pipeline that adaptors touch, with their layers but without reading weights.
-
-    The layers lie in memory that is never written to, so they cost none; adaptors load into them as into the real
-    ones. Images cannot be made.
+def open_skeleton(
+    base: str | Path, parts: Sequence[str] = ADAPTED_PARTS, *, allocate: bool = True
+) -> DiffusionPipeline:
+    """Opens a pipeline with some of its models as layers without weights, and without the other models.
 
     Args:
         base: pipeline folder or hub id (whose small config files are then downloaded).
+        parts: models to open, as far as the pipeline has them.
+        allocate: give them memory, into which adaptors load as into the real ones; it is not written to and so costs
+            none. Without, their parameters are on torch's meta device. Images cannot be made in either case.
 
     Raises:
         ConfigurationError: a part is of a class that fairlit does not know.
     """
     local = Path(base).is_dir()
     index = DiffusionPipeline.load_config(str(base), local_files_only=local)
-    parts: dict[str, Any] = {"vae": None, "safety_checker": None, "feature_extractor": None, "image_encoder": None}
-    parts = {name: part for name, part in parts.items() if name in index}
-    for name in COMPONENTS:
+    models: dict[str, Any] = {name: None for name in (*_MODELS, "feature_extractor") if name in index}
+    for name in parts:
         library, class_name = index.get(name) or (None, None)
         if class_name is None:
             continue
         if library not in _LIBRARIES:
             raise ConfigurationError(f"base: {name} of {base} is of {library}.{class_name}; give a stock pipeline")
         kind = getattr(importlib.import_module(library), class_name)
-        with init_empty_weights():
+        with torch.device("meta"):
             if library == "diffusers":
                 module = kind.from_config(kind.load_config(str(base), subfolder=name, local_files_only=local))
             else:
                 module = kind(AutoConfig.from_pretrained(str(base), subfolder=name, local_files_only=local))
-        parts[name] = _allocate(module)
-    return DiffusionPipeline.from_pretrained(str(base), **parts, local_files_only=local)
+        models[name] = _allocate(module) if allocate else module
+    return DiffusionPipeline.from_pretrained(str(base), **models, local_files_only=local)
 
 
 @torch.no_grad()

@@ -74,7 +74,8 @@ def test_text_encoder_leans_occupations_where_words_point(pipeline: StableDiffus
 def test_demo_contrasts_take_known_words_and_no_held_out_prompt() -> None:
     contrasts, templates = [], []
     for path in (CONFIGS / "demo.yaml", *(CONFIGS / "demo").glob("*.yaml")):
-        settings = yaml.safe_load(path.read_text())["model"]["init_args"].get("adaptor", {}).get("init_args", {})
+        model = yaml.safe_load(path.read_text()).get("model", {"init_args": {}})
+        settings = model["init_args"].get("adaptor", {}).get("init_args", {})
         contrasts += settings.get("contrasts", [])
         templates += settings.get("contrast_templates", [])
     assert len(contrasts) == 1 + 2 + 3, "of the demo, with skin tone, and with age"

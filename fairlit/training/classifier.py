@@ -77,29 +77,10 @@ class AttributeClassifierTrainer(lightning.LightningModule):
     ) -> None:
         super().__init__()
         with Problems("classifier training") as problems:
-            for name, value, least in (("lr", lr, 1e-12), ("weight_decay", weight_decay, 0.0)):
-                if not value >= least:
-                    problems.add(f"{name} is {value}: give {least:g} or more")
-            for name, value in (
-                ("label_smoothing", label_smoothing),
-                ("warmup", warmup),
-                ("norm_momentum", norm_momentum),
-            ):
-                if not 0 <= value < 1:
-                    problems.add(f"{name} is {value}: give a share in [0, 1)")
-            given = class_weights if isinstance(class_weights, dict) else {}
-            for attribute, weights in given.items():
-                for name, weight in weights.items():
-                    if name not in classes.get(attribute, ()):
-                        problems.add(
-                            f"class_weights names {attribute}.{name}, which is not in classes: correct the name"
-                        )
-                    if weight < 0:
-                        problems.add(f"class_weights of {attribute}.{name} is {weight}: give 0 or more")
-            if class_weights is not None and not isinstance(class_weights, dict) and class_weights != BALANCED:
-                problems.add(
-                    f"class_weights is {class_weights!r}: give weights by attribute and class, or {BALANCED!r}"
-                )
+            shares = {"label_smoothing": label_smoothing, "warmup": warmup, "norm_momentum": norm_momentum}
+            _check_numbers({"lr": (lr, 1e-12), "weight_decay": (weight_decay, 0.0)}, shares, problems)
+            _check_class_weights(class_weights, classes, problems)
+        given = class_weights if isinstance(class_weights, dict) else {}
         self.save_hyperparameters()
         config = ClassifierConfig(
             class_names(classes),
@@ -262,3 +243,30 @@ class AttributeClassifierTrainer(lightning.LightningModule):
     def export(self, folder: str | Path) -> None:
         """Writes the classifier as `AttributeClassifier.load` reads it."""
         self.classifier.save(folder)
+
+
+def _check_numbers(bounded: dict[str, tuple[float, float]], shares: dict[str, float], problems: Problems) -> None:
+    """Notes numbers below their bound (value, least), and shares outside [0, 1)."""
+    for name, (value, least) in bounded.items():
+        if not value >= least:
+            problems.add(f"{name} is {value}: give {least:g} or more")
+    for name, value in shares.items():
+        if not 0 <= value < 1:
+            problems.add(f"{name} is {value}: give a share in [0, 1)")
+
+
+def _check_class_weights(
+    class_weights: dict[str, dict[str, float]] | str | None, classes: Classes, problems: Problems
+) -> None:
+    """Notes weights of unknown classes, negative ones, and words other than `balanced`."""
+    if class_weights is None or class_weights == BALANCED:
+        return
+    if not isinstance(class_weights, dict):
+        problems.add(f"class_weights is {class_weights!r}: give weights by attribute and class, or {BALANCED!r}")
+        return
+    for attribute, weights in class_weights.items():
+        for name, weight in weights.items():
+            if name not in classes.get(attribute, ()):
+                problems.add(f"class_weights names {attribute}.{name}, which is not in classes: correct the name")
+            if weight < 0:
+                problems.add(f"class_weights of {attribute}.{name} is {weight}: give 0 or more")

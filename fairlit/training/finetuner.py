@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fairlit.adaptors import Adaptor, AdaptorEMA
 from fairlit.data import PromptBatch, PromptDataModule
+from fairlit.data.prompts import NoiseKey
 from fairlit.diffusion import Backbone, rollout
 from fairlit.diffusion.acceleration import compile_unet, use_channels_last, use_checkpointing
 from fairlit.diffusion.attention import choose_attention
@@ -35,7 +36,7 @@ from fairlit.training.chain_gradient import ChainGradient
 from fairlit.training.checkpoint import restore_gradients, restore_training_state, training_state
 from fairlit.training.generated import Generated
 from fairlit.training.objective import Objective
-from fairlit.training.originals import NoiseKey, OriginalsMemory, pooled_keys
+from fairlit.training.originals import OriginalsMemory, pooled_keys
 from fairlit.training.run_checks import check_optimizer, check_run
 from fairlit.training.sampler import Sampler
 from fairlit.training.settings import Acceleration, Detection, Gradient, Models, Originals, Replay, Sampling

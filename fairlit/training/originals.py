@@ -9,14 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fairlit.data.prompts import NoiseKey
 from fairlit.faces import FaceClassifier, FaceDetector
 from fairlit.faces.observation import observe
 from fairlit.training import ranks
 from fairlit.training.objective import Objective, OriginalDescription
 from fairlit.training.originals_cache import OriginalsCache, fingerprint
 from fairlit.training.sampler import Sampler
-
-NoiseKey = tuple[int, ...]
 
 
 def pooled_keys(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fairlit.atomic import atomic_path
 from fairlit.faces import Faces
 from fairlit.faces.observation import Observation
+from fairlit.identity import tensor_digest
 from fairlit.training.objective import OriginalDescription
 
 _FORMAT = 1  # raised when what is kept changes its meaning
@@ -61,7 +62,7 @@ class OriginalsCache:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            if metadata.get("key") != self._text(key) or metadata.get("checksum") != _checksum(tensors):
+            if metadata.get("key") != self._text(key) or metadata.get("checksum") != tensor_digest(tensors):
                 raise ValueError("it belongs to another key, or its contents have changed")
             description = _unpack(tensors)
         except (SafetensorError, OSError, ValueError, KeyError):
@@ -74,7 +75,7 @@ class OriginalsCache:
         """Keeps a description."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _pack(description).items()}
         with atomic_path(self._path(key)) as path:
-            save_file(tensors, path, metadata={"key": self._text(key), "checksum": _checksum(tensors)})
+            save_file(tensors, path, metadata={"key": self._text(key), "checksum": tensor_digest(tensors)})
 
     def _path(self, key: Mapping[str, Any]) -> Path:
         return self.folder / f"{hashlib.sha256(self._text(key).encode()).hexdigest()[:32]}.safetensors"
@@ -90,25 +91,11 @@ def fingerprint(modules: Iterable[nn.Module], settings: Mapping[str, Any]) -> st
         modules: their parameters without gradient and their buffers count.
         settings: plain data.
     """
-    digest = hashlib.sha256(json.dumps([_FORMAT, dict(settings)], sort_keys=True).encode())
+    digests = []
     for module in modules:
         frozen = {name: tensor for name, tensor in module.named_parameters() if not tensor.requires_grad}
-        for name, tensor in (frozen | dict(module.named_buffers())).items():
-            digest.update(name.encode())
-            digest.update(_bytes(tensor))
-    return digest.hexdigest()
-
-
-def _bytes(tensor: Tensor) -> Any:
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
-
-
-def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name} {tuple(tensors[name].shape)} {tensors[name].dtype}".encode())
-        digest.update(_bytes(tensors[name]))
-    return digest.hexdigest()
+        digests.append(tensor_digest(frozen | dict(module.named_buffers())))
+    return hashlib.sha256(json.dumps([_FORMAT, dict(settings), digests], sort_keys=True).encode()).hexdigest()
 
 
 def _pack(description: OriginalDescription) -> dict[str, Tensor]:

@@ -91,14 +91,22 @@ class Faces:
         part = self.select((self.image_index >= start) & (self.image_index < stop))
         return replace(part, image_index=part.image_index - start, num_images=stop - start)
 
+    def ordered(self) -> Faces:
+        """The same faces by image, larger boxes first within an image."""
+        order = self.areas.argsort(descending=True, stable=True)
+        return self.select(order[self.image_index[order].argsort(stable=True)])
+
+    @property
+    def first(self) -> Tensor:
+        """Bool [F], of ordered faces: which are the largest of their image."""
+        first = torch.ones_like(self.image_index, dtype=torch.bool)
+        first[1:] = self.image_index[1:] != self.image_index[:-1]
+        return first
+
     def largest(self) -> Faces:
         """At most one face an image: the one with the largest box."""
-        order = self.areas.argsort(descending=True, stable=True)
-        order = order[self.image_index[order].argsort(stable=True)]
-        index = self.image_index[order]
-        first = torch.ones_like(index, dtype=torch.bool)
-        first[1:] = index[1:] != index[:-1]
-        return self.select(order[first])
+        ordered = self.ordered()
+        return ordered.select(ordered.first)
 
     def to(self, device: torch.device | str) -> Faces:
         """The same faces with their tensors on `device`."""

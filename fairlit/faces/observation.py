@@ -1,9 +1,10 @@
-"""What detector and classifier see in a batch of images: at most one face an image."""
+"""What detector and classifier see in a batch of images: the largest face of each, or every face."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,13 +12,18 @@ from torch import Tensor
 from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
 
+People = Literal["largest", "all"]
+"""Who counts in an image: its largest face, as in the published method, or every face that is found."""
+
 
 @dataclass(frozen=True)
 class Observation:
-    """The largest face of each of N images, and what a classifier takes it for.
+    """Faces in N images, and what a classifier takes them for.
+
+    What is said of an image (`boxes`, `predictions`, `certainty`, `spread`) is said of its largest face.
 
     Attributes:
-        faces: at most one an image.
+        faces: by image, the largest first.
         probabilities: attribute -> [F, K], one row for each face.
     """
 
@@ -49,21 +55,25 @@ class Observation:
         return Observation(self.faces.to(device), {name: rows.to(device) for name, rows in self.probabilities.items()})
 
     def spread(self, rows: Tensor, missing: float) -> Tensor:
-        """One row an image from one row a face; `missing` fills the rows of images without one."""
+        """One row an image, its largest face's, from one row a face; `missing` fills the rows of images without one."""
         spread = rows.new_full((self.faces.num_images, *rows.shape[1:]), missing)
-        spread[self.faces.image_index] = rows
+        spread[self.faces.image_index[self.faces.first]] = rows[self.faces.first]
         return spread
 
 
 @torch.no_grad()
-def observe(images: Tensor, detector: Callable[[Tensor], Faces], classifier: FaceClassifier) -> Observation:
-    """Finds the largest face of each image and classifies it.
+def observe(
+    images: Tensor, detector: Callable[[Tensor], Faces], classifier: FaceClassifier, people: People = "largest"
+) -> Observation:
+    """Finds faces and classifies them.
 
     Args:
         images: float [N, 3, H, W], RGB in [0, 1].
-        detector: any, such as `FaceDetector`; of several faces the largest counts.
+        detector: any, such as `FaceDetector`.
         classifier: any.
+        people: which of the faces found count.
     """
-    faces = detector(images).largest()
+    found = detector(images)
+    faces = found.largest() if people == "largest" else found.ordered()
     logits = classifier.classify(images, faces)
     return Observation(faces, {name: rows.float().softmax(dim=-1) for name, rows in logits.items()})

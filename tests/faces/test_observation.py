@@ -60,3 +60,17 @@ def test_observe_classifies_the_largest_face_of_each_image() -> None:
     ]
     torch.testing.assert_close(seen.probabilities["a"], torch.cat(alone).detach())
     assert not seen.probabilities["a"].requires_grad
+
+
+def test_observe_classifies_every_face_the_largest_of_an_image_first() -> None:
+    torch.manual_seed(0)
+    config = ClassifierConfig({"a": ("x", "y", "z")}, "shufflenet_v2", TINY, 32)
+    classifier = AttributeClassifier(config).freeze()
+    images = torch.rand(5, 3, 32, 32)
+    largest, everyone = observe(images, _Finder(), classifier), observe(images, _Finder(), classifier, people="all")
+    torch.testing.assert_close(everyone.faces.boxes, some_faces().boxes[[0, 2, 1]])  # the third box is the larger one
+    alone = classifier(classifier.crop(images, some_faces().select(torch.tensor([1]))))["a"].softmax(1)
+    torch.testing.assert_close(everyone.probabilities["a"][2:], alone)
+    torch.testing.assert_close(everyone.probabilities["a"][:2], largest.probabilities["a"])
+    torch.testing.assert_close(everyone.boxes, largest.boxes)
+    torch.testing.assert_close(everyone.predictions["a"], largest.predictions["a"])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ import lightning as L
 import torch
 import yaml
 from torch import Tensor
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
 from fairlit.atomic import atomic_write_text
@@ -288,17 +288,10 @@ def _matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     best = 0.0
     for size in (1024, 2048) if device.type == "cpu" else (4096, 8192):
         matrix = torch.randn(size, size, device=device, dtype=dtype)
-        for _ in range(5):
-            start = _clock(device)
-            torch.mm(matrix, matrix)
-            best = max(best, 2 * size**3 / (_clock(device) - start))
+        names = {"torch": torch, "matrix": matrix}
+        timer = Timer("torch.mm(matrix, matrix)", globals=names, num_threads=torch.get_num_threads())
+        best = max(best, 2 * size**3 / min(timer.timeit(1).median for _ in range(5)))
     return best
-
-
-def _clock(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()
 
 
 def _table(result: dict[str, Any]) -> str:

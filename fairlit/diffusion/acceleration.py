@@ -2,14 +2,73 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 from torch import nn
 
+from fairlit.diffusion.attention import choose_attention
 from fairlit.diffusion.backbone import Backbone
+from fairlit.errors import Problems
 
 # Prompts are padded to the longest of a batch, so each length of prompt is a shape of its own, times the sizes of
 # batches with and without gradient, with the adaptor on and off.
 _COMPILED_SHAPES = 128
+
+
+@dataclass(frozen=True)
+class Acceleration:
+    """How the models run; results depend on it by rounding alone.
+
+    Attributes:
+        channels_last: lay out the convolutions of U-Net and VAE with channels last.
+        compile: compile the U-Net, once for each shape of its input; pays in long runs on a GPU.
+        attention: `auto` (on a GPU, time torch's kernels for each head size and take the fastest) or `torch` (what
+            torch takes).
+        unet_checkpointing: recompute the U-Net's blocks in the replay instead of keeping their activations.
+        vae_checkpointing: the same for the VAE in the losses; for GPUs that cannot hold the decoding of one image.
+    """
+
+    channels_last: bool = True
+    compile: bool = False
+    attention: Literal["auto", "torch"] = "auto"
+    unet_checkpointing: bool = False
+    vae_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        with Problems("acceleration") as problems:
+            if self.attention not in ("auto", "torch"):
+                problems.add(f"attention: got {self.attention!r}; choose auto or torch")
+
+
+def accelerate(backbone: Backbone, wanted: Acceleration, sharded: bool = False) -> None:
+    """Readies a loaded model, all but its attention, which is timed where the model will run.
+
+    Args:
+        backbone: the model, with the adaptor attached.
+        wanted: how it shall run.
+        sharded: the U-Net will be spread over processes by FSDP2, which takes contiguous parameters alone.
+    """
+    if wanted.channels_last:
+        use_channels_last(backbone.vae)
+        if not sharded:
+            use_channels_last(backbone.unet)
+    use_checkpointing(backbone, wanted.unet_checkpointing, wanted.vae_checkpointing)
+    if wanted.compile:
+        compile_unet(backbone)
+
+
+def tune_attention(backbone: Backbone, image_size: int | None, batch: int) -> None:
+    """Gives the U-Net the attention kernels that are fastest on its GPU, under the autocast that is on.
+
+    Args:
+        backbone: the model on its GPU.
+        image_size: side of the images in pixels; None: the model's own.
+        batch: samples that go through the U-Net at once.
+    """
+    dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
+    choose_attention(backbone.unet, backbone.latent_shape(image_size)[-1] ** 2, batch, dtype)
 
 
 def use_channels_last(*modules: nn.Module) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.benchmark import Timer
 
 BACKENDS = (
     SDPBackend.CUDNN_ATTENTION,
@@ -17,7 +17,7 @@ BACKENDS = (
     SDPBackend.EFFICIENT_ATTENTION,
     SDPBackend.MATH,
 )
-_WARM_UP, _TIMED = 2, 5
+_TIMED = 5
 
 
 class BackendAttnProcessor(AttnProcessor2_0):
@@ -76,22 +76,15 @@ def fastest_backend(shape: tuple[int, int, int, int], dtype: torch.dtype, device
 
 
 def _seconds(backend: SDPBackend, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> float:
-    """Best of a few runs; infinite where the kernel cannot do it."""
+    """Median of a few runs; infinite where the kernel cannot do it."""
     query, key, value = (torch.randn(shape, dtype=dtype, device=device, requires_grad=True) for _ in range(3))
-    best = float("inf")
+
+    def both_ways() -> None:
+        torch.autograd.grad(scaled_dot_product_attention(query, key, value).sum(), (query, key, value))
+
+    timer = Timer("both_ways()", globals={"both_ways": both_ways}, num_threads=torch.get_num_threads())
     try:
         with sdpa_kernel(backend):
-            for turn in range(_WARM_UP + _TIMED):
-                start = _clock(device)
-                torch.autograd.grad(scaled_dot_product_attention(query, key, value).sum(), (query, key, value))
-                if turn >= _WARM_UP:
-                    best = min(best, _clock(device) - start)
+            return timer.timeit(_TIMED).median
     except RuntimeError:  # no such kernel for this device, type or size; or too little memory for it
         return float("inf")
-    return best
-
-
-def _clock(device: torch.device) -> float:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

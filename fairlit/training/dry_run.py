@@ -20,7 +20,6 @@ from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.model_folders import local_folder
 from fairlit.training.finetuner import FairFinetuner
 from fairlit.training.memory_estimate import Layout, MemoryEstimate, estimate_memory
-from fairlit.training.run_checks import check_optimizer, check_run
 from fairlit.training.sharding import FrozenShardsStrategy
 
 _GIB = 2**30
@@ -50,9 +49,7 @@ def dry_run_finetuning(
     _check_contrasts(module, problems)
     if trainer is None:
         return ""
-    check_run(trainer, data.images, module.sampling, module.gradient, module.replay, problems)
-    with torch.device("cpu"):
-        check_optimizer(module.make_optimizer([torch.nn.Parameter(torch.zeros(1))]), trainer, problems)
+    module.check_trainer(trainer, data, problems)
     layout = layout_of(trainer, data.images["train"])
     estimate = None
     with problems.collecting():

@@ -20,8 +20,7 @@ from fairlit.adaptors import Adaptor, AdaptorEMA
 from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.data.prompts import NoiseKey
 from fairlit.diffusion import Backbone, rollout
-from fairlit.diffusion.acceleration import compile_unet, use_channels_last, use_checkpointing
-from fairlit.diffusion.attention import choose_attention
+from fairlit.diffusion.acceleration import Acceleration, accelerate, tune_attention
 from fairlit.errors import Problems
 from fairlit.faces import FaceDetector
 from fairlit.faces.bank import FaceBank
@@ -36,10 +35,10 @@ from fairlit.training.chain_gradient import ChainGradient
 from fairlit.training.checkpoint import restore_gradients, restore_training_state, training_state
 from fairlit.training.generated import Generated
 from fairlit.training.objective import Objective
-from fairlit.training.originals import OriginalsMemory, pooled_keys
+from fairlit.training.originals import OriginalImages, pooled_keys
 from fairlit.training.run_checks import check_optimizer, check_run
 from fairlit.training.sampler import Sampler
-from fairlit.training.settings import Acceleration, Detection, Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.settings import Detection, Gradient, Models, Originals, Replay, Sampling
 from fairlit.training.sharding import shard_frozen
 from fairlit.training.step_guard import StepGuard
 from fairlit.training.timing import PhaseTimer, peak_memory
@@ -135,8 +134,13 @@ class FairFinetuner(L.LightningModule):
         data = self._data()
         with Problems("config") as problems:
             self.check(data, problems)
-            check_run(self.trainer, data.images, self.sampling, self.gradient, self.replay, problems)
-            check_optimizer(self.make_optimizer([nn.Parameter(torch.zeros(1))]), self.trainer, problems)
+            self.check_trainer(self.trainer, data, problems)
+
+    def check_trainer(self, trainer: L.Trainer, data: PromptDataModule, problems: Problems) -> None:
+        """Notes where the trainer's settings do not fit those of this module and its data."""
+        check_run(trainer, data.images, self.sampling, self.gradient, self.replay, problems)
+        with torch.device("cpu"):
+            check_optimizer(self.make_optimizer([nn.Parameter(torch.zeros(1))]), trainer, problems)
 
     def configure_model(self) -> None:
         """Loads the models and attaches the adaptor; Lightning calls it on every rank, possibly more than once."""
@@ -147,6 +151,7 @@ class FairFinetuner(L.LightningModule):
         if self.ema_decay is not None:
             self.ema = AdaptorEMA(self.adaptor.parameters(), self.ema_decay)
         self.eval()
+        self._remember_originals()
         if self._shards():
             assert self.device_mesh is not None
             parts = (self.backbone.unet, self.backbone.text_encoder)
@@ -160,7 +165,7 @@ class FairFinetuner(L.LightningModule):
         models = self.models
         self.backbone = self.load_backbone()
         self.adaptor.attach(self.backbone)
-        self._accelerate()
+        accelerate(self.backbone, self.acceleration, sharded=self._shards())
         self.detector = FaceDetector(**vars(self.detection))
         self.classifier = load_classifier(models.classifier)
         self.audit_classifier = load_classifier(models.audit_classifier) if models.audit_classifier else self.classifier
@@ -186,19 +191,17 @@ class FairFinetuner(L.LightningModule):
             self.realism,
         )
         self.sampler = Sampler(self.backbone, self.adaptor, self.sampling, self.gradient)
-        self.memory = OriginalsMemory(self.sampler, self.objective, self.detector, self.classifier)
+        self.original_images = OriginalImages(self.sampler, self.objective, self.detector, self.classifier)
         fixed_shape, subsets = self.acceleration.compile, (self.seed, _SUBSETS_STREAM)
         self.chain_gradient = ChainGradient(self.sampler, self.gradient, self.replay, fixed_shape, subsets)
 
-    def _accelerate(self) -> None:
-        wanted = self.acceleration
-        if wanted.channels_last:
-            use_channels_last(self.backbone.vae)
-            if not self._shards():  # FSDP2 takes contiguous parameters alone
-                use_channels_last(self.backbone.unet)
-        use_checkpointing(self.backbone, wanted.unet_checkpointing, wanted.vae_checkpointing)
-        if wanted.compile:
-            compile_unet(self.backbone)
+    def _remember_originals(self) -> None:
+        """Before anything is sharded: the cache knows the models by their whole weights."""
+        if self._trainer is None or self.originals.noise_pool is None or self.originals.cache is None:
+            return
+        settings = {name: value for name, value in asdict(self.sampling).items() if not name.endswith("_steps")}
+        settings |= {"detection": asdict(self.detection), "precision": str(self.trainer.precision)}
+        self.original_images.remember_in(self.originals.cache, settings)
 
     def train(self, mode: bool = True) -> FairFinetuner:
         """Stays in eval mode: no module here has dropout or batch statistics that training should touch."""
@@ -220,26 +223,22 @@ class FairFinetuner(L.LightningModule):
         """Takes up an accumulation of gradients in which a checkpoint was made; makes ready what depends on the run."""
         restore_gradients(self._gradients, self.adaptor.parameters())
         if self.acceleration.attention == "auto" and self.device.type == "cuda":
-            self._choose_attention()
-        if self.originals.noise_pool is not None and self.originals.cache is not None:
-            settings = {name: value for name, value in asdict(self.sampling).items() if not name.endswith("_steps")}
-            settings |= {"detection": asdict(self.detection), "precision": str(self.trainer.precision)}
-            self.memory.remember_in(self.originals.cache, settings)
+            tune_attention(self.backbone, self.sampling.image_size, 2 * self.sampling.batch_size)
 
     def training_step(self, batch: PromptBatch, batch_idx: int) -> Tensor:
         """One prompt, its images over all ranks, one gradient."""
-        sampler, memory = self.sampler, self.memory
+        sampler, originals = self.sampler, self.original_images
         steps, keys = self._draw(batch)
         keys = ranks.share_of_rank(keys)
         noise = sampler.noise(keys)
         with self.timer.measure("rollout"):
-            described = memory.recall(batch.prompt, keys, steps)
+            described = originals.recall(batch.prompt, keys, steps)
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             original = None if described else sampler.original_conditioning(batch.prompt, len(keys))
             sampled = sampler.sample(steps, noise, conditioning, original, self.originals.with_rollout)
         with self.timer.measure("originals"):
             if sampled.originals is not None:
-                described = memory.describe(sampled.originals, batch.prompt, keys, steps)
+                described = originals.describe(sampled.originals, batch.prompt, keys, steps)
         assert described is not None
         with self.timer.measure("faces"):
             observation = observe(sampler.decode(sampled.latents), self.detector, self.classifier)
@@ -267,11 +266,6 @@ class FairFinetuner(L.LightningModule):
             name, keys = pooled_keys(keys, pool, (self.seed, _POOL_STREAM), batch.index)
         generator = np.random.default_rng(name)
         return int(generator.integers(self.sampling.min_steps, self.sampling.max_steps + 1)), keys
-
-    def _choose_attention(self) -> None:
-        side = self.backbone.latent_shape(self.sampling.image_size)[-1]
-        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
-        choose_attention(self.backbone.unet, side**2, 2 * self.sampling.batch_size, dtype)
 
     # ----------------------------------------------------------------- logging
 
@@ -317,7 +311,7 @@ class FairFinetuner(L.LightningModule):
         self.log_dict({f"seconds/{phase}": value for phase, value in seconds.items()})
         self.log("seconds/step", sum(seconds.values()))
         self.log("memory/peak_GiB", peak_memory())
-        if (cache := self.memory.cache) is not None:
+        if (cache := self.original_images.cache) is not None:
             self.log_dict({"originals/found": cache.share_found, "originals/damaged": float(cache.damaged)})
         self.guard.stop_if_hopeless(self.trainer)
 

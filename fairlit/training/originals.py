@@ -37,7 +37,7 @@ def pooled_keys(
     return named, [(*named, key[-1]) for key in keys]
 
 
-class OriginalsMemory:
+class OriginalImages:
     """Describes original images for the losses, and remembers descriptions on disk where noise comes again.
 
     Args:

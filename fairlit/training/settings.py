@@ -235,28 +235,3 @@ class Originals:
                 problems.add(f"noise_pool: got {self.noise_pool}; give at least 1, or null for new noise each time")
             if self.noise_pool is not None and self.cache is not None and Path(self.cache).is_file():
                 problems.add(f"cache: {self.cache} is a file; give a folder")
-
-
-@dataclass(frozen=True)
-class Acceleration:
-    """How the models run; results depend on it by rounding alone.
-
-    Attributes:
-        channels_last: lay out the convolutions of U-Net and VAE with channels last.
-        compile: compile the U-Net, once for each shape of its input; pays in long runs on a GPU.
-        attention: `auto` (on a GPU, time torch's kernels for each head size and take the fastest) or `torch` (what
-            torch takes).
-        unet_checkpointing: recompute the U-Net's blocks in the replay instead of keeping their activations.
-        vae_checkpointing: the same for the VAE in the losses; for GPUs that cannot hold the decoding of one image.
-    """
-
-    channels_last: bool = True
-    compile: bool = False
-    attention: Literal["auto", "torch"] = "auto"
-    unet_checkpointing: bool = False
-    vae_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        with Problems("acceleration") as problems:
-            if self.attention not in ("auto", "torch"):
-                problems.add(f"attention: got {self.attention!r}; choose auto or torch")

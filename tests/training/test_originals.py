@@ -135,13 +135,13 @@ def test_remembered_originals_train_alike(tmp_path: Path) -> None:
     """Without a cache, with an empty one, and with a full one that holds one damaged file."""
     plain, _, _ = steps_of(tmp_path, noise_pool=2, cache=None)
     first, module, _ = steps_of(tmp_path, noise_pool=2, cache=str(tmp_path / "originals"))
-    assert module.memory.cache is not None
-    assert module.memory.cache.missed == 2
+    assert module.original_images.cache is not None
+    assert module.original_images.cache.missed == 2
     files = sorted((tmp_path / "originals").glob("*/*.safetensors"))
     assert len(files) == 2
     files[0].write_bytes(b"nonsense")
     again, module, seen = steps_of(tmp_path, noise_pool=2, cache=str(tmp_path / "originals"))
-    assert (module.memory.cache.found, module.memory.cache.damaged) == (1, 1)
+    assert (module.original_images.cache.found, module.original_images.cache.damaged) == (1, 1)
     assert seen.found == [0.5]
     for expected, new, remembered in zip(plain, first, again, strict=True):
         assert (new - expected).norm() / expected.norm() < 1e-4

@@ -17,6 +17,7 @@ CLIPPED_SGD = {
     "model.init_args.optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 1000.0}},
 }
 GENTLE_ADAM = {"model.init_args.optimizer.init_args.lr": 1e-3}
+POOLED = GENTLE_ADAM | {"model.init_args.originals": {"noise_pool": 1}}
 ACCUMULATED = {"trainer.accumulate_grad_batches": 2, "trainer.max_steps": 2}
 
 
@@ -34,6 +35,7 @@ def run_with_two(command: str, config: Path, strategy: str, *more: str) -> None:
         pytest.param("ddp", GENTLE_ADAM | {"data.init_args.images_per_prompt": 2}, marks=pytest.mark.slow),
         pytest.param("fsdp2", CLIPPED_SGD | ACCUMULATED, marks=pytest.mark.slow),
         pytest.param("fsdp2", GENTLE_ADAM, marks=pytest.mark.slow),
+        pytest.param("fsdp2", POOLED, marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_equal_one(
@@ -41,6 +43,8 @@ def test_two_processes_equal_one(
 ) -> None:
     """Five images, so that one process has one more; or two, so that often a process has no face or neither has."""
     one, two = tmp_path / "one", tmp_path / "two"
+    if changes is POOLED:
+        changes = changes | {"model.init_args.originals": {"noise_pool": 1, "cache": str(tmp_path / "originals")}}
     main(["fit", "--config", str(variant(tiny_config, one, changes))])
     run_with_two("fit", variant(tiny_config, two, changes), strategy)
     trained = adaptors(one)

@@ -11,10 +11,11 @@ import pytest
 import torch
 from transformers import Dinov2Config, Dinov2Model
 
+from fairlit.diffusion.acceleration import Acceleration
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.training.settings import Acceleration, Detection, Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.settings import Detection, Gradient, Models, Originals, Replay, Sampling
 
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
 CLASSES = {"gender": ("female", "male"), "age": ("young", "old")}

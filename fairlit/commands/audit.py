@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
-from torch import nn
 
 from fairlit.audit.image_folders import ImageFolder, find_images
-from fairlit.audit.observations import Judge
 from fairlit.audit.outputs import REPORT, RESULTS
 from fairlit.audit.runner import AuditSettings, run_audit
-from fairlit.commands.devices import DEVICE_HELP, choose_device
+from fairlit.commands.devices import choose_device
+from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_judge
 from fairlit.commands.progress import progress_bar
-from fairlit.commands.target_argument import add_target_argument, read_target
-from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
+from fairlit.commands.target_argument import read_target
+from fairlit.errors import Problems
 from fairlit.functional.target_distribution import TargetDistribution
 
 DESCRIPTION = (
@@ -26,7 +24,6 @@ DESCRIPTION = (
     "images, or a model that they are generated with first. Writes report.html, results.json, per_image.csv and "
     "figures. Stopped or killed, the same command goes on where it was."
 )
-DETECTOR = "fairlit.faces.FaceDetector"
 
 
 def run(args: list[str]) -> None:
@@ -42,10 +39,9 @@ def run(args: list[str]) -> None:
     out = Path(given.out or ".")
     plans: list[Any] = []
     with Problems("audit") as problems:
-        _check_settings(given, out, generates, problems)
         device = choose_device(given.device, problems)
         target = read_target(given, problems)
-        check_judge(given, target, problems)
+        _check_settings(given, target, out, generates, problems)
         instances = Namespace()
         with problems.collecting():
             instances = parser.instantiate(given)
@@ -74,12 +70,10 @@ def run(args: list[str]) -> None:
         given.title or f"Audit of {_subject(given, folder)}",
         shlex.join(["fairlit", "audit", *args]),
     )
-    classifier = load_classifier(given.classifier).to(device)
-    detector = instances.detector.to(device)
-    names = {"classifier": given.classifier, "detector": given.detector.as_dict()}
+    judge = load_judge(given, instances.detector, device)
     total = sum(len(entry.images) for entry in folders)
     with progress_bar("images looked at", total) as advance:
-        results = run_audit(settings, Judge(detector, classifier, names), advance)
+        results = run_audit(settings, judge, advance)
     _tell(results, out)
 
 
@@ -91,37 +85,15 @@ def _named(args: list[str], generates: bool) -> list[str]:
     return with_method_paths(args)
 
 
-def _check_settings(given: Namespace, out: Path, generates: bool, problems: Problems) -> None:
+def _check_settings(
+    given: Namespace, target: TargetDistribution | None, out: Path, generates: bool, problems: Problems
+) -> None:
     """Notes settings that are missing or out of range."""
-    if given.out is None:
-        problems.add("out: give --out, the folder for the report")
-    elif given.folder is not None and out.resolve().is_relative_to(Path(given.folder).resolve()):
+    check_judging(given, target, problems)
+    if given.folder is not None and out.resolve().is_relative_to(Path(given.folder).resolve()):
         problems.add(f"out: {out} lies within the folder that is audited; give a folder elsewhere")
-    elif out.exists() and not out.is_dir():
-        problems.add(f"out: {out} is a file; give a folder")
-    if not 0 < given.tolerance < 1:
-        problems.add(f"tolerance: got {given.tolerance}; give a distance between 0 and 1, such as 0.1")
-    for name in ("batch_size", "report_prompts", "report_images"):
-        if given[name] < 1:
-            problems.add(f"{name}: got {given[name]}; give at least 1")
     if (given.folder is None) != generates:
         problems.add("give either a folder of images or --model, which they are generated with first")
-
-
-def check_judge(given: Namespace, target: TargetDistribution | None, problems: Problems) -> None:
-    """Notes a missing target or classifier, and where they do not fit each other."""
-    if given.target is None:
-        problems.add("target: give --target, the shares that the images shall show")
-    if given.classifier is None:
-        problems.add("classifier: give --classifier, best one that nothing was trained against")
-        return
-    check_classifier_files(given.classifier, "classifier", problems)
-    try:
-        classes = read_classes(given.classifier)
-        if target is not None:
-            target.reorder(classes)
-    except (CheckpointError, ConfigurationError) as error:
-        problems.add(f"classifier: {error}")
 
 
 def _find(given: Namespace, problems: Problems) -> list[ImageFolder]:
@@ -189,24 +161,10 @@ def _parser(generates: bool) -> ArgumentParser:
         nargs="?",
         help="images: with manifest.jsonl, as prompt_N/img_M, or one folder a prompt",
     )
-    parser.add_argument("--out", type=str | None, help="folder for the report")
     parser.add_argument(
         "--original", type=str | None, help="folder with the original model's images for the same prompts"
     )
-    parser.add_argument("--classifier", type=str | None, help="folder of a classifier, or YAML file of words for CLIP")
-    parser.add_subclass_arguments(
-        nn.Module,
-        "detector",
-        default={"class_path": DETECTOR},
-        help="module that gives fairlit.faces.Faces; settings: --detector.NAME VALUE",
-    )
-    parser.add_argument("--tolerance", type=float, default=0.1, help="distance to the target that counts as near it")
-    parser.add_argument("--audit_seed", type=int, default=0, help="of bootstrap and Monte-Carlo draws")
-    parser.add_argument("--batch_size", type=int, default=16, help="images that go through a model together")
-    parser.add_argument("--report_prompts", type=int, default=12, help="prompts of which the report shows images")
-    parser.add_argument("--report_images", type=int, default=8, help="images that it shows of each")
-    parser.add_argument("--title", type=str | None, help="of the report")
-    parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+    add_judging_arguments(parser, report_prompts=12)
     parser.add_argument("--prompt", type=str, nargs="+", help="prompts, each in quotes")
     if generates:
         from fairlit.commands.generation_arguments import add_generation_arguments
@@ -228,5 +186,4 @@ def _parser(generates: bool) -> ArgumentParser:
         )
         parser.add_argument("--families", type=list[str] | None, help="of the prompt file; default: all")
         parser.add_argument("--split", type=Split, default="test", help="of the families: train, val, test")
-    add_target_argument(parser, "what the images shall show")
     return parser

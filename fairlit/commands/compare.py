@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
-from torch import nn
 
 from fairlit.audit.comparison import ComparisonSettings, make_images, planned_images, run_comparison
 from fairlit.audit.features import Encoders
-from fairlit.audit.observations import Judge
 from fairlit.audit.outputs import REPORT, RESULTS
-from fairlit.commands.audit import DETECTOR, check_judge
-from fairlit.commands.devices import DEVICE_HELP, choose_device
+from fairlit.commands.devices import choose_device
 from fairlit.commands.generation_arguments import add_sampling_arguments, plan_of
+from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_judge
 from fairlit.commands.progress import progress_bar
-from fairlit.commands.target_argument import add_target_argument, read_target
+from fairlit.commands.target_argument import read_target
 from fairlit.data.prompt_families import Prompt, Split
 from fairlit.data.prompt_sources import read_prompts
 from fairlit.errors import Problems
-from fairlit.faces.classifier_files import load_classifier
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation
@@ -53,14 +50,16 @@ def run(args: list[str]) -> None:
     with Problems("compare") as problems:
         device = choose_device(given.device, problems)
         target = read_target(given, problems)
-        check_judge(given, target, problems)
+        check_judging(given, target, problems)
+        for name in ("unrelated_images", "most_prompts"):
+            if given[name] is not None and given[name] < 1:
+                problems.add(f"{name}: got {given[name]}; give at least 1")
         for name in ("clip", "dino"):
             if given[name] is not None:
                 check_model_folder(given[name], name, problems)
         instances = Namespace()
         with problems.collecting():
             instances = parser.instantiate(given)
-        _check_numbers(given, problems)
         methods = _methods(given, instances.get("methods") or {}, problems)
         plans, unrelated = _plans(given, methods, target, problems)
         if plans and target is not None:
@@ -74,7 +73,7 @@ def run(args: list[str]) -> None:
         make_images(settings, advance)
     there = f", {total - missing} were there already" if missing < total else ""
     print(f"made     {missing} images by {len(plans)} methods{there}: {settings.out / 'images'}")
-    judge, encoders = _judge(given, instances.detector, device), _encoders(given, device)
+    judge, encoders = load_judge(given, instances.detector, device), _encoders(given, device)
     looks = len(plans) * len(settings.plans[settings.reference].prompts) * given.images
     with progress_bar("looks at images", looks + (total if encoders.by_name else 0)) as advance:
         results = run_comparison(settings, judge, encoders, advance)
@@ -85,7 +84,6 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(prog="fairlit compare", description=DESCRIPTION)
     parser.add_argument("--config", action="config", help="YAML file with any of these arguments; later ones win")
     parser.add_argument("prompt", type=str, nargs="*", help="prompts, each in quotes, instead of --prompts")
-    parser.add_argument("--out", type=str | None, help="folder for report and images")
     parser.add_argument(
         "--methods",
         type=dict[str, Method],
@@ -95,36 +93,15 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--only", type=list[str] | None, help="names of the methods to take; default: all")
     parser.add_argument("--adaptor", type=str | None, help="in place of the path of the methods that are an adaptor")
     add_sampling_arguments(parser)
-    add_target_argument(parser, "what methods work towards and images are judged by")
     parser.add_argument("--unrelated_prompts", type=str | None, metavar="FILE", help="prompts that are to stay as is")
     parser.add_argument("--unrelated_families", type=list[str] | None, help="of that file; default: all")
     parser.add_argument("--unrelated_split", type=Split, default="test", help="of these families")
     parser.add_argument("--unrelated_images", type=int, default=8, help="of each of them")
     parser.add_argument("--most_prompts", type=int | None, help="take the first ones only, of either kind; to try")
-    parser.add_argument("--classifier", type=str | None, help="folder of a classifier, or YAML file of words for CLIP")
-    parser.add_subclass_arguments(
-        nn.Module, "detector", default={"class_path": DETECTOR}, help="module that gives fairlit.faces.Faces"
-    )
+    add_judging_arguments(parser, report_prompts=4)
     parser.add_argument("--clip", type=str | None, help="folder or hub id of the CLIP for CLIP-T and CLIP-I")
     parser.add_argument("--dino", type=str | None, help="folder or hub id of the DINOv2 for DINO")
-    parser.add_argument("--tolerance", type=float, default=0.1, help="distance to the target that counts as near it")
-    parser.add_argument("--audit_seed", type=int, default=0, help="of bootstrap and Monte-Carlo draws")
-    parser.add_argument("--batch_size", type=int, default=16, help="images that go through a model together")
-    parser.add_argument("--report_prompts", type=int, default=4, help="prompts of which the report shows images")
-    parser.add_argument("--report_images", type=int, default=8, help="images that it shows of each")
-    parser.add_argument("--title", type=str | None, help="of the report")
-    parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
     return parser
-
-
-def _check_numbers(given: Namespace, problems: Problems) -> None:
-    if given.out is None:
-        problems.add("out: give --out, the folder for report and images")
-    if not 0 < given.tolerance < 1:
-        problems.add(f"tolerance: got {given.tolerance}; give a distance between 0 and 1, such as 0.1")
-    for name in ("unrelated_images", "most_prompts", "report_prompts", "report_images"):
-        if given[name] is not None and given[name] < 1:
-            problems.add(f"{name}: got {given[name]}; give at least 1")
 
 
 def _methods(given: Namespace, configured: Mapping[str, Method], problems: Problems) -> dict[str, Method]:
@@ -237,11 +214,6 @@ def _settings(
         command,
         device,
     )
-
-
-def _judge(given: Namespace, detector: nn.Module, device: str) -> Judge:
-    names = {"classifier": given.classifier, "detector": given.detector.as_dict()}
-    return Judge(detector.to(device), load_classifier(given.classifier).to(device), names)
 
 
 def _encoders(given: Namespace, device: str) -> Encoders:

@@ -1,0 +1,84 @@
+"""The arguments that say who judges images and how a report shows it; ``fairlit audit`` and ``compare`` share them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from torch import nn
+
+from fairlit.audit.observations import Judge
+from fairlit.commands.devices import DEVICE_HELP
+from fairlit.commands.target_argument import add_target_argument
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
+from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
+from fairlit.functional.target_distribution import TargetDistribution
+
+_DETECTOR = "fairlit.faces.FaceDetector"
+
+
+def add_judging_arguments(parser: ArgumentParser, report_prompts: int) -> None:
+    """Adds judge, target, folder and looks of the report, and the device.
+
+    Args:
+        parser: gets the arguments.
+        report_prompts: default of that argument.
+    """
+    parser.add_argument("--out", type=str | None, help="folder for the report and what belongs to it")
+    parser.add_argument("--classifier", type=str | None, help="folder of a classifier, or YAML file of words for CLIP")
+    parser.add_subclass_arguments(
+        nn.Module,
+        "detector",
+        default={"class_path": _DETECTOR},
+        help="module that gives fairlit.faces.Faces; settings: --detector.NAME VALUE",
+    )
+    add_target_argument(parser, "what the images shall show")
+    parser.add_argument("--tolerance", type=float, default=0.1, help="distance to the target that counts as near it")
+    parser.add_argument("--audit_seed", type=int, default=0, help="of bootstrap and Monte-Carlo draws")
+    parser.add_argument("--batch_size", type=int, default=16, help="images that go through a model together")
+    parser.add_argument(
+        "--report_prompts", type=int, default=report_prompts, help="prompts of which the report shows images"
+    )
+    parser.add_argument("--report_images", type=int, default=8, help="images that it shows of each")
+    parser.add_argument("--title", type=str | None, help="of the report")
+    parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
+
+
+def check_judging(given: Namespace, target: TargetDistribution | None, problems: Problems) -> None:
+    """Notes what is missing or out of range among these arguments, and where target and classifier do not fit."""
+    if given.out is None:
+        problems.add("out: give --out, the folder for the report")
+    elif Path(given.out).exists() and not Path(given.out).is_dir():
+        problems.add(f"out: {given.out} is a file; give a folder")
+    if not 0 < given.tolerance < 1:
+        problems.add(f"tolerance: got {given.tolerance}; give a distance between 0 and 1, such as 0.1")
+    for name in ("batch_size", "report_prompts", "report_images"):
+        if given[name] < 1:
+            problems.add(f"{name}: got {given[name]}; give at least 1")
+    if given.target is None:
+        problems.add("target: give --target, the shares that the images shall show")
+    if given.classifier is None:
+        problems.add("classifier: give --classifier, best one that nothing was trained against")
+        return
+    check_classifier_files(given.classifier, "classifier", problems)
+    try:
+        classes = read_classes(given.classifier)
+        if target is not None:
+            target.reorder(classes)
+    except (CheckpointError, ConfigurationError) as error:
+        problems.add(f"classifier: {error}")
+
+
+def load_judge(given: Namespace, detector: nn.Module, device: str) -> Judge:
+    """The judge that arguments name, on a device.
+
+    Args:
+        given: parsed arguments.
+        detector: what ``--detector`` was instantiated to.
+        device: where it shall judge.
+
+    Raises:
+        CheckpointError: the classifier is damaged.
+    """
+    names = {"classifier": given.classifier, "detector": given.detector.as_dict()}
+    return Judge(detector.to(device), load_classifier(given.classifier).to(device), names)

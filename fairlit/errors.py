@@ -47,6 +47,11 @@ class Problems:
         if message not in self.messages:
             self.messages.append(message)
 
+    def at_least(self, name: str, value: float, minimum: int) -> None:
+        """Notes a number below `minimum`; NaN is."""
+        if not value >= minimum:
+            self.add(f"{name}: got {value}; give {f'at least {minimum}' if minimum else '0 or more'}")
+
     @contextmanager
     def collecting(self) -> Iterator[None]:
         """Notes a `ConfigurationError` raised inside the block and goes on after it."""

@@ -71,3 +71,18 @@ def test_kinds_of_errors() -> None:
     assert issubclass(CheckpointError, RuntimeError)
     assert issubclass(ConfigurationError, FairlitError)
     assert issubclass(CheckpointError, FairlitError)
+
+
+def test_numbers_below_a_minimum_are_named() -> None:
+    problems = Problems("x")
+    problems.at_least("steps", 1, 1)
+    problems.at_least("weight", 0.0, 0)
+    assert problems.messages == []
+    problems.at_least("steps", 0, 1)
+    problems.at_least("weight", -0.5, 0)
+    problems.at_least("scale", float("nan"), 0)
+    assert problems.messages == [
+        "steps: got 0; give at least 1",
+        "weight: got -0.5; give 0 or more",
+        "scale: got nan; give 0 or more",
+    ]

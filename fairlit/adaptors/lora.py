@@ -92,8 +92,7 @@ class Lora(Adaptor):
                 problems.add(f"rank is {rank}, but the contrasts span {directions} directions; raise the rank")
             if not contrast_gain > 0:
                 problems.add(f"contrast_gain is {contrast_gain}; give a number above 0")
-            if rank < 1:
-                problems.add(f"rank is {rank}; give at least 1")
+            problems.at_least("rank", rank, 1)
             if not self.alpha > 0:
                 problems.add(f"alpha is {alpha}; give a number above 0, or nothing for alpha = rank")
             if not self.modules:

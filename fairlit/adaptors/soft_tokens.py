@@ -93,8 +93,7 @@ class SoftTokens(Adaptor):
         self._tokenizer: Any = None
         self._original_tokenizer: Any = None
         with Problems("soft tokens") as problems:
-            if count < 1:
-                problems.add(f"count is {count}; give at least 1")
+            problems.at_least("count", count, 1)
             check_token(token, problems)
 
     @property

@@ -53,8 +53,7 @@ def check_judging(given: Namespace, target: TargetDistribution | None, problems:
     if not 0 < given.tolerance < 1:
         problems.add(f"tolerance: got {given.tolerance}; give a distance between 0 and 1, such as 0.1")
     for name in ("batch_size", "report_prompts", "report_images"):
-        if given[name] < 1:
-            problems.add(f"{name}: got {given[name]}; give at least 1")
+        problems.at_least(name, given[name], 1)
     if given.target is None:
         problems.add("target: give --target, the shares that the images shall show")
     if given.classifier is None:

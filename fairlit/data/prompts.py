@@ -102,8 +102,7 @@ class PromptDataModule(L.LightningDataModule):
             for name, count in counts.items():
                 if count is not None and count < 1:
                     problems.add(f"{name}: got {count}; give a number of at least 1")
-            if seed < 0:
-                problems.add(f"seed: got {seed}; give 0 or more")
+            problems.at_least("seed", seed, 0)
             with problems.collecting():
                 self.target = TargetDistribution.read(target)
             with problems.collecting():

@@ -1,7 +1,7 @@
 """The diffusion model and its sampling chain: backbone, rollout, replay."""
 
-from fairlit.diffusion.backbone import Backbone, PromptPadding, Solver, check_pipeline
-from fairlit.diffusion.chain import Chain, Conditioning
+from fairlit.diffusion.backbone import Backbone, PromptPadding, Solver, check_image_size, check_pipeline
+from fairlit.diffusion.chain import Chain, Conditioning, check_guidance_scale
 from fairlit.diffusion.noise_gradient import noise_gradient
 from fairlit.diffusion.replay import Pairs, replay
 from fairlit.diffusion.rollout import Rollout, detached_graph, full_graph, rollout
@@ -14,6 +14,8 @@ __all__ = [
     "PromptPadding",
     "Rollout",
     "Solver",
+    "check_guidance_scale",
+    "check_image_size",
     "check_pipeline",
     "detached_graph",
     "full_graph",

@@ -210,3 +210,9 @@ def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbon
             check_weights(folder / part, subject, problems)
         elif part == "scheduler":
             read_json(folder / part / "scheduler_config.json", subject, problems)
+
+
+def check_image_size(side: int | None, problems: Problems) -> None:
+    """Notes a side in pixels that the autoencoder of a Stable Diffusion cannot shrink; None: the model's own."""
+    if side is not None and (side < 8 or side % 8):
+        problems.add(f"image_size: got {side}; give a multiple of 8, or nothing for the model's own size")

@@ -129,8 +129,7 @@ def check_detection(
         problems.add(f"enlarge is {enlarge}: give a factor above 0, 1 to leave images as they are")
     if not 0 <= min_score <= 1:
         problems.add(f"min_score is {min_score}: give a number in [0, 1]")
-    if batch_size < 1:
-        problems.add(f"batch_size is {batch_size}: give at least 1")
+    problems.at_least("batch_size", batch_size, 1)
 
 
 class FaceDetector(nn.Module):

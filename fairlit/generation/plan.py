@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fairlit.adaptors.files import adaptor_files, read_tensors
 from fairlit.data.prompt_families import Prompt
-from fairlit.diffusion import PromptPadding, Solver, check_pipeline
+from fairlit.diffusion import PromptPadding, Solver, check_image_size, check_pipeline
 from fairlit.errors import CheckpointError, Problems
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.identity import fairlit_version, tensor_digest
@@ -83,14 +83,9 @@ class GenerationPlan:
     def check(self, problems: Problems) -> None:
         """Notes what is wrong, without loading any weights."""
         check_pipeline(self.model, problems, "model")
-        if self.images < 1:
-            problems.add(f"images: got {self.images}; give at least 1")
-        if self.seed < 0:
-            problems.add(f"seed: got {self.seed}; give 0 or more")
-        if self.image_size is not None and (self.image_size < 8 or self.image_size % 8):
-            problems.add(
-                f"image_size: got {self.image_size}; give a multiple of 8, or nothing for the model's own size"
-            )
+        problems.at_least("images", self.images, 1)
+        problems.at_least("seed", self.seed, 0)
+        check_image_size(self.image_size, problems)
         with problems.collecting():
             self.sampling()
         if self.out.exists() and not self.out.is_dir():

@@ -35,8 +35,7 @@ class AlignmentLoss:
                 problems.add(f"threshold: got {self.threshold}; a confidence lies between 0 and 1")
             if self.draws < 1:
                 problems.add(f"draws: got {self.draws}; give at least 1, e.g. 100")
-            if self.weight < 0:
-                problems.add(f"weight: got {self.weight}; give 0 or more")
+            problems.at_least("weight", self.weight, 0)
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes attributes and classes in `class_costs` that the target does not have."""

@@ -31,8 +31,7 @@ class ImagePreservationLoss:
 
     def __post_init__(self) -> None:
         with Problems("preservation") as problems:
-            if self.weight < 0:
-                problems.add(f"weight: got {self.weight}; give 0 or more")
+            problems.at_least("weight", self.weight, 0)
             for name, factors in (("factor1", self.factor1), ("factor2", self.factor2)):
                 for attribute, factor in factors.items():
                     if not 0 <= factor <= 1:

@@ -26,8 +26,7 @@ class FaceRealismLoss:
 
     def __post_init__(self) -> None:
         with Problems("realism") as problems:
-            if self.weight < 0:
-                problems.add(f"weight: got {self.weight}; give 0 or more")
+            problems.at_least("weight", self.weight, 0)
             if not 0 <= self.confidence <= 1:
                 problems.add(f"confidence: got {self.confidence}; a confidence lies between 0 and 1")
 

@@ -48,8 +48,7 @@ class AttributeWords(Method):
         self.template = template
         self.seed = seed
         with Problems(self.name) as problems:
-            if seed < 0:
-                problems.add(f"seed: got {seed}; give 0 or more")
+            problems.at_least("seed", seed, 0)
             for placeholder in (WORDS, PROMPT):
                 if placeholder not in template:
                     problems.add(f"template: {template!r} lacks its placeholder {placeholder}; put it in")
@@ -90,6 +89,6 @@ class AttributeWords(Method):
             # All classes are embedded whatever the chunk holds, so that the padding does not depend on it.
             embeddings = backbone.encode(["", *(self.insert(chunk.prompt, words) for words in spoken)])
             conditioning = Conditioning.of_prompts(embeddings, 1 + labels)
-            return rollout(chain, noise, conditioning, plan.max_batch).latents
+            return rollout(chain, noise, conditioning, plan.batch_size).latents
 
         yield sample

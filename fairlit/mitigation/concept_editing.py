@@ -124,14 +124,12 @@ class UnifiedConceptEditing(Method):
         if self.tokens not in get_args(EditedTokens):
             problems.add(f"tokens: got {self.tokens!r}; choose one of {', '.join(get_args(EditedTokens))}")
         for name in ("iterations", "images"):
-            if getattr(self, name) < 1:
-                problems.add(f"{name}: got {getattr(self, name)}; give at least 1")
+            problems.at_least(name, getattr(self, name), 1)
         for name in ("step_size", "ridge"):
             if not getattr(self, name) > 0:
                 problems.add(f"{name}: got {getattr(self, name)}; give more than 0")
         for name in ("tolerance", "edit_scale", "preserve_scale", "seed"):
-            if getattr(self, name) < 0:
-                problems.add(f"{name}: got {getattr(self, name)}; give 0 or more")
+            problems.at_least(name, getattr(self, name), 0)
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes words, and a classifier, that do not fit the target."""
@@ -219,7 +217,7 @@ class UnifiedConceptEditing(Method):
             keys = [(self.seed, MEASUREMENT, number, image) for image in range(self.images)]
             latents = sampler(chunk, keyed_noise(keys, backbone.latent_shape()).to(like))
             counts = torch.zeros(sum(map(len, order.values())), dtype=torch.float64)
-            for part in latents.split(plan.max_batch):
+            for part in latents.split(plan.batch_size):
                 seen = observe(backbone.decode(part).float(), detector, classifier)
                 found = [_counts(seen.probabilities[name])[columns] for name, columns in order.items()]
                 counts += torch.cat(found)

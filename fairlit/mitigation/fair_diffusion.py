@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from fairlit.diffusion import Backbone, Chain
+from fairlit.diffusion import Backbone, Chain, check_guidance_scale
 from fairlit.errors import Problems
 from fairlit.functional.guidance import classifier_free_guidance, semantic_edit, semantic_momentum
 from fairlit.functional.target_distribution import TargetDistribution
@@ -70,10 +70,9 @@ class FairDiffusion(Method):
         with Problems(self.name) as problems:
             if WORD not in edit_template:
                 problems.add(f"edit_template: {edit_template!r} lacks its placeholder {WORD}; put it in")
-            if guidance_scale is not None and guidance_scale < 1:
-                problems.add(f"guidance_scale: got {guidance_scale}; 1 is no guidance, null the plan's own")
-            if seed < 0:
-                problems.add(f"seed: got {seed}; give 0 or more")
+            if guidance_scale is not None:
+                check_guidance_scale(guidance_scale, problems)
+            problems.at_least("seed", seed, 0)
             self.guidance.check(problems)
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
@@ -89,7 +88,7 @@ class FairDiffusion(Method):
         spoken = itertools.chain(*words_by_attribute(self.words, target))
         edits = [self.edit_template.replace(WORD, word) for word in spoken]
         weights = edit_weights(target, self.reverse)
-        at_once = max(2 * plan.max_batch // (2 + len(edits)), 1)  # of the size of a guided batch of max_batch images
+        at_once = max(2 * plan.batch_size // (2 + len(edits)), 1)  # of the size of a guided batch of that many images
 
         @torch.no_grad()
         def sample(chunk: Chunk, noise: Tensor) -> Tensor:
@@ -115,12 +114,10 @@ class SemanticGuidance:
         """Notes settings out of range."""
         if self.warmup < 0:
             problems.add(f"warmup: got {self.warmup}; give a number of steps, 0 or more")
-        if self.scale < 0:
-            problems.add(f"scale: got {self.scale}; give 0 or more")
+        problems.at_least("scale", self.scale, 0)
         if not 0 <= self.threshold <= 1:
             problems.add(f"threshold: got {self.threshold}; give a share from 0 to 1")
-        if self.momentum < 0:
-            problems.add(f"momentum: got {self.momentum}; give 0 or more")
+        problems.at_least("momentum", self.momentum, 0)
         if not 0 <= self.momentum_beta < 1:
             problems.add(f"momentum_beta: got {self.momentum_beta}; give 0 <= beta < 1")
 

@@ -88,8 +88,7 @@ class LatentGuidance(Method):
             if not step_size > 0:
                 problems.add(f"step_size: got {step_size}; give more than 0")
             for name, value in (("leash", leash), ("tolerance", tolerance)):
-                if value < 0:
-                    problems.add(f"{name}: got {value}; give 0 or more")
+                problems.at_least(name, value, 0)
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes a classifier that does not fit the target."""
@@ -103,7 +102,7 @@ class LatentGuidance(Method):
         chain = plan.chain(backbone)
         clean = clean_chain(backbone.scheduler, plan.steps)
         detector, classifier = self.judge.load(backbone.device)
-        divergence = SetDivergence(backbone, detector, classifier, target, plan.max_batch)
+        divergence = SetDivergence(backbone, detector, classifier, target, plan.batch_size)
 
         @torch.no_grad()
         def sample(chunk: Chunk, noise: Tensor) -> Tensor:
@@ -111,7 +110,7 @@ class LatentGuidance(Method):
             conditioning = Conditioning.of_one_prompt(backbone.encode(["", chunk.prompt]), len(noise))
             moved, least = noise.float(), float("inf")
             for iteration in range(self.iterations + 1):
-                sampled = rollout(chain, moved.to(noise), conditioning, plan.max_batch)
+                sampled = rollout(chain, moved.to(noise), conditioning, plan.batch_size)
                 value, seen, cotangent = divergence(sampled.latents)
                 if iteration == 0:
                     best, first = sampled.latents, seen
@@ -123,7 +122,7 @@ class LatentGuidance(Method):
                 if iteration == self.iterations or value <= self.tolerance or seen == 0:
                     break
                 slope = noise_gradient(
-                    chain, sampled, conditioning, cotangent, clean, self.gradient, plan.max_batch
+                    chain, sampled, conditioning, cotangent, clean, self.gradient, plan.batch_size
                 ).float()
                 slope = slope + self.leash / moved.numel() * (moved - noise)
                 moved = self._step(moved, slope, noise.float())

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from torch import Tensor
 
-from fairlit.diffusion import Backbone, Chain
+from fairlit.diffusion import Backbone, Chain, check_guidance_scale
 from fairlit.errors import Problems
 from fairlit.functional.solver import linear_solver
 from fairlit.functional.target_distribution import TargetDistribution
@@ -30,21 +30,18 @@ class SamplingPlan:
     Attributes:
         steps: solver steps.
         guidance_scale: of classifier-free guidance.
-        max_batch: at most so many images go through the model at once; it changes memory and speed, not images.
+        batch_size: at most so many images go through the model at once; it changes memory and speed, not images.
     """
 
     steps: int = 30
     guidance_scale: float = 7.5
-    max_batch: int = 16
+    batch_size: int = 16
 
     def __post_init__(self) -> None:
         with Problems("sampling") as problems:
-            if self.steps < 1:
-                problems.add(f"steps: got {self.steps}; give at least 1")
-            if self.guidance_scale < 1:
-                problems.add(f"guidance_scale: got {self.guidance_scale}; 1 is no guidance, 7.5 is usual")
-            if self.max_batch < 1:
-                problems.add(f"max_batch: got {self.max_batch}; give at least 1")
+            problems.at_least("steps", self.steps, 1)
+            check_guidance_scale(self.guidance_scale, problems)
+            problems.at_least("batch_size", self.batch_size, 1)
 
     def chain(self, backbone: Backbone, guidance_scale: float | None = None) -> Chain:
         """The sampling chain of a model by this plan.

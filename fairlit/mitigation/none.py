@@ -41,6 +41,6 @@ def one_prompt_sampler(
     def sample(chunk: Chunk, noise: Tensor) -> Tensor:
         embeddings = backbone.encode(["", rewrite(chunk.prompt)])
         conditioning = Conditioning.of_one_prompt(embeddings, len(noise))
-        return rollout(chain, noise, conditioning, plan.max_batch).latents
+        return rollout(chain, noise, conditioning, plan.batch_size).latents
 
     return sample

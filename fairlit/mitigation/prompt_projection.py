@@ -60,8 +60,7 @@ class PromptProjection(Method):
             for written in (template, *self.pair_templates):
                 if WORD not in written:
                     problems.add(f"template: {written!r} lacks its placeholder {WORD}; put it in")
-            if strength < 0:
-                problems.add(f"strength: got {strength}; give 0 or more")
+            problems.at_least("strength", strength, 0)
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes words that do not fit the target."""
@@ -80,7 +79,7 @@ class PromptProjection(Method):
             empty, prompt = backbone.encode(["", chunk.prompt])
             embeddings = torch.stack([empty, prompt @ projection.T.to(prompt)])
             conditioning = Conditioning.of_one_prompt(embeddings, len(noise))
-            return rollout(chain, noise, conditioning, plan.max_batch).latents
+            return rollout(chain, noise, conditioning, plan.batch_size).latents
 
         yield sample
 

@@ -111,10 +111,8 @@ class FairFinetuner(L.LightningModule):
         with Problems("model") as problems:
             if ema_decay is not None and not 0 <= ema_decay < 1:
                 problems.add(f"ema_decay: got {ema_decay}; give 0 <= decay < 1, or null for no average")
-            if max_skipped_steps < 1:
-                problems.add(f"max_skipped_steps: got {max_skipped_steps}; give at least 1")
-            if seed < 0:
-                problems.add(f"seed: got {seed}; give 0 or more")
+            problems.at_least("max_skipped_steps", max_skipped_steps, 1)
+            problems.at_least("seed", seed, 0)
 
     # ------------------------------------------------------------------ set-up
 

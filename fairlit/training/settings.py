@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from fairlit.diffusion import PromptPadding, Solver, check_pipeline
+from fairlit.diffusion import PromptPadding, Solver, check_guidance_scale, check_image_size, check_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
 from fairlit.faces.detector import check_detection
@@ -137,16 +137,10 @@ class Sampling:
                     problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
             if not 1 <= self.min_steps <= self.max_steps:
                 problems.add(f"min_steps, max_steps: got {self.min_steps}, {self.max_steps}; give 1 <= min <= max")
-            if self.evaluation_steps < 1:
-                problems.add(f"evaluation_steps: got {self.evaluation_steps}; give at least 1")
-            if self.guidance_scale < 1:
-                problems.add(f"guidance_scale: got {self.guidance_scale}; 1 is no guidance, 7.5 is usual")
-            if self.batch_size < 1:
-                problems.add(f"batch_size: got {self.batch_size}; give at least 1")
-            if self.image_size is not None and (self.image_size < 8 or self.image_size % 8):
-                problems.add(
-                    f"image_size: got {self.image_size}; give a multiple of 8, or null for the model's own size"
-                )
+            problems.at_least("evaluation_steps", self.evaluation_steps, 1)
+            check_guidance_scale(self.guidance_scale, problems)
+            problems.at_least("batch_size", self.batch_size, 1)
+            check_image_size(self.image_size, problems)
 
 
 @dataclass(frozen=True)
@@ -175,8 +169,7 @@ class Gradient:
             ):
                 if value not in choices:
                     problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
-            if self.loss_batch < 1:
-                problems.add(f"loss_batch: got {self.loss_batch}; give at least 1")
+            problems.at_least("loss_batch", self.loss_batch, 1)
             if self.last_calls is not None and (self.last_calls < 1 or self.mode != "full"):
                 problems.add(
                     f"last_calls: got {self.last_calls} with mode {self.mode}; it is for mode full, at least 1"

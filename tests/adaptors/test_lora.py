@@ -102,7 +102,7 @@ def test_bad_arguments_are_refused_together() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Lora(rank=0, alpha=-1.0, unet=True, text_encoder_modules=[], unet_modules=[""])
     message = str(caught.value)
-    for part in ("rank is 0", "alpha is -1.0", "text_encoder_modules is []", "unet_modules is ['']"):
+    for part in ("rank: got 0", "alpha is -1.0", "text_encoder_modules is []", "unet_modules is ['']"):
         assert part in message
     with pytest.raises(ConfigurationError, match="both false"):
         Lora(text_encoder=False)

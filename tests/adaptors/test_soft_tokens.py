@@ -108,7 +108,7 @@ def test_mismatches(open_pipeline: Open, tmp_path: Path) -> None:
 def test_bad_arguments(tiny_pipeline: StableDiffusionPipeline) -> None:
     with pytest.raises(ConfigurationError) as caught:
         SoftTokens(count=0, token="Two Words")
-    assert "count is 0" in str(caught.value)
+    assert "count: got 0" in str(caught.value)
     assert "token is 'Two Words'" in str(caught.value)
     with pytest.raises(ConfigurationError, match="knows 'doctor</w>' already"):
         SoftTokens(token="doctor</w>").attach(tiny_pipeline)

@@ -33,9 +33,9 @@ def run(backbone: Backbone, target: TargetDistribution) -> Run:
     """Final latents of a set of images by a method, given to it in chunks of any size."""
 
     def run_(
-        method: Method, count: int = 4, chunk: int | None = None, max_batch: int = 3, guidance_scale: float = 2.0
+        method: Method, count: int = 4, chunk: int | None = None, batch_size: int = 3, guidance_scale: float = 2.0
     ) -> Tensor:
-        plan = SamplingPlan(steps=3, guidance_scale=guidance_scale, max_batch=max_batch)
+        plan = SamplingPlan(steps=3, guidance_scale=guidance_scale, batch_size=batch_size)
         noise = keyed_noise([(0, image) for image in range(count)], backbone.latent_shape())
         with method.prepare(backbone, plan, target) as sample:
             parts = [

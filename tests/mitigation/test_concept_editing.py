@@ -126,7 +126,7 @@ def test_measures_edits_samples_and_restores(
 def test_measures_shares_in_the_order_of_the_target(
     method: UnifiedConceptEditing, backbone: Backbone, target: TargetDistribution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = SamplingPlan(steps=1, max_batch=3)
+    plan = SamplingPlan(steps=1, batch_size=3)
     detector, classifier = method.judge.load(backbone.device)
     sampler = lambda chunk, noise: noise  # noqa: E731
     shares = method.measure(backbone, plan, sampler, target, detector, classifier)

@@ -67,7 +67,7 @@ def test_equals_the_pipeline_of_diffusers(tiny_pipeline_folder: Path, target: Ta
 
 def test_images_depend_on_their_place_alone_and_warmup_to_the_end_is_no_edit(run: Run) -> None:
     latents = run(FairDiffusion(guidance_scale=None, **SHARPER))
-    pieces = run(FairDiffusion(guidance_scale=None, **SHARPER), chunk=1, max_batch=1)
+    pieces = run(FairDiffusion(guidance_scale=None, **SHARPER), chunk=1, batch_size=1)
     assert close(pieces, latents)
     plain = run(NoMitigation())
     assert not close(latents, plain, 2e-4)

@@ -49,7 +49,7 @@ def divergence(
     method: Callable[..., LatentGuidance], backbone: Backbone, target: TargetDistribution
 ) -> Callable[[int], SetDivergence]:
     detector, classifier = method().judge.load(backbone.device)
-    return lambda max_batch: SetDivergence(backbone, detector, classifier, target, max_batch)
+    return lambda batch_size: SetDivergence(backbone, detector, classifier, target, batch_size)
 
 
 def test_divergence_and_its_gradient(
@@ -86,8 +86,8 @@ def test_comes_closer_and_keeps_norms(
     monkeypatch.setattr(
         latent_guidance, "rollout", lambda chain, noise, *rest: (noises.append(noise), rollout(chain, noise, *rest))[1]
     )
-    plain = run(NoMitigation(), max_batch=4)
-    latents = run(method(gradient=gradient), max_batch=4)
+    plain = run(NoMitigation(), batch_size=4)
+    latents = run(method(gradient=gradient), batch_size=4)
     assert divergence(4)(latents)[0] < divergence(4)(plain)[0]
     assert close(latents[:1], plain[:1])  # without a face: left alone
     assert torch.equal(noises[-1][0], noises[0][0])
@@ -98,9 +98,9 @@ def test_comes_closer_and_keeps_norms(
 
 
 def test_leash_and_tolerance(method: Callable[..., LatentGuidance], run: Run) -> None:
-    plain = run(NoMitigation(), max_batch=4)
-    assert close(run(method(leash=1e6), max_batch=4), plain)  # no step pays
-    assert close(run(method(tolerance=100.0), max_batch=4), plain)
+    plain = run(NoMitigation(), batch_size=4)
+    assert close(run(method(leash=1e6), batch_size=4), plain)  # no step pays
+    assert close(run(method(tolerance=100.0), batch_size=4), plain)
 
 
 def test_needs_the_whole_set_and_refuses_nonsense(

@@ -24,8 +24,8 @@ def test_mitigation_does_without_lightning() -> None:
 
 
 def test_plans_and_chunks_refuse_nonsense() -> None:
-    with pytest.raises(ConfigurationError, match=r"(?s)3 problems.*steps: got 0.*guidance_scale: got 0.5.*max_batch"):
-        SamplingPlan(steps=0, guidance_scale=0.5, max_batch=0)
+    with pytest.raises(ConfigurationError, match=r"(?s)3 problems.*steps: got 0.*guidance_scale: got 0.5.*batch_size"):
+        SamplingPlan(steps=0, guidance_scale=0.5, batch_size=0)
     with pytest.raises(ConfigurationError, match=r"4 is not in 0..3"):
         Chunk("a", [0, 4], 4)
     with pytest.raises(ConfigurationError, match="one stands twice"):
@@ -38,7 +38,7 @@ def test_plans_and_chunks_refuse_nonsense() -> None:
 def test_none_is_the_stock_pipeline(run: Callable[..., Tensor], backbone: Backbone) -> None:
     """The same noise through diffusers' own pipeline gives the same latents, whatever the chunks."""
     latents = run(NoMitigation())
-    assert close(run(NoMitigation(), chunk=1, max_batch=1), latents)
+    assert close(run(NoMitigation(), chunk=1, batch_size=1), latents)
     pipeline = backbone.pipeline()
     pipeline.set_progress_bar_config(disable=True)
     embeddings = backbone.encode(["", "a photo of the face of a doctor"])

@@ -24,7 +24,7 @@ def test_each_image_is_asked_for_by_its_class(run: Run, backbone: Backbone, targ
     """Image by image what the model makes of the prompt with the class's word in it."""
     method = AttributeWords(after="face of an?")
     latents = run(method)
-    assert close(run(method, chunk=1, max_batch=1), latents)
+    assert close(run(method, chunk=1, batch_size=1), latents)
     labels = joint_labels(Chunk.whole(PROMPT, 4), target, 0)
     assert sorted(labels.tolist()) == [0, 0, 1, 1]
     chain = SamplingPlan(steps=3, guidance_scale=2.0).chain(backbone)

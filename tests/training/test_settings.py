@@ -132,7 +132,7 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
         (
             lambda: Detection(min_face_size=3, enlarge=0, min_score=2, batch_size=0),
             4,
-            ["min_face_size is 3", "enlarge is 0", "min_score is 2", "batch_size is 0"],
+            ["min_face_size is 3", "enlarge is 0", "min_score is 2", "batch_size: got 0"],
         ),
         (lambda: Gradient(mode="half"), 1, ["mode: got 'half'; choose one of replay, detached, published, full"]),
         (

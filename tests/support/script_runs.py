@@ -16,5 +16,7 @@ def run_script(name: str, *arguments: str | Path) -> None:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
+    if str(SCRIPTS) not in sys.path:  # as when run: scripts may import one another
+        sys.path.insert(0, str(SCRIPTS))
     spec.loader.exec_module(module)
     module.main([str(argument) for argument in arguments])

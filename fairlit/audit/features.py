@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def image_features(
     """Directions of all images of a folder.
 
     Args:
-        folder: images of one size.
+        folder: images.
         encoders: what to look with.
         cache: file of what they saw; with other encoders, or files that have changed, it is not believed.
         batch_size: images looked at together.
@@ -92,21 +93,20 @@ def image_features(
 
 @torch.no_grad()
 def _encode(root: Path, files: Sequence[str], encoders: Mapping[str, ClipEncoder | DinoEncoder]) -> dict[str, Tensor]:
-    readable: list[int] = []
-    pixels: list[Tensor] = []
+    by_size: dict[torch.Size, list[tuple[int, Tensor]]] = defaultdict(list)
     for place, file in enumerate(files):
         try:
-            pixels.append(read_image(root / file))
-            readable.append(place)
+            pixels = read_image(root / file)
         except UnreadableImageError:
             continue
+        by_size[pixels.shape].append((place, pixels))
     encoded = {}
     for name, encoder in encoders.items():
         encoded[name] = torch.full((len(files), encoder.dim), torch.nan)
-        if readable:
-            device = next(encoder.parameters()).device
-            images = torch.stack(pixels).to(device).float() / 255
-            encoded[name][readable] = encoder.image_features(images).float().cpu()
+        device = next(encoder.parameters()).device
+        for found in by_size.values():
+            images = torch.stack([pixels for _, pixels in found]).to(device).float() / 255
+            encoded[name][[place for place, _ in found]] = encoder.image_features(images).float().cpu()
     return encoded
 
 

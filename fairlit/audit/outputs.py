@@ -82,7 +82,8 @@ def judge_limits(classifier: FaceClassifier, target: TargetDistribution) -> str:
         return "The classifier brings no validation figures: nothing is known here about how often it is right."
     return (
         f"On validation faces the classifier was right about {', '.join(rates)}. On generated faces it may be right "
-        "less often. Frequencies are not corrected for its errors."
+        "less often. The figures at the top are not corrected for its errors; a table of their own says what would be "
+        "left of them."
     )
 
 

@@ -60,6 +60,21 @@ class ReportTexts:
     tolerance: float
 
 
+@dataclass(frozen=True)
+class Further:
+    """Figures that stand behind the main ones.
+
+    Attributes:
+        corrected: from `corrections.corrected_figures`.
+        similarities: from `similarities.measure_similarities`.
+        images_for_tolerance: images of one prompt whose interval of a share is as wide as the tolerance either side.
+    """
+
+    corrected: Mapping[str, Any]
+    similarities: Mapping[str, Any]
+    images_for_tolerance: int
+
+
 def audit_report(
     audited: Audited,
     original: Audited | None,
@@ -67,6 +82,7 @@ def audit_report(
     charts: Mapping[str, Mapping[str, bytes]],
     classes: Classes,
     texts: ReportTexts,
+    further: Further,
     most_prompts: int = 12,
     most_images: int = 8,
 ) -> str:
@@ -78,7 +94,8 @@ def audit_report(
         verdict: from `results.verdict`.
         charts: name -> forms from `charts.draw`: ``shares``, ``prompts_NAME`` for each attribute, maybe ``joint``.
         classes: attribute -> class names, in the order of the probabilities.
-        texts: the rest.
+        texts: what is said.
+        further: what stands behind.
         most_prompts: prompts of which images are shown.
         most_images: images shown of each.
     """
@@ -111,6 +128,9 @@ def audit_report(
         without_face=audited.without_face,
         not_counted_summary=_not_counted_summary(audited),
         judge_limits=texts.judge_limits,
+        corrected=further.corrected,
+        similarities=further.similarities,
+        images_for_tolerance=further.images_for_tolerance,
         tolerance=f"{texts.tolerance:g}",
         command=texts.command,
         provenance=texts.provenance,

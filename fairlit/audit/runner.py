@@ -11,6 +11,8 @@ from typing import Any
 
 from fairlit.atomic import atomic_write_text
 from fairlit.audit.charts import draw, joint_chart, prompts_chart, shares_chart
+from fairlit.audit.corrections import corrected_figures
+from fairlit.audit.features import Encoders
 from fairlit.audit.image_folders import ImageFolder
 from fairlit.audit.observations import Judge, observe_folder
 from fairlit.audit.outputs import (
@@ -24,8 +26,10 @@ from fairlit.audit.outputs import (
     write_results,
     write_table,
 )
-from fairlit.audit.report import Audited, ReportTexts, audit_report
+from fairlit.audit.report import Audited, Further, ReportTexts, audit_report
 from fairlit.audit.results import JOINT, blocks_of, measure, verdict
+from fairlit.audit.similarities import measure_similarities
+from fairlit.functional.sample_size import images_for_frequency
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.identity import fairlit_version
 
@@ -64,14 +68,18 @@ class AuditSettings:
 
 
 def run_audit(
-    settings: AuditSettings, judge: Judge, progress: Callable[[int], None] = lambda count: None
+    settings: AuditSettings,
+    judge: Judge,
+    encoders: Encoders | None = None,
+    progress: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Any]:
     """Audits a folder and writes all files.
 
     Args:
         settings: what to audit.
         judge: who looks at the images.
-        progress: told how many images more have been looked at.
+        encoders: what images are compared with prompts and originals by; None: they are not.
+        progress: told how many looks at an image more are done.
 
     Returns:
         The content of ``results.json``.
@@ -79,8 +87,8 @@ def run_audit(
     Raises:
         ConfigurationError: the target names classes that the classifier does not know.
     """
-    classes = judge.classifier.classes
-    target = settings.target.reorder(classes)
+    target = settings.target.reorder(judge.classifier.classes)
+    encoders = encoders or Encoders()
 
     def look(folder: ImageFolder, name: str) -> Audited:
         seen = observe_folder(folder, judge, settings.out / f"{_NOTES}_{name}.jsonl", settings.batch_size, progress)
@@ -88,20 +96,26 @@ def run_audit(
 
     audited = look(settings.folder, "audited")
     original = look(settings.original, "original") if settings.original else None
-    judged = verdict(audited.figures, settings.tolerance)
-    description = judge.describe()
-    made = datetime.now(UTC).isoformat(timespec="seconds")
+    further = Further(
+        corrected_figures(audited.figures, target, judge.classifier.confusion, settings.seed),
+        measure_similarities(
+            audited, original, encoders, settings.out / ".features", settings.batch_size, progress, settings.seed
+        ),
+        images_for_frequency(2 * settings.tolerance),
+    )
     results = {
-        "verdict": judged,
+        "verdict": verdict(audited.figures, settings.tolerance),
         "target": target.to_dict(),
         "tolerance": settings.tolerance,
-        "judge": description,
+        "judge": judge.describe(),
+        "encoders": encoders.describe() if encoders.by_name else None,
         "audited": _describe(audited),
         "figures": audited.figures,
+        **vars(further),
         "original": None if original is None else {**_describe(original), "figures": original.figures},
         "seed": settings.seed,
         "version": fairlit_version(),
-        "made": made,
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": settings.command,
     }
     folders = {"audited": audited} | ({"original": original} if original else {})
@@ -111,13 +125,20 @@ def run_audit(
     texts = ReportTexts(
         settings.title,
         settings.command,
-        _provenance(settings, target, description, made),
+        _provenance(settings, target, results),
         judge_limits(judge.classifier, target),
         settings.tolerance,
     )
-    shown = {name: target.classes[name] for name in target.attributes}
     page = audit_report(
-        audited, original, judged, charts, shown, texts, settings.report_prompts, settings.report_images
+        audited,
+        original,
+        results["verdict"],
+        charts,
+        target.classes,
+        texts,
+        further,
+        settings.report_prompts,
+        settings.report_images,
     )
     atomic_write_text(settings.out / REPORT, page)
     return write_results(settings.out / RESULTS, results)
@@ -152,16 +173,16 @@ def _describe(audited: Audited) -> dict[str, Any]:
     }
 
 
-def _provenance(
-    settings: AuditSettings, target: TargetDistribution, judge: Mapping[str, Any], made: str
-) -> dict[str, str]:
+def _provenance(settings: AuditSettings, target: TargetDistribution, results: Mapping[str, Any]) -> dict[str, str]:
     lines = {
         "images": f"{settings.folder.root} ({settings.folder.layout} layout)",
         "target": json.dumps(target.to_dict(), ensure_ascii=False),
-        **judge_lines(judge),
+        **judge_lines(results["judge"]),
         "seed": str(settings.seed),
-        **version_lines(made),
+        **version_lines(results["made"]),
     }
+    if results["encoders"] is not None:
+        lines["encoders"] = json.dumps(results["encoders"], ensure_ascii=False)
     if settings.original is not None:
         lines["original"] = f"{settings.original.root} ({settings.original.layout} layout)"
     return lines

@@ -13,7 +13,7 @@ from fairlit.audit.image_folders import ImageFolder, find_images
 from fairlit.audit.outputs import REPORT, RESULTS
 from fairlit.audit.runner import AuditSettings, run_audit
 from fairlit.commands.devices import choose_device
-from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_judge
+from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_encoders, load_judge
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import read_target
 from fairlit.errors import Problems
@@ -70,10 +70,10 @@ def run(args: list[str]) -> None:
         given.title or f"Audit of {_subject(given, folder)}",
         shlex.join(["fairlit", "audit", *args]),
     )
-    judge = load_judge(given, instances.detector, device)
+    judge, encoders = load_judge(given, instances.detector, device), load_encoders(given, device)
     total = sum(len(entry.images) for entry in folders)
-    with progress_bar("images looked at", total) as advance:
-        results = run_audit(settings, judge, advance)
+    with progress_bar("looks at images", total * (1 + bool(encoders.by_name))) as advance:
+        results = run_audit(settings, judge, encoders, advance)
     _tell(results, out)
 
 

@@ -11,11 +11,10 @@ from typing import Any
 from jsonargparse import ArgumentParser, Namespace
 
 from fairlit.audit.comparison import ComparisonSettings, make_images, planned_images, run_comparison
-from fairlit.audit.features import Encoders
 from fairlit.audit.outputs import REPORT, RESULTS
 from fairlit.commands.devices import choose_device
 from fairlit.commands.generation_arguments import add_sampling_arguments, plan_of
-from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_judge
+from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_encoders, load_judge
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import read_target
 from fairlit.data.prompt_families import Prompt, Split
@@ -24,8 +23,6 @@ from fairlit.errors import Problems
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation
-from fairlit.model_folders import check_model_folder
-from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.terminal import quieten_libraries
 
 DESCRIPTION = (
@@ -54,9 +51,6 @@ def run(args: list[str]) -> None:
         for name in ("unrelated_images", "most_prompts"):
             if given[name] is not None and given[name] < 1:
                 problems.add(f"{name}: got {given[name]}; give at least 1")
-        for name in ("clip", "dino"):
-            if given[name] is not None:
-                check_model_folder(given[name], name, problems)
         instances = Namespace()
         with problems.collecting():
             instances = parser.instantiate(given)
@@ -73,7 +67,7 @@ def run(args: list[str]) -> None:
         make_images(settings, advance)
     there = f", {total - missing} were there already" if missing < total else ""
     print(f"made     {missing} images by {len(plans)} methods{there}: {settings.out / 'images'}")
-    judge, encoders = load_judge(given, instances.detector, device), _encoders(given, device)
+    judge, encoders = load_judge(given, instances.detector, device), load_encoders(given, device)
     looks = len(plans) * len(settings.plans[settings.reference].prompts) * given.images
     with progress_bar("looks at images", looks + (total if encoders.by_name else 0)) as advance:
         results = run_comparison(settings, judge, encoders, advance)
@@ -99,8 +93,6 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--unrelated_images", type=int, default=8, help="of each of them")
     parser.add_argument("--most_prompts", type=int | None, help="take the first ones only, of either kind; to try")
     add_judging_arguments(parser, report_prompts=4)
-    parser.add_argument("--clip", type=str | None, help="folder or hub id of the CLIP for CLIP-T and CLIP-I")
-    parser.add_argument("--dino", type=str | None, help="folder or hub id of the DINOv2 for DINO")
     return parser
 
 
@@ -214,12 +206,6 @@ def _settings(
         command,
         device,
     )
-
-
-def _encoders(given: Namespace, device: str) -> Encoders:
-    clip = None if given.clip is None else ClipEncoder.load(given.clip).to(device)
-    dino = None if given.dino is None else DinoEncoder.load(given.dino).to(device)
-    return Encoders(clip, dino, {name: given[name] for name in ("clip", "dino") if given[name] is not None})
 
 
 def _folder(name: str) -> str:

@@ -7,12 +7,15 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
+from fairlit.audit.features import Encoders
 from fairlit.audit.observations import Judge
 from fairlit.commands.devices import DEVICE_HELP
 from fairlit.commands.target_argument import add_target_argument
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
 from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.model_folders import check_model_folder
+from fairlit.perception import ClipEncoder, DinoEncoder
 
 _DETECTOR = "fairlit.faces.FaceDetector"
 
@@ -32,6 +35,8 @@ def add_judging_arguments(parser: ArgumentParser, report_prompts: int) -> None:
         default={"class_path": _DETECTOR},
         help="module that gives fairlit.faces.Faces; settings: --detector.NAME VALUE",
     )
+    parser.add_argument("--clip", type=str | None, help="folder or hub id of the CLIP for CLIP-T and CLIP-I")
+    parser.add_argument("--dino", type=str | None, help="folder or hub id of the DINOv2 for DINO")
     add_target_argument(parser, "what the images shall show")
     parser.add_argument("--tolerance", type=float, default=0.1, help="distance to the target that counts as near it")
     parser.add_argument("--audit_seed", type=int, default=0, help="of bootstrap and Monte-Carlo draws")
@@ -54,6 +59,9 @@ def check_judging(given: Namespace, target: TargetDistribution | None, problems:
         problems.add(f"tolerance: got {given.tolerance}; give a distance between 0 and 1, such as 0.1")
     for name in ("batch_size", "report_prompts", "report_images"):
         problems.at_least(name, given[name], 1)
+    for name in ("clip", "dino"):
+        if given[name] is not None:
+            check_model_folder(given[name], name, problems)
     if given.target is None:
         problems.add("target: give --target, the shares that the images shall show")
     if given.classifier is None:
@@ -81,3 +89,14 @@ def load_judge(given: Namespace, detector: nn.Module, device: str) -> Judge:
     """
     names = {"classifier": given.classifier, "detector": given.detector.as_dict()}
     return Judge(detector.to(device), load_classifier(given.classifier).to(device), names)
+
+
+def load_encoders(given: Namespace, device: str) -> Encoders:
+    """The encoders that arguments name, on a device.
+
+    Raises:
+        CheckpointError: one is damaged.
+    """
+    clip = None if given.clip is None else ClipEncoder.load(given.clip).to(device)
+    dino = None if given.dino is None else DinoEncoder.load(given.dino).to(device)
+    return Encoders(clip, dino, {name: given[name] for name in ("clip", "dino") if given[name] is not None})

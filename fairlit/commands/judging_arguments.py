@@ -16,6 +16,7 @@ from fairlit.faces.classifier_files import check_classifier_files, load_classifi
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.model_folders import check_model_folder
 from fairlit.perception import ClipEncoder, DinoEncoder
+from fairlit.terminal import quieten_libraries
 
 _DETECTOR = "fairlit.faces.FaceDetector"
 
@@ -97,6 +98,8 @@ def load_encoders(given: Namespace, device: str) -> Encoders:
     Raises:
         CheckpointError: one is damaged.
     """
+    if given.clip or given.dino:
+        quieten_libraries()
     clip = None if given.clip is None else ClipEncoder.load(given.clip).to(device)
     dino = None if given.dino is None else DinoEncoder.load(given.dino).to(device)
     return Encoders(clip, dino, {name: given[name] for name in ("clip", "dino") if given[name] is not None})

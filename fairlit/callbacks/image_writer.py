@@ -64,6 +64,8 @@ class ImageWriter(L.Callback):
 def describe_faces(observation: Observation, classes: dict[str, tuple[str, ...]]) -> list[dict[str, Any] | None]:
     """Where the face of each image is and how it is perceived, as plain data; None where there is none.
 
+    Where several faces count, the largest comes first and the rest stand under `others`.
+
     Args:
         observation: of N images.
         classes: class names of each attribute, in the order of the observation's columns.
@@ -75,5 +77,9 @@ def describe_faces(observation: Observation, classes: dict[str, tuple[str, ...]]
             probability, label = observation.probabilities[name][face].max(dim=0)
             attributes[name] = {"perceived": names[int(label)], "probability": round(float(probability), 4)}
         box = [round(float(side), 2) for side in observation.faces.boxes[face]]
-        described[image] = {"box": box, "attributes": attributes}
+        found = {"box": box, "attributes": attributes}
+        if (largest := described[image]) is None:
+            described[image] = found
+        else:
+            largest.setdefault("others", []).append(found)
     return described

@@ -97,16 +97,16 @@ class Faces:
         return self.select(order[self.image_index[order].argsort(stable=True)])
 
     @property
-    def first(self) -> Tensor:
-        """Bool [F], of ordered faces: which are the largest of their image."""
-        first = torch.ones_like(self.image_index, dtype=torch.bool)
-        first[1:] = self.image_index[1:] != self.image_index[:-1]
-        return first
+    def position(self) -> Tensor:
+        """int64 [F], of ordered faces: each one's number within its image, 0 for the largest."""
+        counts = self.counts
+        before = counts.cumsum(dim=0) - counts
+        return torch.arange(len(self), device=counts.device) - before[self.image_index]
 
     def largest(self) -> Faces:
         """At most one face an image: the one with the largest box."""
         ordered = self.ordered()
-        return ordered.select(ordered.first)
+        return ordered.select(ordered.position == 0)
 
     def to(self, device: torch.device | str) -> Faces:
         """The same faces with their tensors on `device`."""

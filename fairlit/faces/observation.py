@@ -56,9 +56,16 @@ class Observation:
 
     def spread(self, rows: Tensor, missing: float) -> Tensor:
         """One row an image, its largest face's, from one row a face; `missing` fills the rows of images without one."""
+        largest = self.faces.position == 0
         spread = rows.new_full((self.faces.num_images, *rows.shape[1:]), missing)
-        spread[self.faces.image_index[self.faces.first]] = rows[self.faces.first]
+        spread[self.faces.image_index[largest]] = rows[largest]
         return spread
+
+    def padded(self, rows: Tensor, most: int, missing: float) -> Tensor:
+        """[N, most, ...] from one row a face, in their order; `missing` fills up images with fewer than `most`."""
+        padded = rows.new_full((self.faces.num_images, most, *rows.shape[1:]), missing)
+        padded[self.faces.image_index, self.faces.position] = rows
+        return padded
 
 
 @torch.no_grad()

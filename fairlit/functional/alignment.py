@@ -101,27 +101,29 @@ def alignment_loss(
         assignment: Of these N samples.
         threshold: Least confidence (C in the paper) for a sample to count.
         reduction: "mean" divides by N, unconfident samples included; "sum" does not, for samples that come in
-            chunks.
+            chunks; "none" gives one value a sample.
 
     Returns:
-        Scalar, 0 or more. With N = 0 it is a 0 through which gradients (zeros) still flow.
+        Scalar, 0 or more; or [N]. With N = 0 it is a 0 through which gradients (zeros) still flow.
 
     Raises:
-        ConfigurationError: Attributes differ, or the reduction is neither "mean" nor "sum".
+        ConfigurationError: Attributes differ, or the reduction is none of the three.
 
     Example:
         >>> assignment = Assignment({"age": torch.tensor([0, 1])}, {"age": torch.tensor([0.9, 0.6])})
         >>> alignment_loss({"age": torch.zeros(2, 2)}, assignment)  # log(2) of one sample, over two
         tensor(0.3466)
     """
-    if reduction not in ("mean", "sum"):
-        raise ConfigurationError(f"reduction is {reduction!r}, use 'mean' or 'sum'")
+    if reduction not in ("mean", "sum", "none"):
+        raise ConfigurationError(f"reduction is {reduction!r}, use 'mean', 'sum' or 'none'")
     if set(logits) != set(assignment.labels):
         raise ConfigurationError(
             f"logits of {sorted(logits)}, assignment of {sorted(assignment.labels)}: give both the same attributes"
         )
-    total = torch.stack([values.sum() * 0 for values in logits.values()]).sum()
+    each = torch.stack([values.sum(dim=1) * 0 for values in logits.values()]).sum(dim=0)
     for attribute, confident in assignment.confident(threshold).items():
         entropy = cross_entropy(logits[attribute], assignment.labels[attribute], reduction="none")
-        total = total + torch.where(confident, entropy, torch.zeros_like(entropy)).sum()
-    return total / max(1, len(assignment)) if reduction == "mean" else total
+        each = each + torch.where(confident, entropy, torch.zeros_like(entropy))
+    if reduction == "none":
+        return each
+    return each.sum() / max(1, len(assignment)) if reduction == "mean" else each.sum()

@@ -13,26 +13,48 @@ from fairlit.functional.geometry import boxes_to_mask, intersect_boxes
 def change_factors(
     labels: Mapping[str, Tensor], originals: Mapping[str, Tensor], factors: Mapping[str, float]
 ) -> Tensor:
-    """How much of the preservation an image keeps, given what must change in it.
+    """How much of the preservation is kept where a face is, given what must change in it.
 
     Args:
-        labels: attribute -> LongTensor [N], the class that each image is to show; -1: no face in the image.
-        originals: attribute -> LongTensor [N], the class predicted for the original image; -1: no face.
+        labels: attribute -> LongTensor [F], the class that each face is to become.
+        originals: attribute -> LongTensor [F], the class predicted for the same face in the original image; -1: it
+            has none there.
         factors: attribute -> factor in [0, 1] that applies where this attribute must change.
 
     Returns:
-        float32 [N]: 1 where every label equals the original class, else the smallest factor among the attributes that
-        differ. Without a face nothing is known to agree, so the smallest factor of all applies.
+        float32 [F]: 1 where every label equals the original class, else the smallest factor among the attributes that
+        differ.
     """
     smallest: Tensor | None = None
     for attribute, wanted in labels.items():
         original = originals[attribute].to(wanted.device)
-        kept = (wanted == original) & (wanted >= 0)
-        factor = torch.where(kept, 1.0, float(factors[attribute]))
+        factor = torch.where(wanted == original, 1.0, float(factors[attribute]))
         smallest = factor if smallest is None else torch.minimum(smallest, factor)
     if smallest is None:
         raise ValueError("labels: empty; give at least one attribute")
     return smallest.float()
+
+
+def image_factors(face_factors: Tensor, image_index: Tensor, images: int, without_face: float) -> Tensor:
+    """How much of the preservation an image keeps: the smallest factor among its faces.
+
+    Args:
+        face_factors: [F], see `change_factors`.
+        image_index: int64 [F], the image each face lies in.
+        images: number N of images.
+        without_face: factor of an image without a face, of which nothing is known to agree.
+
+    Returns:
+        [N] in the dtype of `face_factors`.
+
+    Example:
+        >>> image_factors(torch.tensor([1.0, 0.2, 1.0]), torch.tensor([0, 0, 2]), 3, 0.1)
+        tensor([0.2000, 0.1000, 1.0000])
+    """
+    has_face = torch.zeros(images, dtype=torch.bool, device=face_factors.device)
+    has_face[image_index] = True
+    smallest = face_factors.new_ones(images).scatter_reduce(0, image_index, face_factors, "amin")
+    return torch.where(has_face, smallest, without_face)
 
 
 def scale_gradient(images: Tensor, scale: Tensor) -> Tensor:
@@ -40,18 +62,24 @@ def scale_gradient(images: Tensor, scale: Tensor) -> Tensor:
     return images.detach() + scale * (images - images.detach())
 
 
-def overlap_scale(boxes: Tensor, original_boxes: Tensor, factors: Tensor, height: int, width: int) -> Tensor:
-    """Gradient scale that frees the place where the old and the new face overlap.
+def overlap_scale(
+    boxes: Tensor, original_boxes: Tensor, factors: Tensor, image_index: Tensor, size: tuple[int, int, int]
+) -> Tensor:
+    """Gradient scale that frees the places where a face and the same face in the original image overlap.
 
     Args:
-        boxes: [N, 4] xyxy in pixels, the face now.
-        original_boxes: [N, 4], the face in the original image.
-        factors: [N], scale inside the overlap, see `change_factors`.
-        height: of the images in pixels.
-        width: of the images in pixels.
+        boxes: [F, 4] xyxy in pixels, the faces now.
+        original_boxes: [F, 4], the same faces in the original images (all zero: none there).
+        factors: [F], scale inside the overlap, see `change_factors`.
+        image_index: int64 [F], the image each face lies in.
+        size: number N of images, their height and their width in pixels.
 
     Returns:
-        [N, 1, H, W] in the dtype of `boxes`: the factor inside the overlap of both boxes, 1 outside.
+        [N, 1, H, W] in the dtype of `boxes`: the factor inside the overlap of both boxes, 1 outside. Where the places
+        of several faces overlap, the smallest factor.
     """
-    inside = boxes_to_mask(intersect_boxes(boxes, original_boxes), height, width)[:, None]
-    return torch.where(inside, factors.to(boxes)[:, None, None, None], 1.0)
+    images, height, width = size
+    inside = boxes_to_mask(intersect_boxes(boxes, original_boxes), height, width)
+    scales = torch.where(inside, factors.to(boxes)[:, None, None], 1.0)
+    index = image_index[:, None, None].expand_as(scales)
+    return boxes.new_ones(images, height, width).scatter_reduce(0, index, scales, "amin")[:, None]

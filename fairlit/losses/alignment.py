@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -22,12 +23,15 @@ class AlignmentLoss:
         draws: number of target label sets over which the transport plan is averaged.
         class_costs: attribute -> target class -> coordinate class -> factor on that coordinate in the transport cost.
         weight: factor on the loss.
+        equal: what counts the same where several faces of an image count: every `face`, or every `image`, whose faces
+            share its weight.
     """
 
     threshold: float = 0.8
     draws: int = 100
     class_costs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     weight: float = 1.0
+    equal: Literal["face", "image"] = "face"
 
     def __post_init__(self) -> None:
         with Problems("alignment") as problems:
@@ -36,6 +40,8 @@ class AlignmentLoss:
             if self.draws < 1:
                 problems.add(f"draws: got {self.draws}; give at least 1, e.g. 100")
             problems.at_least("weight", self.weight, 0)
+            if self.equal not in ("face", "image"):
+                problems.add(f"equal: got {self.equal!r}; choose face or image")
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes attributes and classes in `class_costs` that the target does not have."""
@@ -48,6 +54,18 @@ class AlignmentLoss:
         costs = self.class_costs or None
         return assign_targets(probabilities, target, draws=self.draws, seed=seed, class_costs=costs)
 
-    def __call__(self, logits: dict[str, Tensor], assignment: Assignment) -> Tensor:
-        """Summed (not averaged) cross-entropy of the samples whose assignment is confident, times the weight."""
-        return self.weight * confident_cross_entropy(logits, assignment, threshold=self.threshold, reduction="sum")
+    def face_weights(self, counts: Tensor) -> Tensor:
+        """float32 [F]: what each face counts, image by image, from the number of faces in each image int64 [N]."""
+        per_face = counts.repeat_interleave(counts).float()
+        return torch.ones_like(per_face) if self.equal == "face" else 1 / per_face
+
+    def __call__(self, logits: dict[str, Tensor], assignment: Assignment, weights: Tensor) -> Tensor:
+        """Summed (not averaged) cross-entropy of the samples whose assignment is confident, times the weight.
+
+        Args:
+            logits: attribute -> [F, K].
+            assignment: of these F faces.
+            weights: [F], what each counts.
+        """
+        entropy = confident_cross_entropy(logits, assignment, threshold=self.threshold, reduction="none")
+        return self.weight * (weights.to(entropy) * entropy).sum()

@@ -9,7 +9,26 @@ import torch
 from torch import Tensor
 
 from fairlit.errors import Problems
-from fairlit.functional.preservation import change_factors, overlap_scale, scale_gradient
+from fairlit.functional.preservation import change_factors, image_factors, overlap_scale, scale_gradient
+
+
+@dataclass(frozen=True)
+class FaceChanges:
+    """What the F faces in some images are to become, and what they were in the original images.
+
+    Attributes:
+        image_index: int64 [F], the image each face lies in.
+        boxes: [F, 4] xyxy in pixels, the faces now.
+        original_boxes: [F, 4], the same faces in the original images; all zero: none there.
+        labels: attribute -> LongTensor [F], the class to become.
+        originals: attribute -> LongTensor [F], the class predicted for the same face in the original; -1: none there.
+    """
+
+    image_index: Tensor
+    boxes: Tensor
+    original_boxes: Tensor
+    labels: Mapping[str, Tensor]
+    originals: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -45,41 +64,30 @@ class ImagePreservationLoss:
                     f"preservation.{name}: nothing for {', '.join(missing)}; give each attribute of the target one"
                 )
 
-    def free_faces(
-        self,
-        images: Tensor,
-        boxes: Tensor,
-        original_boxes: Tensor,
-        labels: Mapping[str, Tensor],
-        originals: Mapping[str, Tensor],
-    ) -> Tensor:
-        """The images unchanged, with their gradient lowered where old and new face overlap and something must change.
+    def free_faces(self, images: Tensor, faces: FaceChanges) -> Tensor:
+        """The images unchanged, their gradient lowered where a face that must change was and is.
 
         Args:
             images: [N, 3, H, W].
-            boxes: [N, 4] the face now (all zero: none).
-            original_boxes: [N, 4] the face in the original image (all zero: none).
-            labels: attribute -> LongTensor [N], -1: no face.
-            originals: attribute -> LongTensor [N], -1: no face.
+            faces: in these images.
         """
-        factors = change_factors(labels, originals, self.factor2)
-        return scale_gradient(images, overlap_scale(boxes, original_boxes, factors, *images.shape[-2:]).to(images))
+        factors = change_factors(faces.labels, faces.originals, self.factor2)
+        size = (len(images), *images.shape[-2:])
+        scale = overlap_scale(faces.boxes, faces.original_boxes, factors, faces.image_index, size)
+        return scale_gradient(images, scale.to(images))
 
     def __call__(
-        self,
-        features: Mapping[str, Tensor],
-        original_features: Mapping[str, Tensor],
-        labels: Mapping[str, Tensor],
-        originals: Mapping[str, Tensor],
+        self, features: Mapping[str, Tensor], original_features: Mapping[str, Tensor], faces: FaceChanges
     ) -> Tensor:
         """Summed (not averaged) loss of N images, times the weight.
 
         Args:
             features: encoder -> normalised features [N, D] of the images.
             original_features: the same of the originals.
-            labels: attribute -> LongTensor [N], -1: no face.
-            originals: attribute -> LongTensor [N], -1: no face.
+            faces: in these images.
         """
         distances = [1 - (found * original_features[name]).sum(dim=-1) for name, found in features.items()]
-        factors = change_factors(labels, originals, self.factor1)
+        least = min(self.factor1[name] for name in faces.labels)
+        of_faces = change_factors(faces.labels, faces.originals, self.factor1)
+        factors = image_factors(of_faces, faces.image_index, len(distances[0]), least)
         return self.weight * (factors.to(distances[0]) * torch.stack(distances).sum(dim=0)).sum()

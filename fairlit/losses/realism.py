@@ -33,19 +33,16 @@ class FaceRealismLoss:
     def keeps_original(
         self, labels: Mapping[str, Tensor], originals: Mapping[str, Tensor], certainty: Mapping[str, Tensor]
     ) -> Tensor:
-        """Bool [N]: which images are drawn towards their own original face.
+        """Bool [F]: which faces are drawn towards the same face in the original image.
 
         Args:
-            labels: attribute -> LongTensor [N], -1: no face.
-            originals: attribute -> LongTensor [N] predicted for the original, -1: no face.
-            certainty: attribute -> [N], probability of that prediction.
+            labels: attribute -> LongTensor [F], the class to become.
+            originals: attribute -> LongTensor [F] predicted for the same face in the original, -1: none there.
+            certainty: attribute -> [F], probability of that prediction.
         """
-        kept = [
-            (labels[name] == originals[name]) & (labels[name] >= 0) & (certainty[name] >= self.confidence)
-            for name in labels
-        ]
+        kept = [(labels[name] == originals[name]) & (certainty[name] >= self.confidence) for name in labels]
         return torch.stack(kept).all(dim=0)
 
-    def __call__(self, embeddings: Tensor, targets: Tensor) -> Tensor:
-        """Summed (not averaged) 1 - cos of normalised embeddings [F, D], times the weight."""
-        return self.weight * (1 - (embeddings * targets).sum(dim=-1)).sum()
+    def __call__(self, embeddings: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Summed (not averaged) 1 - cos of normalised embeddings [F, D], by `weights` [F], times the weight."""
+        return self.weight * (weights * (1 - (embeddings * targets).sum(dim=-1))).sum()

@@ -126,8 +126,8 @@ class AttributeDistribution(Metric):
             `tv_noise_floor` and `kl`, the intervals by `hierarchical_bootstrap`; `bias_noise_free_ci` and
             `tv_noise_free_ci`, for what infinitely many images would show; `off_target`, the number of prompts of
             which the multinomial test, after Holm's correction, says at `level` that they miss the target;
-            further `face_rate`, `unsure` (over all attributes), `images`, `faces`, `prompts`, `n` (mean number of
-            faces of a prompt with faces), and `per_prompt`, one entry a prompt: besides its figures
+            further `face_rate`, `unsure` (over all attributes), `images`, `faces`, `faces_per_image`, `prompts`, `n`
+            (mean number of faces of a prompt with faces), and `per_prompt`, one entry a prompt: besides its figures
             `frequencies_ci` (exact), `p_value` of the multinomial test, `p_value_holm` and `tv_bound` ("within that
             distance of the target at `level`"). Without any face, figures are NaN.
         """
@@ -161,6 +161,7 @@ class AttributeDistribution(Metric):
             "unsure": _mean(torch.cat(confidence) < self.confidence),
             "images": len(found),
             "faces": int(faces.sum()),
+            "faces_per_image": int(faces.sum()) / max(len(found), 1),
             "prompts": len(prompts),
             "n": _mean(faces[faces > 0]),
             "per_prompt": [

@@ -100,13 +100,13 @@ def _draw_images(
     tile: tuple[int, int],
 ) -> None:
     scale = torch.tensor([tile[0] / images.shape[-1], tile[1] / images.shape[-2]] * 2)
-    predictions, certainty, boxes = observation.predictions, observation.certainty, observation.boxes.cpu() * scale
+    predictions, certainty = observation.predictions, observation.certainty
+    index, boxes = observation.faces.image_index.cpu(), observation.faces.boxes.cpu() * scale
     for number, image in enumerate(images):
         x, y = corner[0] + number * (_TILE + _GAP), corner[1]
         pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         picture.paste(Image.fromarray(pixels).resize(tile, Image.Resampling.BICUBIC), (x, y))
-        if observation.has_face[number]:
-            x1, y1, x2, y2 = boxes[number].tolist()
+        for x1, y1, x2, y2 in boxes[index == number].tolist():
             draw.rectangle((x + x1 - 1, y + y1 - 1, x + x2, y + y2), outline=_INK)
             draw.rectangle((x + x1, y + y1, x + x2 - 1, y + y2 - 1), outline=_PAPER)
         y += tile[1] + _BAR_GAP
@@ -124,8 +124,8 @@ def _draw_shares(
 ) -> None:
     x, y = corner
     for row, (attribute, names) in enumerate(classes.items()):
-        found = observation.predictions[attribute]
-        counts = torch.bincount(found[found >= 0], minlength=len(names)).tolist()
+        found = observation.probabilities[attribute].argmax(dim=-1)
+        counts = torch.bincount(found, minlength=len(names)).tolist()
         edges = [round(width * part / max(sum(counts), 1)) for part in np.cumsum([0, *counts])]
         draw.rectangle((x, y, x + width - 1, y + _BAR - 1), fill=_FAINT)
         for index, (start, stop) in enumerate(itertools.pairwise(edges)):

@@ -1,4 +1,4 @@
-"""From what the classifier sees on all ranks to what each image of this rank is to become."""
+"""From what the classifier sees on all ranks to what each face of this rank is to become."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from fairlit.training import ranks
 
 @dataclass(frozen=True)
 class Wanted:
-    """What every image of this rank is to become.
+    """What the F faces of this rank are to become, in the order of its observation.
 
     Attributes:
-        labels: attribute -> LongTensor [n], the class to become; -1: no face.
-        confidence: attribute -> [n], certainty of that class; 0: no face.
+        labels: attribute -> LongTensor [F], the class to become.
+        confidence: attribute -> [F], certainty of that class.
+        weights: float32 [F], what each face counts.
         images: number of images over all ranks.
-        faces: number of images with a face over all ranks.
+        total_weight: sum of the weights over all ranks.
         scale: factor on the loss, the number of ranks: strategies average gradients over them.
     """
 
     labels: dict[str, Tensor]
     confidence: dict[str, Tensor]
+    weights: Tensor
     images: int
-    faces: int
+    total_weight: float
     scale: float = 1.0
 
 
@@ -46,23 +48,33 @@ def assign_over_ranks(
         seed: of the draws of target labels; the same on every rank.
 
     Returns:
-        The assignment of this rank's images, and figures to log about all of them.
+        The assignment of this rank's faces, and figures to log about all of them.
     """
-    has_face = ranks.gather_rows(observation.has_face, images)
+    counts = ranks.gather_rows(observation.faces.counts, images)
+    most = max(int(counts.max()), 1)
+    there = torch.arange(most, device=counts.device) < counts[:, None]
     gathered = {
-        name: ranks.gather_rows(observation.spread(_finite(observation.probabilities[name]), 0.0), images)[has_face]
+        name: ranks.gather_rows(observation.padded(_finite(observation.probabilities[name]), most, 0.0), images)[there]
         for name in target.attributes
     }
     assignment = alignment.assign(gathered, target, seed)
-    labels = {name: _of_rank(rows, has_face, -1) for name, rows in assignment.labels.items()}
-    confidence = {name: _of_rank(rows, has_face, 0.0) for name, rows in assignment.confidence.items()}
-    faces = int(has_face.sum())
-    logs: dict[str, Tensor | float] = {"faces/missing": 1 - faces / images}
-    if faces:
+    weights = alignment.face_weights(counts)
+    wanted = Wanted(
+        {name: _of_rank(rows, there) for name, rows in assignment.labels.items()},
+        {name: _of_rank(rows, there) for name, rows in assignment.confidence.items()},
+        _of_rank(weights, there),
+        images,
+        float(weights.sum()),
+        float(ranks.world_size()),
+    )
+    logs: dict[str, Tensor | float] = {"faces/missing": (counts == 0).float().mean()}
+    if most > 1:
+        logs["faces/per_image"] = counts.float().mean()
+    if len(weights):
         certain = [(rows >= alignment.threshold).float().mean() for rows in assignment.confidence.values()]
         logs["faces/confident_target"] = torch.stack(certain).mean()
         logs.update(_bias(gathered, target))
-    return Wanted(labels, confidence, images, faces, float(ranks.world_size())), logs
+    return wanted, logs
 
 
 def _finite(probabilities: Tensor) -> Tensor:
@@ -74,11 +86,12 @@ def _finite(probabilities: Tensor) -> Tensor:
     return torch.where(probabilities.isfinite().all(dim=-1, keepdim=True), probabilities, equal)
 
 
-def _of_rank(rows: Tensor, has_face: Tensor, missing: float) -> Tensor:
-    """This rank's share of one value an image, from one value a face over all ranks."""
-    everyone = rows.new_full((len(has_face),), missing)
-    everyone[has_face] = rows
-    return everyone[ranks.rank() :: ranks.world_size()]
+def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
+    """This rank's share of one row a face over all ranks; `there` bool [images, most] says which images have them."""
+    everyone = rows.new_zeros((*there.shape, *rows.shape[1:]))
+    everyone[there] = rows
+    mine = slice(ranks.rank(), None, ranks.world_size())
+    return everyone[mine][there[mine]]
 
 
 def _bias(probabilities: dict[str, Tensor], target: TargetDistribution) -> dict[str, Tensor | float]:

@@ -187,6 +187,7 @@ class FairFinetuner(L.LightningModule):
             self.alignment,
             self.preservation,
             self.realism,
+            self.detection.selection,
         )
         self.sampler = Sampler(self.backbone, self.adaptor, self.sampling, self.gradient)
         self.original_images = OriginalImages(self.sampler, self.objective, self.detector, self.classifier)
@@ -239,7 +240,8 @@ class FairFinetuner(L.LightningModule):
                 described = originals.describe(sampled.originals, batch.prompt, keys, steps)
         assert described is not None
         with self.timer.measure("faces"):
-            observation = observe(sampler.decode(sampled.latents), self.detector, self.classifier)
+            images = sampler.decode(sampled.latents)
+            observation = observe(images, self.detector, self.classifier, self.detection.selection)
             target = batch.target.reorder(self.classifier.classes)
             seed = int(np.random.default_rng((self.seed, _DRAWS_STREAM, batch.index)).integers(2**31))
             wanted, logs = assign_over_ranks(observation, target, len(batch.keys), self.alignment, seed)
@@ -342,7 +344,7 @@ class FairFinetuner(L.LightningModule):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, self.sampling.batch_size).latents
         images = sampler.decode(latents)
-        observation = observe(images, self.detector, self.audit_classifier)
+        observation = observe(images, self.detector, self.audit_classifier, self.detection.selection)
         clip = self._objective().encoders.get("clip")
         text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
         return Generated(images, observation, self._objective().features(images), text)

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.embedding import FaceEmbedder
-from fairlit.faces.observation import Observation
+from fairlit.faces.observation import Observation, People
+from fairlit.faces.shielding import shield_neighbours
 from fairlit.functional.alignment import Assignment
+from fairlit.functional.face_matching import match_faces, take_partners
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
+from fairlit.losses.preservation import FaceChanges
 from fairlit.training.assignment import Wanted
 
 Decoder = Callable[[Tensor], Tensor]
@@ -26,7 +29,7 @@ class OriginalDescription:
     Attributes:
         observation: faces and how they are perceived.
         features: encoder -> normalised features [N, D].
-        embeddings: normalised face embeddings [N, E], zero where there is no face; None without face realism.
+        embeddings: normalised embeddings of the faces [F, E]; None without face realism.
     """
 
     observation: Observation
@@ -64,6 +67,8 @@ class Objective:
         alignment: settings of the first term.
         preservation: settings of the second.
         realism: settings of the third.
+        people: who counts: `largest` takes the largest faces of an image and of its original for the same; `all`
+            matches faces by their places and keeps the gradient of one from its neighbours.
     """
 
     def __init__(
@@ -76,10 +81,12 @@ class Objective:
         alignment: AlignmentLoss,
         preservation: ImagePreservationLoss,
         realism: FaceRealismLoss,
+        people: People = "largest",
     ) -> None:
         self.decode, self.classifier, self.encoders = decode, classifier, encoders
         self.embedder, self.bank = embedder, bank
         self.alignment, self.preservation, self.realism = alignment, preservation, realism
+        self.people = people
 
     @property
     def preserves(self) -> bool:
@@ -99,7 +106,7 @@ class Objective:
         """What the losses will need of original images [n, 3, H, W]."""
         embeddings = None
         if self.embedder is not None and self.embeds_faces:
-            embeddings = observation.spread(self.embedder.embed(images, observation.faces), 0.0)
+            embeddings = self.embedder.embed(images, observation.faces)
         return OriginalDescription(observation, self.features(images) if self.preserves else {}, embeddings)
 
     def differentiate(
@@ -122,59 +129,99 @@ class Objective:
             loss_scale: factor that keeps gradients of half precision from vanishing on the way; undone at the end.
         """
         value = ObjectiveValue(torch.zeros_like(latents))
+        known = self._known(observation, originals)
         for start in range(0, len(latents), batch_size):
             part = slice(start, min(start + batch_size, len(latents)))
             leaf = latents[part].detach().requires_grad_()
             with torch.enable_grad():
-                losses = self._losses(self.decode(leaf), part, observation, originals, wanted)
+                losses = self._losses(self.decode(leaf), part, observation, originals, known, wanted)
                 total = torch.stack(list(losses.values())).sum() * loss_scale
             value.gradient[part] = torch.autograd.grad(total, leaf)[0] / loss_scale
             for name, loss in losses.items():
                 value.parts[name] = value.parts.get(name, 0.0) + loss.detach()
         return value
 
+    def _known(self, observation: Observation, originals: OriginalDescription) -> _KnownFaces:
+        """What is known of the same faces in the original images."""
+        before = originals.observation
+        if self.people == "largest":
+            partners = before.spread(torch.arange(len(before.faces), device=before.faces.boxes.device), -1)
+            partners = partners[observation.faces.image_index]
+        else:
+            faces, others = observation.faces, before.faces
+            partners = match_faces(faces.image_index, faces.boxes, others.image_index, others.boxes)
+        return _KnownFaces(
+            take_partners(before.faces.boxes, partners, 0.0),
+            {name: take_partners(rows.argmax(dim=1), partners, -1) for name, rows in before.probabilities.items()},
+            {name: take_partners(rows.amax(dim=1), partners, 0.0) for name, rows in before.probabilities.items()},
+            None if originals.embeddings is None else take_partners(originals.embeddings, partners, 0.0),
+        )
+
     def _losses(
-        self, images: Tensor, part: slice, observation: Observation, originals: OriginalDescription, wanted: Wanted
+        self,
+        images: Tensor,
+        part: slice,
+        observation: Observation,
+        originals: OriginalDescription,
+        known: _KnownFaces,
+        wanted: Wanted,
     ) -> dict[str, Tensor]:
-        faces = observation.faces.images(part.start, part.stop)
-        labels = {name: rows[part] for name, rows in wanted.labels.items()}
-        original_classes = {name: originals.observation.predictions[name][part] for name in labels}
-        losses = {"alignment": self._alignment(images, faces, labels, wanted, part)}
+        inside = (observation.faces.image_index >= part.start) & (observation.faces.image_index < part.stop)
+        faces, known = observation.faces.images(part.start, part.stop), known.select(inside)
+        labels = {name: rows[inside] for name, rows in wanted.labels.items()}
+        weights = wanted.weights[inside] * (wanted.scale / max(wanted.total_weight, 1e-12))
+        alone = (images, faces) if self.people == "largest" else shield_neighbours(images, faces)
+        confidence = {name: rows[inside] for name, rows in wanted.confidence.items()}
+        losses = {"alignment": self._alignment(*alone, Assignment(labels, confidence), weights)}
         if self.preserves:
-            free = self.preservation.free_faces(
-                images, observation.boxes[part], originals.observation.boxes[part], labels, original_classes
+            changes = FaceChanges(
+                faces.image_index, faces.boxes, known.boxes, labels, {name: known.classes[name] for name in labels}
             )
+            free = self.preservation.free_faces(images, changes)
             kept = {name: rows[part] for name, rows in originals.features.items()}
-            loss = self.preservation(self.features(free), kept, labels, original_classes)
-            losses["image"] = loss * (wanted.scale / wanted.images)
+            losses["image"] = self.preservation(self.features(free), kept, changes) * (wanted.scale / wanted.images)
         if self.embeds_faces:
-            certainty = {name: originals.observation.certainty[name][part] for name in labels}
-            keeps = self.realism.keeps_original(labels, original_classes, certainty)
-            loss = self._realism(images, faces, keeps, originals, part)
-            losses["face"] = loss * (wanted.scale / max(wanted.faces, 1))
+            losses["face"] = self._realism(*alone, labels, known, weights)
         return losses
 
-    def _alignment(
-        self, images: Tensor, faces: Faces, labels: dict[str, Tensor], wanted: Wanted, part: slice
-    ) -> Tensor:
-        where = faces.image_index
-        logits = {
-            name: rows.float() for name, rows in self.classifier.classify(images, faces).items() if name in labels
-        }
-        assignment = Assignment(
-            {name: rows[where] for name, rows in labels.items()},
-            {name: rows[part][where] for name, rows in wanted.confidence.items()},
-        )
-        return self.alignment(logits, assignment) * (wanted.scale / max(wanted.faces, 1))
+    def _alignment(self, images: Tensor, faces: Faces, assignment: Assignment, weights: Tensor) -> Tensor:
+        logits = self.classifier.classify(images, faces)
+        return self.alignment({name: logits[name].float() for name in assignment.labels}, assignment, weights)
 
     def _realism(
-        self, images: Tensor, faces: Faces, keeps: Tensor, originals: OriginalDescription, part: slice
+        self, images: Tensor, faces: Faces, labels: dict[str, Tensor], known: _KnownFaces, weights: Tensor
     ) -> Tensor:
         assert self.embedder is not None
         assert self.bank is not None
-        assert originals.embeddings is not None
+        assert known.embeddings is not None
+        keeps = self.realism.keeps_original(labels, known.classes, known.certainty)
         embeddings = self.embedder.embed(images, faces).float()
-        own = originals.embeddings[part][faces.image_index]
         nearest = self.bank.nearest(embeddings.detach())
-        targets = torch.where(keeps[faces.image_index, None], own, nearest.to(own))
-        return self.realism(embeddings, targets)
+        own = known.embeddings.to(nearest)
+        return self.realism(embeddings, torch.where(keeps[:, None], own, nearest), weights)
+
+
+@dataclass(frozen=True)
+class _KnownFaces:
+    """What is known of F faces in the original images: nothing (zeros, class -1) of those that are not in them.
+
+    Attributes:
+        boxes: [F, 4].
+        classes: attribute -> LongTensor [F], the most probable class.
+        certainty: attribute -> [F], its probability.
+        embeddings: [F, E]; None without face realism.
+    """
+
+    boxes: Tensor
+    classes: dict[str, Tensor]
+    certainty: dict[str, Tensor]
+    embeddings: Tensor | None
+
+    def select(self, chosen: Tensor) -> _KnownFaces:
+        """Those at a bool mask [F]."""
+        return _KnownFaces(
+            self.boxes[chosen],
+            {name: rows[chosen] for name, rows in self.classes.items()},
+            {name: rows[chosen] for name, rows in self.certainty.items()},
+            None if self.embeddings is None else self.embeddings[chosen],
+        )

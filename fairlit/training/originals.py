@@ -70,7 +70,9 @@ class OriginalImages:
     def describe(self, latents: Tensor, prompt: str, keys: Sequence[NoiseKey], steps: int) -> OriginalDescription:
         """What the losses need of originals with final latents [N, C, h, w]; remembered from now on."""
         images = self.sampler.decode(latents)
-        described = self.objective.describe_originals(images, observe(images, self.detector, self.classifier))
+        described = self.objective.describe_originals(
+            images, observe(images, self.detector, self.classifier, self.objective.people)
+        )
         if self.cache is not None:
             self.cache.save(_key(prompt, keys, steps), described)
         return described

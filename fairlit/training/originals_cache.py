@@ -19,7 +19,7 @@ from fairlit.faces.observation import Observation
 from fairlit.identity import tensor_digest
 from fairlit.training.objective import OriginalDescription
 
-_FORMAT = 1  # raised when what is kept changes its meaning
+_FORMAT = 2  # raised when what is kept changes its meaning
 
 
 class OriginalsCache:

@@ -154,5 +154,5 @@ def test_different_attributes_and_unknown_reductions_are_refused() -> None:
     assignment = assignment_of(torch.tensor([0]), torch.tensor([1.0]))
     with pytest.raises(ConfigurationError, match="same attributes"):
         alignment_loss({"b": torch.zeros(1, 2)}, assignment)
-    with pytest.raises(ConfigurationError, match="'mean' or 'sum'"):
+    with pytest.raises(ConfigurationError, match="'mean', 'sum' or 'none'"):
         alignment_loss({"a": torch.zeros(1, 2)}, assignment, reduction="max")

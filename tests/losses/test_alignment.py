@@ -14,13 +14,23 @@ def test_sum_over_confident_samples_by_a_loop() -> None:
     logits = {"a": torch.randn(6, 3, dtype=torch.float64), "b": torch.randn(6, 2, dtype=torch.float64)}
     labels = {"a": torch.tensor([0, 1, 2, 0, 1, 2]), "b": torch.tensor([1, 0, 1, 0, 1, 0])}
     confidence = {"a": torch.tensor([0.9, 0.5, 0.7, 0.69, 1.0, 0.0]), "b": torch.tensor([0.0, 0.8, 0.7, 0.9, 0.1, 0.2])}
+    weights = torch.tensor([1.0, 0.5, 2.0, 1.0, 0.25, 1.0])
     expected = 0.0
     for name, rows in logits.items():
         for sample in range(6):
             if confidence[name][sample] >= 0.7:
-                expected -= float(rows[sample].log_softmax(0)[labels[name][sample]])
-    loss = AlignmentLoss(threshold=0.7, weight=2.5)(logits, Assignment(labels, confidence))
+                expected -= float(weights[sample]) * float(rows[sample].log_softmax(0)[labels[name][sample]])
+    loss = AlignmentLoss(threshold=0.7, weight=2.5)(logits, Assignment(labels, confidence), weights)
     assert float(loss) == pytest.approx(2.5 * expected)
+
+
+def test_faces_count_alike_or_share_what_their_image_counts() -> None:
+    counts = torch.tensor([2, 0, 1, 3])
+    assert AlignmentLoss().face_weights(counts).tolist() == [1.0] * 6
+    shared = AlignmentLoss(equal="image").face_weights(counts)
+    torch.testing.assert_close(shared, torch.tensor([1 / 2, 1 / 2, 1, 1 / 3, 1 / 3, 1 / 3]))
+    with pytest.raises(ConfigurationError, match="equal: got 'both'; choose face or image"):
+        AlignmentLoss(equal="both")  # type: ignore[arg-type]
 
 
 def test_assignment_follows_its_settings() -> None:

@@ -2,43 +2,54 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.losses import ImagePreservationLoss
+from fairlit.losses.preservation import FaceChanges
 
-LABELS = {"gender": torch.tensor([0, 1, -1]), "race": torch.tensor([2, 2, -1])}
-ORIGINALS = {"gender": torch.tensor([0, 0, 1]), "race": torch.tensor([2, 3, 1])}
-LAMBDAS = (1.0, 0.2, 0.2)  # nothing changes; both change, gender has the smaller factor; no face
+LABELS = {"gender": torch.tensor([0, 1, 0, 1]), "race": torch.tensor([2, 2, 1, 0])}
+ORIGINALS = {"gender": torch.tensor([0, 0, 0, 1]), "race": torch.tensor([2, 3, 1, -1])}
+# Images: nothing changes; both change in one of two faces, gender has the smaller factor; none; race, of a new face.
+INDEX = torch.tensor([0, 1, 1, 3])
+LAMBDAS = (1.0, 0.2, 0.2, 0.6)
+
+
+def changes(boxes: Tensor | None = None, originals: Tensor | None = None) -> FaceChanges:
+    nowhere = torch.zeros(4, 4)
+    return FaceChanges(
+        INDEX, nowhere if boxes is None else boxes, nowhere if originals is None else originals, LABELS, ORIGINALS
+    )
 
 
 def test_sum_over_encoders_and_images_by_a_loop() -> None:
     torch.manual_seed(0)
-    raw = {name: torch.randn(2, 3, width, dtype=torch.float64) for name, width in (("clip", 5), ("dino", 9))}
+    raw = {name: torch.randn(2, 4, width, dtype=torch.float64) for name, width in (("clip", 5), ("dino", 9))}
     features = {name: normalize(pair[0], dim=-1) for name, pair in raw.items()}
     kept = {name: normalize(pair[1], dim=-1) for name, pair in raw.items()}
     loss = ImagePreservationLoss(8.0, {"gender": 0.2, "race": 0.6}, {"gender": 0.1, "race": 0.3})
     expected = sum(
         LAMBDAS[image] * (1 - float(cosine_similarity(pair[0, image], pair[1, image], dim=0)))
         for pair in raw.values()
-        for image in range(3)
+        for image in range(4)
     )
-    assert float(loss(features, kept, LABELS, ORIGINALS)) == pytest.approx(8 * expected)
-    assert float(loss(kept, kept, LABELS, ORIGINALS)) == pytest.approx(0, abs=1e-12)
+    assert float(loss(features, kept, changes())) == pytest.approx(8 * expected)
+    assert float(loss(kept, kept, changes())) == pytest.approx(0, abs=1e-12)
 
 
 def test_faces_are_freed_by_factor2() -> None:
     torch.manual_seed(0)
-    images = torch.rand(3, 3, 8, 8, dtype=torch.float64, requires_grad=True)
-    boxes = torch.tensor([[1.0, 1.0, 6.0, 6.0]] * 3)
-    originals = torch.tensor([[3.0, 2.0, 8.0, 8.0], [3.0, 2.0, 8.0, 8.0], [0.0, 0.0, 0.0, 0.0]])
+    images = torch.rand(4, 3, 8, 8, dtype=torch.float64, requires_grad=True)
+    boxes = torch.tensor([[1.0, 1.0, 6.0, 6.0]] * 4)
+    originals = torch.tensor([[3.0, 2.0, 8.0, 8.0]] * 3 + [[0.0, 0.0, 0.0, 0.0]])
     loss = ImagePreservationLoss(8.0, {"gender": 0.9, "race": 0.9}, {"gender": 0.3, "race": 0.1})
-    free = loss.free_faces(images, boxes, originals, LABELS, ORIGINALS)
+    free = loss.free_faces(images, changes(boxes, originals))
     assert torch.equal(free, images)
     cotangent = torch.randn_like(images)
     (gradient,) = torch.autograd.grad(free, images, cotangent)
     expected = cotangent.clone()
-    expected[1, :, 2:6, 3:6] *= 0.1  # the second image alone must change and has a face before and after
+    expected[1, :, 2:6, 3:6] *= 0.1  # the second image alone has a face that must change and was there before
     torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=0)  # factors are float32
 
 

@@ -32,11 +32,10 @@ def test_images_without_a_face_have_no_label_and_do_not_shift_the_others() -> No
     seen = observation(6, [0, 2, 3, 5], male)
     wanted, logs = assign_over_ranks(seen, TARGET, 6, AlignmentLoss(), seed=0)
     direct = assign_targets({"gender": seen.probabilities["gender"]}, TARGET)
-    assert wanted.labels["gender"][[1, 4]].tolist() == [-1, -1]
-    assert torch.equal(wanted.labels["gender"][[0, 2, 3, 5]], direct.labels["gender"])
-    assert torch.equal(wanted.confidence["gender"][[0, 2, 3, 5]], direct.confidence["gender"])
-    assert wanted.confidence["gender"][[1, 4]].tolist() == [0, 0]
-    assert (wanted.images, wanted.faces, wanted.scale) == (6, 4, 1.0)
+    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
+    assert torch.equal(wanted.confidence["gender"], direct.confidence["gender"])
+    assert wanted.weights.tolist() == [1.0] * 4
+    assert (wanted.images, wanted.total_weight, wanted.scale) == (6, 4.0, 1.0)
     assert logs["faces/missing"] == pytest.approx(2 / 6)
     assert logs["bias/gender"] == pytest.approx(abs(3 - 1) / 4)  # three of four are perceived as male
     share = sum(confidence >= 0.8 for confidence in direct.confidence["gender"].tolist()) / 4
@@ -46,9 +45,21 @@ def test_images_without_a_face_have_no_label_and_do_not_shift_the_others() -> No
 
 def test_no_face_at_all() -> None:
     wanted, logs = assign_over_ranks(observation(3, [], []), TARGET, 3, AlignmentLoss(), seed=0)
-    assert wanted.labels["gender"].tolist() == [-1, -1, -1]
-    assert wanted.faces == 0
+    assert wanted.labels["gender"].tolist() == wanted.weights.tolist() == []
+    assert wanted.total_weight == 0
     assert logs == {"faces/missing": 1.0}
+
+
+def test_every_face_of_an_image_is_a_sample() -> None:
+    male = [0.9, 0.2, 0.8, 0.6, 0.7, 0.3]
+    seen = observation(5, [0, 0, 0, 2, 4, 4], male)
+    wanted, logs = assign_over_ranks(seen, TARGET, 5, AlignmentLoss(equal="image"), seed=0)
+    direct = assign_targets({"gender": seen.probabilities["gender"]}, TARGET)
+    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
+    torch.testing.assert_close(wanted.weights, torch.tensor([1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2]))
+    assert wanted.total_weight == pytest.approx(3)  # images with a face
+    assert logs["faces/per_image"] == pytest.approx(6 / 5)
+    assert logs["faces/missing"] == pytest.approx(2 / 5)
 
 
 def test_joint_bias_is_over_the_product_of_the_classes() -> None:
@@ -69,5 +80,5 @@ def test_an_overflow_leaves_the_labels_of_other_faces_sound() -> None:
     )
     assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
     assert torch.equal(wanted.confidence["gender"], direct.confidence["gender"])
-    assert wanted.faces == 4
+    assert wanted.total_weight == 4
     assert logs["faces/missing"] == 0

@@ -99,12 +99,12 @@ class Case:
         with torch.no_grad():
             images = objective.decode(torch.randn(IMAGES, 4, 16, 16, dtype=torch.float64))
             self.originals = objective.describe_originals(images, original)
-        has = [image in present for image in range(IMAGES)]
         self.wanted = Wanted(
-            {name: torch.tensor([v if h else -1 for v, h in zip(r, has, strict=True)]) for name, r in LABELS.items()},
-            {name: torch.tensor(rows) for name, rows in CONFIDENCE.items()},
+            {name: torch.tensor([rows[image] for image in present]).long() for name, rows in LABELS.items()},
+            {name: torch.tensor([rows[image] for image in present]) for name, rows in CONFIDENCE.items()},
+            torch.ones(len(present)),
             IMAGES,
-            len(present),
+            float(len(present)),
         )
 
     def solve(self, objective: Objective, batch_size: int, wanted: Wanted | None = None) -> ObjectiveValue:
@@ -120,8 +120,8 @@ def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor
     scale = torch.ones(IMAGES, 1, 64, 64, dtype=torch.float64)
     faces, original_faces = case.observation.faces, case.originals.observation.faces
     for image in range(IMAGES):
-        changing = [n for n in CLASSES if case.wanted.labels[n][image] != ORIGINAL_CLASSES[n][image]]
-        changing = list(CLASSES) if case.wanted.labels["gender"][image] < 0 else changing
+        here = faces.select(faces.image_index == image)
+        changing = [n for n in CLASSES if not len(here) or LABELS[n][image] != ORIGINAL_CLASSES[n][image]]
         factor1 = min((FACTOR1[name] for name in changing), default=1.0)
         factor2 = min((FACTOR2[name] for name in changing), default=1.0)
         for name, encoder in objective.encoders.items():
@@ -129,7 +129,6 @@ def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor
             image_term = image_term + factor1 * (
                 1 - cosine_similarity(features, case.originals.features[name][image], 0)
             )
-        here = faces.select(faces.image_index == image)
         before = original_faces.select(original_faces.image_index == image)
         if len(here) and len(before):
             x1, y1 = torch.maximum(here.boxes[0, :2], before.boxes[0, :2]).round().int().tolist()
@@ -139,13 +138,13 @@ def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor
             continue
         for name, logits in objective.classifier.classify(images, here).items():
             if CONFIDENCE[name][image] >= THRESHOLD:
-                align = align + cross_entropy(logits, case.wanted.labels[name][image, None])
+                align = align + cross_entropy(logits, torch.tensor([LABELS[name][image]]))
         assert objective.embedder is not None
         assert objective.bank is not None
         embedding = objective.embedder.embed(images, here)[0]
         nearest = objective.bank.embeddings[(objective.bank.embeddings.double() @ embedding.detach()).argmax()]
-        own = case.originals.embeddings[image] if case.originals.embeddings is not None else nearest
-        face = face + 1 - cosine_similarity(embedding, (own if KEEPS[image] else nearest).double(), 0)
+        own = case.originals.embeddings[original_faces.image_index == image] if KEEPS[image] else nearest[None]
+        face = face + 1 - cosine_similarity(embedding, own[0].double(), 0)
     count = max(len(faces), 1)
     align, face, image_term = W_ALIGN * align / count, W_FACE * face / count, W_IMAGE * image_term / IMAGES
     gradient = scale * torch.autograd.grad(image_term, images, retain_graph=True)[0]
@@ -199,7 +198,7 @@ def test_alignment_only_where_confident(objective: Objective) -> None:
     objective.preservation = replace(objective.preservation, weight=0.0)
     objective.realism = replace(objective.realism, weight=0.0)
     case = Case(objective)
-    unsure = [0.9, 0.79, 0.2, 0.0, 0.8, 0.0]
+    unsure = [0.9, 0.79, 0.2, 0.8, 0.0]  # of images 0, 1, 2, 4, 5
     wanted = replace(case.wanted, confidence={name: torch.tensor(unsure) for name in CLASSES})
     gradient = case.solve(objective, 4, wanted).gradient
     moved = [bool(rows.any()) for rows in gradient]
@@ -214,18 +213,22 @@ def test_two_ranks_average_to_the_whole(objective: Objective, term: str) -> None
     mean = torch.zeros(())
     for number in range(2):
         mine = torch.arange(number, IMAGES, 2)
+        own = case.observation.faces.image_index % 2 == number
+        embeddings = case.originals.embeddings
+        assert embeddings is not None
         value = objective.differentiate(
             case.latents[mine],
             every_second(case.observation, number),
             OriginalDescription(
                 every_second(case.originals.observation, number),
                 {name: rows[mine] for name, rows in case.originals.features.items()},
-                None if case.originals.embeddings is None else case.originals.embeddings[mine],
+                embeddings[case.originals.observation.faces.image_index % 2 == number],
             ),
             replace(
                 case.wanted,
-                labels={name: rows[mine] for name, rows in case.wanted.labels.items()},
-                confidence={name: rows[mine] for name, rows in case.wanted.confidence.items()},
+                labels={name: rows[own] for name, rows in case.wanted.labels.items()},
+                confidence={name: rows[own] for name, rows in case.wanted.confidence.items()},
+                weights=case.wanted.weights[own],
                 scale=2.0,
             ),
             2,
@@ -258,5 +261,112 @@ def test_gradient_inside_the_overlap_is_factor2_of_that_outside(objective: Objec
     # Face now: x from 8 + 3i to 32 + 3i, y from 10 + 2i to 38 + 2i; in the original 6 pixels further to the right.
     for image, factor in ((1, FACTOR2["gender"]), (2, FACTOR2["age"])):
         expected[image, :, 10 + 2 * image : 38 + 2 * image, 14 + 3 * image : 32 + 3 * image] *= factor
+    assert not torch.equal(expected, plain)
+    torch.testing.assert_close(freed, expected, rtol=1e-6, atol=0)
+
+
+def test_one_face_an_image_is_the_same_whoever_counts(objective: Objective) -> None:
+    """Old and new face overlap, so that they are matched."""
+    case = Case(objective)
+    largest = case.solve(objective, 4)
+    objective.people = "all"
+    everyone = case.solve(objective, 4)
+    assert {name: float(part) for name, part in everyone.parts.items()} == pytest.approx(
+        {name: float(part) for name, part in largest.parts.items()}
+    )
+    torch.testing.assert_close(everyone.gradient, largest.gradient)
+
+
+class Groups:
+    """Four images: three faces, none, one that the original lacks, two; matched across places."""
+
+    WHERE = (0, 0, 0, 2, 3, 3)
+    LABELS = (1, 0, 1, 1, 1, 1)
+    ORIGINAL_WHERE = (0, 0, 0, 1, 3, 3)
+    ORIGINAL = (0, 0, 1, 0, 1, 1)  # classes
+    PARTNERS = (1, 0, 2, None, 4, 5)
+    WEIGHTS = (1 / 3, 1 / 3, 1 / 3, 1.0, 0.5, 0.5)
+
+    def __init__(self, objective: Objective) -> None:
+        torch.manual_seed(2)
+        self.latents = torch.rand(4, 3, 64, 64, dtype=torch.float64)
+        corners = [[0.0, 0.0], [24.0, 0.0], [44.0, 0.0], [20.0, 20.0], [2.0, 30.0], [30.0, 30.0]]
+        before = [[25.0, 0.0], [1.0, 0.0], [45.0, 1.0], [9.0, 9.0], [2.0, 31.0], [31.0, 30.0]]
+        self.boxes, self.original_boxes = self._boxes(corners), self._boxes(before)
+        self.observation = self._observation(self.WHERE, self.boxes, self.LABELS)
+        original = self._observation(self.ORIGINAL_WHERE, self.original_boxes, self.ORIGINAL)
+        with torch.no_grad():
+            images = torch.rand(4, 3, 64, 64, dtype=torch.float64)
+            self.originals = objective.describe_originals(images, original)
+        labels = torch.tensor(self.LABELS)
+        self.wanted = Wanted(
+            {"gender": labels}, {"gender": torch.full((6,), 0.9)}, torch.tensor(self.WEIGHTS), 4, sum(self.WEIGHTS)
+        )
+
+    @staticmethod
+    def _boxes(corners: list[list[float]]) -> Tensor:
+        low = torch.tensor(corners)
+        return torch.cat([low, low + 18.0], dim=1)
+
+    @staticmethod
+    def _observation(where: tuple[int, ...], boxes: Tensor, classes: tuple[int, ...]) -> Observation:
+        faces = Faces(torch.tensor(where), boxes, torch.ones(6), torch.zeros(6, 5, 2), 4)
+        sure = torch.nn.functional.one_hot(torch.tensor(classes), 2) * 0.8 + 0.1
+        return Observation(faces, {"gender": sure})
+
+
+def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
+    """Every face apart, with its own partner in the original image; the decoder is left out."""
+    objective.people = "all"
+    objective.decode = torch.nn.Identity()
+    case = Groups(objective)
+    value = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 3)
+    assert objective.embedder is not None
+    assert objective.bank is not None
+    assert case.originals.embeddings is not None
+    align, real = 0.0, 0.0
+    factors = [1.0] * 4
+    for face, image in enumerate(case.WHERE):
+        here = case.observation.faces.select(torch.tensor([face]))
+        logits = objective.classifier.classify(case.latents, here)["gender"]
+        weight = case.WEIGHTS[face] / sum(case.WEIGHTS)
+        align += W_ALIGN * weight * float(cross_entropy(logits, torch.tensor([case.LABELS[face]])))
+        embedding = objective.embedder.embed(case.latents, here)[0].float()
+        partner = case.PARTNERS[face]
+        keeps = partner is not None and case.ORIGINAL[partner] == case.LABELS[face]
+        target = objective.bank.nearest(embedding[None])[0] if not keeps else case.originals.embeddings[partner].float()
+        real += W_FACE * weight * (1 - float(cosine_similarity(embedding, target.float(), 0)))
+        factors[image] = min(factors[image], 1.0 if keeps else FACTOR1["gender"])
+    factors[1] = FACTOR1["gender"]  # no face
+    with torch.no_grad():
+        image_term = sum(
+            W_IMAGE * factor / 4 * (1 - float(cosine_similarity(encoder(case.latents)[image], rows[image], 0)))
+            for image, factor in enumerate(factors)
+            for encoder, rows in zip(objective.encoders.values(), case.originals.features.values(), strict=True)
+        )
+    assert factors == [FACTOR1["gender"], FACTOR1["gender"], FACTOR1["gender"], 1.0]
+    assert float(value.parts["alignment"]) == pytest.approx(align, rel=1e-5)
+    assert float(value.parts["face"]) == pytest.approx(real, rel=1e-4)
+    assert float(value.parts["image"]) == pytest.approx(image_term, rel=1e-5)
+    whole = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4)
+    torch.testing.assert_close(value.gradient, whole.gradient)
+    assert value.gradient.isfinite().all()
+
+
+def test_only_pairs_that_must_change_are_freed(objective: Objective) -> None:
+    objective.people = "all"
+    objective.decode = torch.nn.Identity()
+    objective.alignment = replace(objective.alignment, weight=0.0)
+    objective.realism = replace(objective.realism, weight=0.0)
+    case = Groups(objective)
+    freed = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4).gradient
+    objective.preservation = replace(objective.preservation, factor2=dict.fromkeys(CLASSES, 1.0))
+    plain = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4).gradient
+    expected = plain.clone()
+    for face, partner in enumerate(case.PARTNERS):
+        if partner is not None and case.ORIGINAL[partner] != case.LABELS[face]:
+            low = torch.maximum(case.boxes[face, :2], case.original_boxes[partner, :2]).int().tolist()
+            high = torch.minimum(case.boxes[face, 2:], case.original_boxes[partner, 2:]).int().tolist()
+            expected[case.WHERE[face], :, low[1] : high[1], low[0] : high[0]] *= FACTOR2["gender"]
     assert not torch.equal(expected, plain)
     torch.testing.assert_close(freed, expected, rtol=1e-6, atol=0)

@@ -29,7 +29,7 @@ def description(embeddings: bool = True) -> OriginalDescription:
         torch.tensor([1]), torch.tensor([[1.0, 2.0, 8.0, 9.0]]), torch.tensor([0.9]), torch.rand(1, 5, 2), num_images=2
     )
     observation = Observation(faces, {"gender": torch.tensor([[0.3, 0.7]])})
-    return OriginalDescription(observation, {"clip": torch.rand(2, 4)}, torch.rand(2, 3) if embeddings else None)
+    return OriginalDescription(observation, {"clip": torch.rand(2, 4)}, torch.rand(1, 3) if embeddings else None)
 
 
 @pytest.mark.parametrize("embeddings", [True, False])

@@ -7,7 +7,8 @@ A YAML file holds ``families``, a mapping from name to
 - ``prompts``: train | val | test -> prompts that need no filling;
 - ``file``: instead of the three above, a file in the published layout, relative to this one;
 - ``repeat``: how often each training prompt occurs in one pass;
-- ``target``: the family's target distribution, see `TargetDistribution.from_dict`.
+- ``target``: the family's target distribution, see `TargetDistribution.from_dict`;
+- ``people``: how many people its prompts ask for (1), or the words that say so: ``{two: 2, three: 3}``.
 
 A word or a prompt is a text, or ``{text: ..., target: ...}`` where it has a target distribution of its own.
 
@@ -30,7 +31,7 @@ from fairlit.data.prompt_families import PLACEHOLDER, SPLITS, PromptFamily, Spli
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.target_distribution import TargetDistribution
 
-_FAMILY_KEYS = ("templates", "fillers", "prompts", "file", "repeat", "target")
+_FAMILY_KEYS = ("templates", "fillers", "prompts", "file", "repeat", "target", "people")
 _PUBLISHED_TEMPLATES: dict[Split, tuple[str, str]] = {  # split -> its templates and the words that fill them
     "train": ("prompt_templates_train", "occupations_train_set"),
     "val": ("prompt_templates_test", "occupations_val_set"),
@@ -116,12 +117,19 @@ def _family(name: str, entry: Any, folder: Path, problems: Problems) -> PromptFa
 
 
 def _settings(where: str, entry: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """The checked `repeat` and `target` of a family."""
+    """The checked `repeat`, `target` and `people` of a family."""
     repeat = entry.get("repeat", 1)
     if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
         problems.add(f"{where}: repeat is {repeat!r}; give a whole number of at least 1")
     target = _target(where, entry["target"], problems) if "target" in entry else None
-    return {"repeat": repeat, "target": target}
+    people = entry.get("people", 1)
+    numbers = list(people.values()) if isinstance(people, dict) else [people]
+    if not numbers or any(isinstance(number, bool) or not isinstance(number, int) or number < 1 for number in numbers):
+        problems.add(f"{where}: people is {people!r}; give a number of at least 1, or one for each word, {{two: 2}}")
+        people = 1
+    if isinstance(people, dict):
+        people = {str(word).lower(): number for word, number in people.items()}
+    return {"repeat": repeat, "target": target, "people": people}
 
 
 def _target(where: str, content: Any, problems: Problems) -> TargetDistribution | None:

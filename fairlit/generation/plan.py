@@ -142,6 +142,8 @@ class GenerationPlan:
                 "number": position,
                 "noise_key": [self.seed, _TEST_STREAM, index, position],
             }
+            if prompt.people > 1:
+                own["people"] = prompt.people
             if self.needs_target:  # what these do to an image depends on the whole set
                 own |= {"count": self.images, "target": target.to_dict() if target else None}
             yield PlannedImage(f"{folder}/{position:04d}.png", prompt, position, own | common)

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fairlit.errors import ConfigurationError
 from fairlit.pictures.files import SUFFIXES
@@ -36,12 +36,14 @@ class FoundImage:
         prompt: number of its prompt.
         number: which of the prompt's images.
         noise_key: key of its noise, where the manifest tells it.
+        people: how many people its prompt asks for, where that is known.
     """
 
     file: str
     prompt: int
     number: int
     noise_key: tuple[int, ...] | None = None
+    people: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,16 @@ class ImageFolder:
     skipped: list[Skipped]
 
 
-def find_images(root: str | Path, prompts: Sequence[str] | None = None) -> ImageFolder:
+def find_images(
+    root: str | Path, prompts: Sequence[str] | None = None, people: Sequence[int] | None = None
+) -> ImageFolder:
     """Looks through a folder without opening any image.
 
     Args:
         root: the folder.
         prompts: texts of the prompts of a folder in the published layout, by number; None: they are called after their
             folders.
+        people: how many people each of these prompts asks for; None: not known.
 
     Raises:
         ConfigurationError: there is no such folder, no image in it, or fewer prompts than folders.
@@ -89,7 +94,7 @@ def find_images(root: str | Path, prompts: Sequence[str] | None = None) -> Image
     if (folder / MANIFEST).is_file():
         found = _read_listed(folder)
     elif any(_PROMPT_FOLDER.fullmatch(entry.name) for entry in subfolders):
-        found = _read_published(folder, prompts)
+        found = _read_published(folder, prompts, people)
     else:
         found = _read_subfolders(folder, subfolders)
     if not found.images:
@@ -122,7 +127,7 @@ def _read_listed(root: Path) -> ImageFolder:
                 skipped.append(Skipped(file, "missing"))
                 continue
             number = number if isinstance(number, int) else counts[prompt]
-            images[file] = FoundImage(file, prompt, number, _noise_key(entry.get("noise_key")))
+            images[file] = FoundImage(file, prompt, number, _noise_key(entry.get("noise_key")), _people(entry))
     listed = {(root / entry["file"]).resolve() for entry in entries}
     unlisted = [path for path in sorted(root.rglob("*")) if path.resolve() not in listed and not _hidden(path, root)]
     names = [path.relative_to(root).as_posix() for path in unlisted if path.suffix.lower() in SUFFIXES]
@@ -131,7 +136,7 @@ def _read_listed(root: Path) -> ImageFolder:
     return ImageFolder(root, "manifest", list(prompts), ordered, skipped)
 
 
-def _read_published(root: Path, prompts: Sequence[str] | None) -> ImageFolder:
+def _read_published(root: Path, prompts: Sequence[str] | None, people: Sequence[int] | None) -> ImageFolder:
     """The published layout. A number that others have and a prompt lacks is a missing image."""
     skipped: list[Skipped] = []
     by_prompt: dict[int, dict[int, str]] = {}
@@ -166,7 +171,7 @@ def _read_published(root: Path, prompts: Sequence[str] | None) -> ImageFolder:
         )
     names = list(prompts) if prompts is not None else [f"prompt_{number}" for number in range(max(by_prompt) + 1)]
     images = [
-        FoundImage(file, prompt, number)
+        FoundImage(file, prompt, number, people=None if people is None else people[prompt])
         for prompt, numbered in sorted(by_prompt.items())
         for number, file in sorted(numbered.items())
     ]
@@ -225,6 +230,12 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
+
+
+def _people(entry: Mapping[str, Any]) -> int | None:
+    """How many people an entry asks for; images of `fairlit generate` without a number are of one person."""
+    people = entry.get("people", 1 if "noise_key" in entry else None)
+    return people if isinstance(people, int) and people > 0 else None
 
 
 def _noise_key(value: object) -> tuple[int, ...] | None:

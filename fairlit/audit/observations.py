@@ -1,4 +1,4 @@
-"""Looks at every image once: reads it, finds the largest face, classifies it, and notes the result on disk.
+"""Looks at every image once: reads it, finds its faces, classifies them, and notes the result on disk.
 
 Images stream through in batches, so memory does not grow with their number but for a few numbers each. What was
 noted is not looked at again: an audit that was stopped goes on where it was.
@@ -19,9 +19,24 @@ from fairlit.atomic import atomic_write_text
 from fairlit.audit.image_folders import FoundImage, ImageFolder
 from fairlit.errors import ConfigurationError
 from fairlit.faces import FaceClassifier, Faces
-from fairlit.faces.observation import observe
+from fairlit.faces.observation import People, observe
 from fairlit.identity import tensor_digest
 from fairlit.pictures.files import UnreadableImageError, read_image
+
+
+@dataclass(frozen=True)
+class SeenFace:
+    """One face.
+
+    Attributes:
+        box: xyxy in pixels.
+        score: the detector's confidence in it.
+        probabilities: attribute -> probability of each class.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    probabilities: Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,8 @@ class Seen:
         height: in pixels.
         box: of the largest face, xyxy in pixels; None: no face was found.
         score: the detector's confidence in it.
-        probabilities: attribute -> probability of each class; empty without a face.
+        probabilities: attribute -> probability of each class, of the largest face; empty without one.
+        others: the smaller faces, where all count.
     """
 
     damaged: str | None = None
@@ -43,6 +59,14 @@ class Seen:
     box: tuple[float, float, float, float] | None = None
     score: float | None = None
     probabilities: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    others: Sequence[SeenFace] = ()
+
+    @property
+    def faces(self) -> list[SeenFace]:
+        """Every face that counts, the largest first."""
+        if self.box is None or self.score is None:
+            return []
+        return [SeenFace(self.box, self.score, self.probabilities), *self.others]
 
     @property
     def status(self) -> str:
@@ -58,16 +82,18 @@ class Judge:
         detector: from images [N, 3, H, W] in [0, 1] to `Faces`.
         classifier: of perceived attributes.
         names: what the user called both, as plain data.
+        people: who counts in an image.
     """
 
     detector: nn.Module
     classifier: FaceClassifier
     names: Mapping[str, Any]
+    people: People = "largest"
 
     def describe(self) -> dict[str, Any]:
         """Names, and digests of the weights: two audits with equal descriptions were judged alike."""
         digests = {"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)}
-        return {**self.names, "digests": digests}
+        return {**self.names, "people": self.people, "digests": digests}
 
     @torch.no_grad()
     def look(self, images: Tensor) -> list[Seen]:
@@ -77,25 +103,30 @@ class Judge:
             ConfigurationError: the detector gives something else than `Faces`.
         """
         pixels = images.to(self.classifier.device).float() / 255
-        observation = observe(pixels, self._checked, self.classifier).to("cpu")
+        observation = observe(pixels, self._checked, self.classifier, self.people).to("cpu")
         height, width = images.shape[-2:]
-        seen = [Seen(width=width, height=height)] * len(images)
+        found: list[list[SeenFace]] = [[] for _ in images]
         for face, image in enumerate(observation.faces.image_index.tolist()):
-            seen[image] = Seen(
-                None,
-                width,
-                height,
-                tuple(round(side, 2) for side in observation.faces.boxes[face].tolist()),
-                round(float(observation.faces.scores[face]), 4),
-                {name: [round(p, 5) for p in rows[face].tolist()] for name, rows in observation.probabilities.items()},
-            )
-        return seen
+            left, top, right, bottom = (round(side, 2) for side in observation.faces.boxes[face].tolist())
+            probabilities = {
+                name: [round(p, 5) for p in rows[face].tolist()] for name, rows in observation.probabilities.items()
+            }
+            score = round(float(observation.faces.scores[face]), 4)
+            found[image].append(SeenFace((left, top, right, bottom), score, probabilities))
+        return [_seen(width, height, faces) for faces in found]
 
     def _checked(self, images: Tensor) -> Faces:
         faces = self.detector(images)
         if not isinstance(faces, Faces):
             raise ConfigurationError(f"detector: gives {type(faces).__name__}; it must give fairlit.faces.Faces")
         return faces
+
+
+def _seen(width: int, height: int, faces: Sequence[SeenFace]) -> Seen:
+    if not faces:
+        return Seen(width=width, height=height)
+    first, *others = faces
+    return Seen(None, width, height, first.box, first.score, first.probabilities, tuple(others))
 
 
 def observe_folder(
@@ -186,7 +217,8 @@ def _recall(notes: Path, header: str) -> dict[_Mark, Seen]:
             entry = json.loads(line)
             mark = entry.pop("mark")
             box = entry.pop("box")
-            known[mark[0], mark[1], mark[2]] = Seen(box=None if box is None else tuple(box), **entry)
+            others = tuple(SeenFace(tuple(face.pop("box")), **face) for face in entry.pop("others"))
+            known[mark[0], mark[1], mark[2]] = Seen(box=None if box is None else tuple(box), others=others, **entry)
         except (ValueError, KeyError, TypeError, IndexError):
             continue
     return known

@@ -20,6 +20,7 @@ from fairlit.identity import fairlit_version
 from fairlit.metrics import to_jsonable
 
 RESULTS, PER_IMAGE, REPORT, FIGURES = "results.json", "per_image.csv", "report.html", "figures"
+PER_FACE = "per_face.csv"
 
 
 def write_results(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,6 +69,27 @@ def write_table(
             numbers = ["" if values[place] != values[place] else round(values[place], 5) for values in beside]
             found = probabilities or [""] * len(columns)
             writer.writerow([*row, seen.width or "", seen.height or "", *box, score, *found, *numbers])
+    atomic_write_text(path, stream.getvalue())
+
+
+def write_faces(path: Path, folders: Mapping[str, Audited], target: TargetDistribution) -> None:
+    """Writes ``per_face.csv``: one line a face that counts, the largest of an image first.
+
+    Args:
+        path: of the file.
+        folders: label -> images and what was seen in them.
+        target: names the attributes and classes.
+    """
+    stream = io.StringIO()
+    columns = [f"{attribute}:{name}" for attribute, names in target.classes.items() for name in names]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["folder", "file", "prompt", "face", "left", "top", "right", "bottom", "score", *columns])
+    for label, audited in folders.items():
+        for image, seen in zip(audited.folder.images, audited.seen, strict=True):
+            for number, face in enumerate(seen.faces):
+                probabilities = [p for name in target.classes for p in face.probabilities[name]]
+                row = [label, image.file, audited.folder.prompts[image.prompt], number]
+                writer.writerow([*row, *face.box, face.score, *probabilities])
     atomic_write_text(path, stream.getvalue())
 
 

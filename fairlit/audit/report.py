@@ -68,11 +68,13 @@ class Further:
         corrected: from `corrections.corrected_figures`.
         similarities: from `similarities.measure_similarities`.
         images_for_tolerance: images of one prompt whose interval of a share is as wide as the tolerance either side.
+        groups: from `groups.measure_groups`; None where the largest face of an image counts.
     """
 
     corrected: Mapping[str, Any]
     similarities: Mapping[str, Any]
     images_for_tolerance: int
+    groups: Mapping[str, Any] | None = None
 
 
 def audit_report(
@@ -115,7 +117,7 @@ def audit_report(
         columns=columns,
         figures=figures,
         original=original is not None,
-        charts=sources | {"joint": sources.get("joint")},
+        charts={"joint": None, "people": None} | sources,
         prompt_charts={name: sources[f"prompts_{name}"] for name in blocks_of(figures) if f"prompts_{name}" in sources},
         hidden_prompts=max(0, with_faces - MOST_PROMPTS),
         prompts=entries,
@@ -131,6 +133,7 @@ def audit_report(
         corrected=further.corrected,
         similarities=further.similarities,
         images_for_tolerance=further.images_for_tolerance,
+        groups=further.groups,
         tolerance=f"{texts.tolerance:g}",
         command=texts.command,
         provenance=texts.provenance,

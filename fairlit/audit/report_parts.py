@@ -96,17 +96,17 @@ def tile(path: Path, seen: Seen, classes: Classes) -> dict[str, Any]:
         label = max(range(len(names)), key=probabilities.__getitem__)
         colour = web_colour(label, len(names), place)
         bars.append({"attribute": attribute, "label": names[label], "share": probabilities[label], "colour": colour})
-    box = None
-    if seen.box is not None:
-        left, top, right, bottom = seen.box
-        box = {
+    boxes = [
+        {
             "left": 100 * left / width,
             "top": 100 * top / height,
             "width": 100 * (right - left) / width,
             "height": 100 * (bottom - top) / height,
         }
+        for left, top, right, bottom in (face.box for face in seen.faces)
+    ]
     source = _data_uri(stream.getvalue(), "image/jpeg")
-    return {"source": source, "width": width, "height": height, "box": box, "bars": bars, "file": path.name}
+    return {"source": source, "width": width, "height": height, "boxes": boxes, "bars": bars, "file": path.name}
 
 
 def legend(classes: Classes) -> list[dict[str, Any]]:

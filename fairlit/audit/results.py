@@ -40,8 +40,8 @@ def measure(
         `prompts_open`; prompts without a face are in none.
     """
     readable = [index for index, entry in enumerate(seen) if entry.damaged is None]
-    faces = [place for place, index in enumerate(readable) if seen[index].box is not None]
-    rows = [seen[readable[place]].probabilities for place in faces]
+    found = [(place, face) for place, index in enumerate(readable) for face in seen[index].faces]
+    faces, rows = [place for place, _ in found], [face.probabilities for _, face in found]
     probabilities = {
         name: torch.tensor([row[name] for row in rows]).view(len(rows), len(classes))
         for name, classes in target.classes.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,12 @@ from fairlit.atomic import atomic_write_text
 from fairlit.audit.charts import draw, joint_chart, prompts_chart, shares_chart
 from fairlit.audit.corrections import corrected_figures
 from fairlit.audit.features import Encoders
+from fairlit.audit.group_charts import people_chart
+from fairlit.audit.groups import CompositionTargets, measure_groups
 from fairlit.audit.image_folders import ImageFolder
 from fairlit.audit.observations import Judge, observe_folder
 from fairlit.audit.outputs import (
+    PER_FACE,
     PER_IMAGE,
     REPORT,
     RESULTS,
@@ -23,6 +26,7 @@ from fairlit.audit.outputs import (
     judge_lines,
     version_lines,
     write_charts,
+    write_faces,
     write_results,
     write_table,
 )
@@ -52,6 +56,8 @@ class AuditSettings:
         report_images: images that it shows of each.
         title: of the report.
         command: that makes this audit again.
+        compositions: attribute -> number of people -> composition -> share that the images with so many people shall
+            show; where there is none, people drawn independently from the target.
     """
 
     folder: ImageFolder
@@ -65,6 +71,7 @@ class AuditSettings:
     report_images: int = 8
     title: str = "Audit"
     command: str = ""
+    compositions: Mapping[str, CompositionTargets] = field(default_factory=dict)
 
 
 def run_audit(
@@ -102,6 +109,9 @@ def run_audit(
             audited, original, encoders, settings.out / ".features", settings.batch_size, progress, settings.seed
         ),
         images_for_frequency(2 * settings.tolerance),
+        measure_groups(audited.folder, audited.seen, target, settings.compositions, settings.seed)
+        if judge.people == "all"
+        else None,
     )
     results = {
         "verdict": verdict(audited.figures, settings.tolerance),
@@ -121,6 +131,9 @@ def run_audit(
     folders = {"audited": audited} | ({"original": original} if original else {})
     write_table(settings.out / PER_IMAGE, folders, target)
     charts = draw_charts(audited, original)
+    if further.groups is not None:
+        write_faces(settings.out / PER_FACE, folders, target)
+        charts |= {"people": draw(people_chart(further.groups["found"]))} if further.groups["found"] else {}
     write_charts(settings.out, charts)
     texts = ReportTexts(
         settings.title,

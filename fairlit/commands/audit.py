@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from fairlit.audit.groups import read_compositions
 from fairlit.audit.image_folders import ImageFolder, find_images
 from fairlit.audit.outputs import REPORT, RESULTS
 from fairlit.audit.runner import AuditSettings, run_audit
@@ -45,6 +46,9 @@ def run(args: list[str]) -> None:
         instances = Namespace()
         with problems.collecting():
             instances = parser.instantiate(given)
+        compositions = read_compositions(given.compositions, target, problems) if target is not None else {}
+        if given.compositions and given.people != "all":
+            problems.add("compositions: they are counted where everybody is; give --people all too")
         if generates:
             plans = _plans(given, instances.get("method"), target, out, problems)
         elif given.folder is not None:
@@ -69,6 +73,7 @@ def run(args: list[str]) -> None:
         given.report_images,
         given.title or f"Audit of {_subject(given, folder)}",
         shlex.join(["fairlit", "audit", *args]),
+        compositions,
     )
     judge, encoders = load_judge(given, instances.detector, device), load_encoders(given, device)
     total = sum(len(entry.images) for entry in folders)
@@ -98,19 +103,18 @@ def _check_settings(
 
 def _find(given: Namespace, problems: Problems) -> list[ImageFolder]:
     """The folder, and the original model's where there is one."""
-    texts = None
+    texts = people = None
     if given.prompts is not None or given.prompt:
         from fairlit.data.prompt_sources import read_prompts
 
         with problems.collecting():
-            texts = [
-                entry.text for entry in read_prompts(given.prompt or (), given.prompts, given.families, given.split)
-            ]
+            entries = read_prompts(given.prompt or (), given.prompts, given.families, given.split)
+            texts, people = [entry.text for entry in entries], [entry.people for entry in entries]
     found = []
     for name in ("folder", "original"):
         if given[name] is not None:
             with problems.collecting():
-                found.append(find_images(given[name], texts))
+                found.append(find_images(given[name], texts, people))
     return found
 
 
@@ -165,6 +169,12 @@ def _parser(generates: bool) -> ArgumentParser:
         "--original", type=str | None, help="folder with the original model's images for the same prompts"
     )
     add_judging_arguments(parser, report_prompts=12)
+    parser.add_argument(
+        "--compositions",
+        type=dict | None,
+        help="what images of several people shall show: {gender: {2: {'1 female, 1 male': 1.0}}}; default: people "
+        "drawn one by one from the target",
+    )
     parser.add_argument("--prompt", type=str, nargs="+", help="prompts, each in quotes")
     if generates:
         from fairlit.commands.generation_arguments import add_generation_arguments

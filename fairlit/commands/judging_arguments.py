@@ -12,7 +12,9 @@ from fairlit.audit.observations import Judge
 from fairlit.commands.devices import DEVICE_HELP
 from fairlit.commands.target_argument import add_target_argument
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
+from fairlit.faces import FaceDetector
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
+from fairlit.faces.observation import People
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.model_folders import check_model_folder
 from fairlit.perception import ClipEncoder, DinoEncoder
@@ -36,6 +38,7 @@ def add_judging_arguments(parser: ArgumentParser, report_prompts: int) -> None:
         default={"class_path": _DETECTOR},
         help="module that gives fairlit.faces.Faces; settings: --detector.NAME VALUE",
     )
+    parser.add_argument("--people", type=People, default="largest", help="whose faces count in an image: largest, all")
     parser.add_argument("--clip", type=str | None, help="folder or hub id of the CLIP for CLIP-T and CLIP-I")
     parser.add_argument("--dino", type=str | None, help="folder or hub id of the DINOv2 for DINO")
     add_target_argument(parser, "what the images shall show")
@@ -89,7 +92,9 @@ def load_judge(given: Namespace, detector: nn.Module, device: str) -> Judge:
         CheckpointError: the classifier is damaged.
     """
     names = {"classifier": given.classifier, "detector": given.detector.as_dict()}
-    return Judge(detector.to(device), load_classifier(given.classifier).to(device), names)
+    if given.people == "all" and isinstance(detector, FaceDetector):
+        detector.selection = "all"
+    return Judge(detector.to(device), load_classifier(given.classifier).to(device), names, given.people)
 
 
 def load_encoders(given: Namespace, device: str) -> Encoders:

@@ -18,6 +18,10 @@ CLIPPED_SGD = {
 }
 GENTLE_ADAM = {"model.init_args.optimizer.init_args.lr": 1e-3}
 POOLED = GENTLE_ADAM | {"model.init_args.originals": {"noise_pool": 1}}
+EVERY_FACE = GENTLE_ADAM | {
+    "model.init_args.detection": {"selection": "all"},
+    "model.init_args.alignment.equal": "image",
+}
 ACCUMULATED = {"trainer.accumulate_grad_batches": 2, "trainer.max_steps": 2}
 
 
@@ -36,6 +40,7 @@ def run_with_two(command: str, config: Path, strategy: str, *more: str) -> None:
         pytest.param("fsdp2", CLIPPED_SGD | ACCUMULATED, marks=pytest.mark.slow),
         pytest.param("fsdp2", GENTLE_ADAM, marks=pytest.mark.slow),
         pytest.param("fsdp2", POOLED, marks=pytest.mark.slow),
+        pytest.param("ddp", EVERY_FACE, marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_equal_one(

@@ -32,8 +32,8 @@ def people_chart(found: Mapping[int, Mapping[int, int]]) -> Callable[[float], Fi
                     ink = _EDGE if number == asked else INK
                     axes.text(left + share / 2, row, str(number), ha="center", va="center", color=ink)
                 left += share
-            axes.text(-0.015, row, f"{asked} asked for", ha="right", va="center", color=INK)
-            axes.text(1.015, row, f"n = {total}", ha="left", va="center", color=GREY)
+            axes.text(-0.015, row, f"{asked} asked for", ha="right", va="bottom", color=INK)
+            axes.text(-0.015, row + 0.05, f"n = {total}", ha="right", va="top", color=GREY)
         axes.set_xlim(0, 1)
         axes.set_ylim(len(found) - 0.4, -0.6)
         percent_axis(axes)

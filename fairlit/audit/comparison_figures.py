@@ -22,6 +22,7 @@ from fairlit.functional.target_distribution import TargetDistribution
 SIMILARITIES = ("clip_i", "dino", "clip_t")
 _ROUNDING = 1e-9  # equal figures may differ by as much in their last digits
 
+_Faces = tuple[Tensor, Tensor]
 Grid = tuple[int, int]
 """Numbers of prompts and of images of each: the same for all methods."""
 
@@ -53,6 +54,16 @@ def perceived_labels(audited: Audited, target: TargetDistribution, grid: Grid) -
         if seen.box is not None:
             labels[row] = torch.tensor([_most_likely(seen.probabilities[name]) for name in target.attributes])
     return labels
+
+
+def perceived_faces(audited: Audited, target: TargetDistribution) -> tuple[Tensor, Tensor]:
+    """Every face that counts: the number of its prompt int64 [F], and its perceived class of each attribute [F, A]."""
+    prompts, labels = [], []
+    for image, seen in zip(audited.folder.images, audited.seen, strict=True):
+        for face in seen.faces:
+            prompts.append(image.prompt)
+            labels.append([_most_likely(face.probabilities[name]) for name in target.attributes])
+    return torch.tensor(prompts).long(), torch.tensor(labels).long().view(len(labels), len(target.attributes))
 
 
 def similarity_grid(first: Tensor, second: Tensor) -> Tensor:
@@ -92,14 +103,22 @@ def differences(
         One entry for each pair, `first` and `second`: under `attributes` (and `joint`, where there are several) the
         differences of `tv` and `bias`, first minus second, below 0 where the first is nearer; under `similarities` and
         `unrelated` those of the similarities, above 0 where the first keeps more. Each difference has its interval
-        under ``NAME_ci``. Prompts that one of both has no face in are left out.
+        under ``NAME_ci``. Prompts that one of both has no face in are left out. Where several faces of an image count,
+        images are paired by prompt alone: a face of one method is no face of the other.
     """
-    labels = {name: perceived_labels(entry.audited, target, grid) for name, entry in methods.items()}
+    several = any(seen.others for entry in methods.values() for seen in entry.audited.seen)
+    prompts = torch.arange(grid[0]).repeat_interleave(grid[1])
+    faces = {
+        name: perceived_faces(entry.audited, target)
+        if several
+        else (prompts, perceived_labels(entry.audited, target, grid))
+        for name, entry in methods.items()
+    }
     return [
         {
             "first": first,
             "second": second,
-            **_fairness_differences(labels[first], labels[second], target, grid, seed),
+            **_fairness_differences(faces[first], faces[second], target, grid[0], not several, seed),
             "similarities": _similarity_differences(methods[first].similarities, methods[second].similarities, seed),
             "unrelated": _similarity_differences(methods[first].unrelated, methods[second].unrelated, seed),
         }
@@ -155,23 +174,29 @@ def main_block(figures: Mapping[str, Any]) -> str:
 
 
 def _fairness_differences(
-    first: Tensor, second: Tensor, target: TargetDistribution, grid: Grid, seed: int
+    first: _Faces, second: _Faces, target: TargetDistribution, prompts: int, paired: bool, seed: int
 ) -> dict[str, Any]:
-    blocks = {
-        name: _block_differences(first[:, column], second[:, column], target.marginal(name), grid, seed)
-        for column, name in enumerate(target.attributes)
-    }
+    """Differences of two methods' faces (numbers of prompts [F], labels [F, A]); `paired`: row by row of one noise."""
+
+    def block(column: int | None, shares: Tensor) -> dict[str, Any]:
+        rows = [
+            (index, joint_cells(labels, target.table.shape) if column is None else labels[:, column])
+            for index, labels in (first, second)
+        ]
+        return _block_differences(rows[0], rows[1], shares, prompts, paired, seed)
+
+    blocks = {name: block(column, target.marginal(name)) for column, name in enumerate(target.attributes)}
     if len(blocks) == 1:
         return {"attributes": blocks}
-    cells, others = (joint_cells(labels, target.table.shape) for labels in (first, second))
-    return {"attributes": blocks, JOINT: _block_differences(cells, others, target.table.flatten(), grid, seed)}
+    return {"attributes": blocks, JOINT: block(None, target.table.flatten())}
 
 
-def _block_differences(first: Tensor, second: Tensor, shares: Tensor, grid: Grid, seed: int) -> dict[str, Any]:
-    size = {"prompts": grid[0], "classes": len(shares)}
-    prompts = torch.arange(grid[0]).repeat_interleave(grid[1])
-    counts = class_counts(prompts, first, **size), class_counts(prompts, second, **size)
-    pairs = pair_counts(prompts, first, second, **size)
+def _block_differences(
+    first: _Faces, second: _Faces, shares: Tensor, prompts: int, paired: bool, seed: int
+) -> dict[str, Any]:
+    size = {"prompts": prompts, "classes": len(shares)}
+    counts = class_counts(first[0], first[1], **size), class_counts(second[0], second[1], **size)
+    pairs = pair_counts(first[0], first[1], second[1], **size) if paired else None
     used = (counts[0].sum(dim=1) > 0) & (counts[1].sum(dim=1) > 0)
     statistics: dict[str, Callable[[Tensor], Tensor]] = {
         "tv": lambda shown: total_variations(shown, shares).mean(dim=1),

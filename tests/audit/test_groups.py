@@ -13,9 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from fairlit.audit.comparison_figures import MethodFigures, differences
 from fairlit.audit.groups import composition_name, read_compositions
 from fairlit.audit.image_folders import find_images
 from fairlit.audit.observations import Judge, observe_folder
+from fairlit.audit.report import Audited
+from fairlit.audit.results import measure
 from fairlit.audit.runner import AuditSettings, run_audit
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier, Faces
@@ -146,6 +149,18 @@ def test_the_largest_face_alone_says_nothing_of_groups(judge: Judge, tmp_path: P
     notes = tmp_path / "out" / ".seen_audited.jsonl"
     assert [len(entry.faces) for entry in observe_folder(folder, judge, notes)][:5] == [2, 2, 2, 3, 1]  # not believed
     assert [len(entry.faces) for entry in observe_folder(folder, judge, notes)][:5] == [2, 2, 2, 3, 1]  # recalled
+
+
+def test_methods_differ_by_all_their_faces(judge: Judge, tmp_path: Path) -> None:
+    """The largest faces are equal; of all faces the one method has three of four red, the other two of four."""
+    methods = {}
+    for name, images in {"one": [[RED, RED], [RED, BLUE]], "other": [[RED, BLUE], [RED, BLUE]]}.items():
+        folder = find_images(write(tmp_path / name, {"two chefs": (2, images), "two pilots": (2, images)}))
+        seen = observe_folder(folder, judge, tmp_path / f"{name}.jsonl")
+        methods[name] = MethodFigures(Audited(folder, seen, measure(folder, seen, TARGET)), {}, {})
+    [found] = differences(methods, TARGET, (2, 2))
+    assert found["attributes"]["tint"]["tv"] == pytest.approx(0.25)
+    assert found["attributes"]["tint"]["bias"] == pytest.approx(0.5)
 
 
 def test_compositions_that_cannot_be_read() -> None:

@@ -80,7 +80,7 @@ def test_demo_contrasts_take_known_words_and_no_held_out_prompt() -> None:
         templates += settings.get("contrast_templates", [])
     assert len(contrasts) == 1 + 2 + 3, "of the demo, with skin tone, and with age"
     assert all(any(set(contrast) == set(words.values()) for words in WORDS.values()) for contrast in contrasts)
-    trained = PromptSet.from_file(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations"])
+    trained = PromptSet.from_file(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations", "groups"])
     assert templates
     assert {template.replace("{word} ", "") for template in templates} <= {prompt.text for prompt in trained}
 

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 import fairlit.mitigation
 from fairlit.data.prompt_families import Prompt, Split
 from fairlit.data.prompt_sources import read_prompts
-from fairlit.diffusion import PromptPadding, Solver
+from fairlit.diffusion import ImageSize, PromptPadding, Solver
 from fairlit.errors import Problems
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
@@ -68,7 +68,11 @@ def add_sampling_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the noise; each image has its own, in any batch size")
     parser.add_argument("--steps", type=int, default=30, help="solver steps")
     parser.add_argument("--guidance_scale", type=float, default=7.5, help="of classifier-free guidance; 1: none")
-    parser.add_argument("--image_size", type=int | None, help="side in pixels; default: what the model was made for")
+    parser.add_argument(
+        "--image_size",
+        type=ImageSize | None,
+        help="side in pixels, or '[HEIGHT, WIDTH]'; default: what the model was made for",
+    )
     parser.add_argument("--solver", type=Solver, default="pipeline", help=", ".join(get_args(Solver)))
     parser.add_argument(
         "--prompt_padding", type=PromptPadding, default="longest", help="max_length: as stock diffusers"

@@ -1,6 +1,6 @@
 """The diffusion model and its sampling chain: backbone, rollout, replay."""
 
-from fairlit.diffusion.backbone import Backbone, PromptPadding, Solver, check_image_size, check_pipeline
+from fairlit.diffusion.backbone import Backbone, ImageSize, PromptPadding, Solver, check_image_size, check_pipeline
 from fairlit.diffusion.chain import Chain, Conditioning, check_guidance_scale
 from fairlit.diffusion.noise_gradient import noise_gradient
 from fairlit.diffusion.replay import Pairs, replay
@@ -10,6 +10,7 @@ __all__ = [
     "Backbone",
     "Chain",
     "Conditioning",
+    "ImageSize",
     "Pairs",
     "PromptPadding",
     "Rollout",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fairlit.diffusion.attention import choose_attention
-from fairlit.diffusion.backbone import Backbone
+from fairlit.diffusion.backbone import Backbone, ImageSize
 from fairlit.errors import Problems
 
 # Prompts are padded to the longest of a batch, so each length of prompt is a shape of its own, times the sizes of
@@ -59,16 +59,17 @@ def accelerate(backbone: Backbone, wanted: Acceleration, sharded: bool = False) 
         compile_unet(backbone)
 
 
-def tune_attention(backbone: Backbone, image_size: int | None, batch: int) -> None:
+def tune_attention(backbone: Backbone, image_size: ImageSize | None, batch: int) -> None:
     """Gives the U-Net the attention kernels that are fastest on its GPU, under the autocast that is on.
 
     Args:
         backbone: the model on its GPU.
-        image_size: side of the images in pixels; None: the model's own.
+        image_size: size of the images in pixels; None: the model's own.
         batch: samples that go through the U-Net at once.
     """
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
-    choose_attention(backbone.unet, backbone.latent_shape(image_size)[-1] ** 2, batch, dtype)
+    _, height, width = backbone.latent_shape(image_size)
+    choose_attention(backbone.unet, height * width, batch, dtype)
 
 
 def use_channels_last(*modules: nn.Module) -> None:

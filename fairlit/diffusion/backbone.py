@@ -20,6 +20,9 @@ from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
 from fairlit.model_folders import check_weights, is_hub_id, read_json
 
+ImageSize = int | tuple[int, int]
+"""Side of a square in pixels, or height and width."""
+
 PromptPadding = Literal["longest", "max_length"]
 Solver = Literal["pipeline", "dpm-solver++", "ddim", "euler"]
 _SOLVERS: dict[str, type[SchedulerMixin]] = {
@@ -114,10 +117,13 @@ class Backbone(nn.Module):
         """Where the denoiser lives."""
         return next(self.unet.parameters()).device
 
-    def latent_shape(self, image_size: int | None = None) -> tuple[int, int, int]:
-        """Shape (channels, height, width) of the latent of a square image of `image_size` pixels (default: native)."""
-        side = self.unet.config.sample_size if image_size is None else image_size // self.vae_scale
-        return (self.unet.config.in_channels, side, side)
+    def latent_shape(self, image_size: ImageSize | None = None) -> tuple[int, int, int]:
+        """Shape (channels, height, width) of the latent of an image of `image_size` pixels (default: native)."""
+        if image_size is None:
+            height, width = _both_sides(self.unet.config.sample_size)
+        else:
+            height, width = (side // self.vae_scale for side in _both_sides(image_size))
+        return (self.unet.config.in_channels, height, width)
 
     @property
     def vae_scale(self) -> int:
@@ -212,7 +218,15 @@ def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbon
             read_json(folder / part / "scheduler_config.json", subject, problems)
 
 
-def check_image_size(side: int | None, problems: Problems) -> None:
-    """Notes a side in pixels that the autoencoder of a Stable Diffusion cannot shrink; None: the model's own."""
-    if side is not None and (side < 8 or side % 8):
-        problems.add(f"image_size: got {side}; give a multiple of 8, or nothing for the model's own size")
+def check_image_size(size: ImageSize | None, problems: Problems) -> None:
+    """Notes sides in pixels that the autoencoder of a Stable Diffusion cannot shrink; None: the model's own."""
+    if size is not None and any(side < 8 or side % 8 for side in _both_sides(size)):
+        problems.add(f"image_size: got {size}; give multiples of 8, or nothing for the model's own size")
+
+
+def _both_sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from fairlit.adaptors.files import adaptor_files, read_tensors
 from fairlit.data.prompt_families import Prompt
-from fairlit.diffusion import PromptPadding, Solver, check_image_size, check_pipeline
+from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_image_size, check_pipeline
 from fairlit.errors import CheckpointError, Problems
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.identity import fairlit_version, tensor_digest
@@ -58,7 +58,7 @@ class GenerationPlan:
         seed: of the noise; image number i of prompt number p has its own, whatever the batch size.
         steps: solver steps.
         guidance_scale: of classifier-free guidance.
-        image_size: side in pixels; None: what the model was made for.
+        image_size: side in pixels, or height and width; None: what the model was made for.
         solver: what to sample with, see `Backbone.load`.
         prompt_padding: see `Backbone`.
         precision: of the weights.
@@ -74,7 +74,7 @@ class GenerationPlan:
     seed: int = 0
     steps: int = 30
     guidance_scale: float = 7.5
-    image_size: int | None = None
+    image_size: ImageSize | None = None
     solver: Solver = "pipeline"
     prompt_padding: PromptPadding = "longest"
     precision: Precision = "float32"
@@ -123,7 +123,7 @@ class GenerationPlan:
             "method": describe_method(self.method),
             "steps": self.steps,
             "guidance_scale": self.guidance_scale,
-            "image_size": self.image_size,
+            "image_size": _plain(self.image_size),
             "solver": self.solver,
             "prompt_padding": self.prompt_padding,
             "precision": self.precision,
@@ -178,7 +178,7 @@ def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
     if found is None:
         problems.add(f"out: {out / image.file} is not from fairlit generate; remove it, or give another --out")
         return False
-    keys = (found.keys() | image.parameters.keys()) - {"version"}
+    keys = (found.keys() | image.parameters.keys()) - {"version", "edits"}  # `edits`: what a method did to the image
     differing = sorted(key for key in keys if found.get(key) != image.parameters.get(key))
     if differing:
         key = differing[0]

@@ -235,9 +235,9 @@ class _Step:
     def kept(self) -> int:
         """Bytes of the images before and after, and of the chain's states (float32)."""
         images = self.layout.images
-        side = self.shape[-1] * self.backbone.vae_scale
-        states = (self.chain.solver.num_calls + 2) * images * self.shape[0] * self.shape[1] * self.shape[2]
-        return 4 * (2 * images * 3 * side * side + states)
+        channels, height, width = self.shape
+        states = (self.chain.solver.num_calls + 2) * images * channels * height * width
+        return 4 * (2 * images * 3 * height * width * self.backbone.vae_scale**2 + states)
 
     def phases(self) -> dict[str, Callable[[], object]]:
         """What a step does after another, by name."""

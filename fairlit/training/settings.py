@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from fairlit.diffusion import PromptPadding, Solver, check_guidance_scale, check_image_size, check_pipeline
+from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_guidance_scale, check_image_size, check_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
 from fairlit.faces.detector import check_detection
@@ -116,7 +116,7 @@ class Sampling:
         max_steps: most solver steps of a training iteration.
         evaluation_steps: solver steps in validation, test and prediction.
         guidance_scale: of classifier-free guidance.
-        image_size: side of the images in pixels; null: what the model was made for.
+        image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
         solver: what to sample with: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or `euler`
             on its noise schedule.
         prompt_padding: pad prompts to the `longest` of the batch or to the tokenizer's `max_length`.
@@ -127,7 +127,7 @@ class Sampling:
     max_steps: int = 23
     evaluation_steps: int = 25
     guidance_scale: float = 7.5
-    image_size: int | None = None
+    image_size: ImageSize | None = None
     solver: Solver = "pipeline"
     prompt_padding: PromptPadding = "longest"
     batch_size: int = 16

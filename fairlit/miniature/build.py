@@ -21,15 +21,15 @@ from fairlit.miniature.canvas import SIZE
 from fairlit.miniature.checks import run_checks
 from fairlit.miniature.dataset import Drawings, draw
 from fairlit.miniature.generator import Generator
-from fairlit.miniature.models import build_scheduler
+from fairlit.miniature.models import build_scheduler, build_unet, seeded
 from fairlit.miniature.recipe import Recipe
 from fairlit.miniature.report import show_report, write_report
 from fairlit.miniature.tokenizing import build_tokenizer
-from fairlit.miniature.training_diffusion import Captioned, head_weights, tokenize, train_diffusion
+from fairlit.miniature.training_diffusion import Captioned, caption_tokens, head_weights, train_diffusion
 from fairlit.miniature.training_encoders import MEAN, STD, train_clip, train_dino
 from fairlit.miniature.training_text import picture_facts, train_text_encoder
 from fairlit.miniature.training_vae import encode, reconstruct, train_vae
-from fairlit.miniature.world import balanced_scene, captions, full_caption, sample_scene
+from fairlit.miniature.world import balanced_scene, full_caption, sample_scene
 
 PARTS = ("pipeline", "clip", "dino", "classifier_train", "classifier_audit", "face_bank.safetensors")
 FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
@@ -151,8 +151,7 @@ class Builder:
             both = torch.stack([encode(self.vae, self.drawings, mirrored=mirrored) for mirrored in (False, True)])
             with atomic_path(file) as path:
                 save_file({"latents": (both * self.vae.config.scaling_factor).half().contiguous()}, path)
-        kinds = zip(*((*captions(scene), "") for scene in self.drawings.scenes), strict=True)
-        tokens = torch.stack([tokenize(self.tokenizer, list(texts)) for texts in kinds])
+        tokens = caption_tokens(self.tokenizer, self.drawings.scenes)
         return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), tokens)
 
     def _make_text_encoder(self, folder: Path) -> None:
@@ -170,7 +169,9 @@ class Builder:
 
     def _make_pipeline(self, folder: Path) -> None:
         text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
+        seeded(self.recipe.seed)
         unet = train_diffusion(
+            build_unet(),
             self.captioned,
             text_encoder.requires_grad_(False),
             self.recipe.diffusion,

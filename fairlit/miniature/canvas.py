@@ -31,14 +31,17 @@ def lighter(color: Color, share: float) -> Color:
 
 
 class Canvas:
-    """Draws shapes given in picture pixels (64 a side) onto an image `SUPERSAMPLING` times as large.
+    """Draws shapes given in picture pixels (64 high) onto an image `SUPERSAMPLING` times as large.
 
     `origin` and `scale` place what is drawn next: a point p lands at origin + scale * p.
+
+    Args:
+        width: of the picture in pixels, 64 or more.
     """
 
-    def __init__(self) -> None:
-        side = SIZE * SUPERSAMPLING
-        self.image = Image.new("RGB", (side, side))
+    def __init__(self, width: int = SIZE) -> None:
+        self.width = width
+        self.image = Image.new("RGB", (width * SUPERSAMPLING, SIZE * SUPERSAMPLING))
         self.draw = ImageDraw.Draw(self.image)
         self.origin: Point = (0.0, 0.0)
         self.scale = 1.0
@@ -46,6 +49,15 @@ class Canvas:
     def place(self, origin: Point, scale: float) -> None:
         """Moves the coordinate system."""
         self.origin, self.scale = origin, scale
+
+    def mirror_margins(self) -> None:
+        """Fills what lies left and right of the middle square with the mirrored square."""
+        margin = (self.width - SIZE) // 2 * SUPERSAMPLING
+        if margin:
+            pixels = np.asarray(self.image)
+            square = pixels[:, margin : margin + SIZE * SUPERSAMPLING]
+            self.image = Image.fromarray(np.pad(square, ((0, 0), (margin, margin), (0, 0)), mode="symmetric"))
+            self.draw = ImageDraw.Draw(self.image)
 
     def _xy(self, points: Sequence[Point]) -> list[Point]:
         (ox, oy), factor = self.origin, self.scale
@@ -76,5 +88,5 @@ class Canvas:
         self.line([(center[0] + radii[0] * np.cos(a), center[1] + radii[1] * np.sin(a)) for a in angles], width, color)
 
     def pixels(self) -> np.ndarray:
-        """The picture, float32 [64, 64, 3] in 0-1, averaged over the supersamples."""
+        """The picture, float32 [64, width, 3] in 0-1, averaged over the supersamples."""
         return np.asarray(self.image.reduce(SUPERSAMPLING), dtype=np.float32) / 255.0

@@ -12,6 +12,7 @@ from rich.progress import Progress
 from torch import Tensor
 
 from fairlit.atomic import atomic_path
+from fairlit.miniature.canvas import SIZE
 from fairlit.miniature.drawing import draw_scene
 from fairlit.miniature.world import Scene
 
@@ -22,7 +23,7 @@ class Drawings:
 
     Attributes:
         scenes: what was drawn.
-        pixels: uint8 [N, 3, 64, 64], RGB.
+        pixels: uint8 [N, 3, 64, width], RGB.
         boxes: float32 [N, 3, 4], each person's face as left, top, right, bottom in pixels; NaN where there is nobody.
     """
 
@@ -34,11 +35,13 @@ class Drawings:
         return len(self.scenes)
 
     def images(self, index: Tensor | slice) -> Tensor:
-        """Pictures as float32 [n, 3, 64, 64] in 0-1."""
+        """Pictures as float32 [n, 3, 64, width] in 0-1."""
         return self.pixels[index].float() / 255.0
 
 
-def draw(name: str, scene_of: Callable[[int], Scene], count: int, file: Path, progress: Progress) -> Drawings:
+def draw(
+    name: str, scene_of: Callable[[int], Scene], count: int, file: Path, progress: Progress, width: int = SIZE
+) -> Drawings:
     """Draws `count` scenes, or reads them where `file` has them already.
 
     Args:
@@ -47,6 +50,7 @@ def draw(name: str, scene_of: Callable[[int], Scene], count: int, file: Path, pr
         count: number of scenes.
         file: NumPy archive of pixels and boxes.
         progress: where to show a bar.
+        width: of the pictures, see `drawing.draw_scene`.
     """
     scenes = [scene_of(index) for index in range(count)]
     if file.exists():
@@ -54,11 +58,11 @@ def draw(name: str, scene_of: Callable[[int], Scene], count: int, file: Path, pr
             pixels, boxes = archive["pixels"], archive["boxes"]
         if len(pixels) == count:
             return Drawings(scenes, torch.from_numpy(pixels), torch.from_numpy(boxes))
-    pixels = np.empty((count, 3, 64, 64), dtype=np.uint8)
+    pixels = np.empty((count, 3, SIZE, width), dtype=np.uint8)
     boxes = np.full((count, 3, 4), np.nan, dtype=np.float32)
     bar = progress.add_task(name, total=count)
     for index, scene in enumerate(scenes):
-        drawing = draw_scene(scene)
+        drawing = draw_scene(scene, width)
         pixels[index] = drawing.pixels.transpose(2, 0, 1)
         boxes[index, : len(drawing.boxes)] = drawing.boxes
         progress.update(bar, completed=index + 1)

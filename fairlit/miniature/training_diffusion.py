@@ -13,8 +13,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from fairlit.miniature.canvas import SIZE
 from fairlit.miniature.loop import Schedule, train
-from fairlit.miniature.models import build_scheduler, build_unet, seeded
+from fairlit.miniature.models import build_scheduler
 from fairlit.miniature.training_vae import face_weights
+from fairlit.miniature.world import Scene, captions
 
 BATCH = 32
 CAPTION_SHARES = (0.36, 0.27, 0.27, 0.1)  # of the three captions of a picture, and of none, for guidance
@@ -29,8 +30,8 @@ class Captioned:
     """What the diffusion model learns from.
 
     Attributes:
-        latents: scaled latent means, float16 [2, N, 4, 16, 16]: as drawn, and mirrored.
-        weights: of each latent pixel's error, float [N, 1, 16, 16], mean 1; see `head_weights`.
+        latents: scaled latent means, float16 [2, N, 4, 16, w]: as drawn, and mirrored.
+        weights: of each latent pixel's error, float [N, 1, 16, w], mean 1; see `head_weights`.
         tokens: tokens of what each may be called, the `world.captions` and then the empty caption, padded to the
             tokenizer's length, int64 [4, N, T].
     """
@@ -54,6 +55,12 @@ def tokenize(tokenizer: CLIPTokenizer, captions: list[str]) -> Tensor:
     return encoded
 
 
+def caption_tokens(tokenizer: CLIPTokenizer, scenes: list[Scene]) -> Tensor:
+    """Tokens of what each scene may be called, then of the empty caption: int64 [4, N, T]."""
+    kinds = zip(*((*captions(scene), "") for scene in scenes), strict=True)
+    return torch.stack([tokenize(tokenizer, list(texts)) for texts in kinds])
+
+
 def loss_weights(alphas_cumprod: Tensor) -> Tensor:
     """Weights of the squared error of v per timestep, which weigh the error of the clean latents by min(SNR + 1, 6).
 
@@ -67,20 +74,21 @@ def loss_weights(alphas_cumprod: Tensor) -> Tensor:
     return (snr + 1.0).clamp(max=SNR_LIMIT + 1.0) / (snr + 1.0)
 
 
-def head_weights(boxes: Tensor) -> Tensor:
+def head_weights(boxes: Tensor, picture_width: int = SIZE) -> Tensor:
     """Weights of latent pixels, mean 1: `training_vae.FACE_WEIGHT` times as much on heads, hair included, as elsewhere.
 
     What a word such as "female" or "dark-skinned" changes covers a tenth of a picture; what "miner" does, all of it.
 
     Args:
         boxes: faces, float [N, P, 4] as left, top, right, bottom in pixels; NaN where there is nobody.
+        picture_width: in pixels.
 
     Returns:
-        Float [N, 1, 16, 16].
+        Float [N, 1, 16, picture_width / 4].
     """
     width = (boxes[..., 2] - boxes[..., 0]).unsqueeze(-1)
     hair = HAIR * width * torch.tensor([-1.0, -1.0, 1.0, 1.0])
-    return face_weights((boxes + hair) / SCALE, SIZE // SCALE)
+    return face_weights((boxes + hair) / SCALE, SIZE // SCALE, picture_width // SCALE)
 
 
 def sample_timesteps(count: int, total: int, generator: torch.Generator) -> Tensor:
@@ -114,6 +122,7 @@ def draw_captions(data: Captioned, index: Tensor, generator: torch.Generator) ->
 
 
 def train_diffusion(
+    unet: UNet2DConditionModel,
     data: Captioned,
     text_encoder: CLIPTextModel,
     schedule: Schedule,
@@ -126,19 +135,19 @@ def train_diffusion(
     """Trains a U-Net with caption dropout.
 
     Args:
+        unet: a new one, or one that knows other pictures.
         data: latents and captions.
         text_encoder: frozen, as Stable Diffusion's is.
         schedule: length and learning rate.
         checkpoint: file of the loop's state.
-        seed: seeds weights and batches.
+        seed: seeds batches.
         device: where to train.
         progress: where to show bars.
 
     Returns:
         The averaged model.
     """
-    seeded(seed)
-    unet = build_unet().to(device, memory_format=torch.channels_last)
+    unet.to(device, memory_format=torch.channels_last).requires_grad_(True)
     noising = DDPMScheduler.from_config(build_scheduler().config)
     weights = loss_weights(noising.alphas_cumprod)
 

@@ -19,20 +19,21 @@ FACE_WEIGHT = 4.0  # faces are a fifth of a picture, and what everything later l
 BATCH = 8
 
 
-def face_weights(boxes: Tensor, size: int) -> Tensor:
+def face_weights(boxes: Tensor, height: int, width: int) -> Tensor:
     """Pixel weights with mean 1: `FACE_WEIGHT` times as much on faces as elsewhere.
 
     Args:
         boxes: float [N, P, 4] as left, top, right, bottom in pixels; NaN where there is nobody.
-        size: height and width of the pictures.
+        height: of the pictures.
+        width: of the pictures.
 
     Returns:
-        Float [N, 1, size, size].
+        Float [N, 1, height, width].
     """
-    centers = torch.arange(size, device=boxes.device) + 0.5
+    x, y = (torch.arange(side, device=boxes.device) + 0.5 for side in (width, height))
     left, top, right, bottom = boxes.unsqueeze(-1).unbind(dim=-2)  # each [N, P, 1]
-    columns = (centers >= left) & (centers <= right)
-    rows = (centers >= top) & (centers <= bottom)
+    columns = (x >= left) & (x <= right)
+    rows = (y >= top) & (y <= bottom)
     inside = (rows.unsqueeze(-1) & columns.unsqueeze(-2)).any(dim=1, keepdim=True)
     weights = torch.where(inside, FACE_WEIGHT, 1.0)
     return weights / weights.mean(dim=(-2, -1), keepdim=True)
@@ -65,7 +66,7 @@ def train_vae(
         posterior = vae.encode(images).latent_dist
         output = vae.decode(posterior.sample(generator)).sample
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1.0 - posterior.logvar).mean()
-        weights = face_weights(drawings.boxes[index], images.shape[-1]).to(device)
+        weights = face_weights(drawings.boxes[index], *images.shape[-2:]).to(device)
         return reconstruction_loss(output, images, weights) + KL_WEIGHT * kl
 
     train("autoencoder", vae, loss_of_step, schedule, checkpoint, seed=seed, progress=progress)
@@ -76,7 +77,7 @@ def train_vae(
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, drawings: Drawings, *, limit: int | None = None, mirrored: bool = False) -> Tensor:
-    """Latent means of drawings, not scaled: float32 [n, 4, 16, 16]."""
+    """Latent means of drawings, not scaled: float32 [n, 4, 16, width / 4]."""
     parts = []
     for start in range(0, min(limit or len(drawings), len(drawings)), 64):
         images = drawings.images(slice(start, start + 64)).to(vae.device) * 2 - 1
@@ -86,7 +87,7 @@ def encode(vae: AutoencoderKL, drawings: Drawings, *, limit: int | None = None, 
 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, images: Tensor) -> Tensor:
-    """Passes pictures [N, 3, 64, 64] in 0-1 through the autoencoder; the same shape and range come back."""
+    """Passes pictures [N, 3, H, W] in 0-1 through the autoencoder; the same shape and range come back."""
     chunks = [chunk.to(vae.device) * 2 - 1 for chunk in images.split(64)]
     parts = [vae.decode(vae.encode(chunk).latent_dist.mean).sample.cpu() for chunk in chunks]
     return (torch.cat(parts) / 2 + 0.5).clamp(0, 1)

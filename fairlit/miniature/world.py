@@ -142,10 +142,16 @@ def sample_named(rng: np.random.Generator) -> Labels:
     return {name: ATTRIBUTES[name][rng.integers(len(ATTRIBUTES[name]))] for name in names if name in chosen}
 
 
-def sample_scene(seed: int, index: int) -> Scene:
-    """Draws scene number `index` of the world with this seed; the same pair gives the same scene everywhere."""
+def sample_scene(seed: int, index: int, shares: tuple[float, ...] = FAMILY_SHARES) -> Scene:
+    """Draws scene number `index` of the world with this seed; the same arguments give the same scene everywhere.
+
+    Args:
+        seed: of the world.
+        index: number of the scene.
+        shares: how often each of `FAMILIES` comes.
+    """
     rng = np.random.default_rng((seed, index))
-    family = FAMILIES[rng.choice(len(FAMILIES), p=FAMILY_SHARES)]
+    family = FAMILIES[rng.choice(len(FAMILIES), p=shares)]
     subjects = {"descriptors": DESCRIPTORS, "sports": SPORTS}.get(family, OCCUPATIONS)
     subject = subjects[rng.integers(len(subjects))]
     named = sample_named(rng)

@@ -94,7 +94,7 @@ def test_drawings_are_read_back(tmp_path: Path) -> None:
 
 def test_face_weights_by_hand() -> None:
     boxes = torch.tensor([[[2.0, 1.0, 6.0, 3.0], [np.nan] * 4]])
-    weights = face_weights(boxes, 8)
+    weights = face_weights(boxes, 8, 8)
     inside = torch.zeros(8, 8, dtype=torch.bool)
     inside[1:3, 2:6] = True  # pixel centres at 1.5, 2.5 and 2.5 .. 5.5
     mean = (8 * FACE_WEIGHT + 56) / 64

@@ -47,6 +47,20 @@ def keyed_noise(keys: Sequence[tuple[int, ...]], shape: Sequence[int]) -> Tensor
     return torch.from_numpy(noise)
 
 
+def keyed_generator(key: tuple[int, ...]) -> torch.Generator:
+    """A CPU generator that depends on its key and on nothing else, for libraries that draw their noise themselves.
+
+    Raises:
+        ConfigurationError: as `keyed_noise`.
+
+    Example:
+        >>> keyed_generator((0, 7)).initial_seed() == keyed_generator((0, 7)).initial_seed()
+        True
+    """
+    seed = np.random.SeedSequence(_entropy(key)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+
+
 def _entropy(key: tuple[int, ...]) -> list[int]:
     """Spells a key in 32-bit words such that no two keys share a spelling.
 

@@ -70,6 +70,26 @@ def expected_assignment(
     return torch.from_numpy(_mean_plan(_joint_costs(rows, factors), shares, draws, seed))
 
 
+def assignment_costs(
+    probabilities: Mapping[str, Tensor], target: TargetDistribution, class_costs: ClassCosts | None = None
+) -> Tensor:
+    """Cost of giving each sample each joint class, sqrt(sum_a ||p_i^a - onehot(u^a)||^2).
+
+    Args:
+        probabilities: as for `expected_assignment`.
+        target: names attributes and classes; its shares have no say.
+        class_costs: as for `expected_assignment`.
+
+    Returns:
+        float64 [N, K1 * ... * KA] on the CPU, columns in the order of `target.table.flatten()`.
+
+    Raises:
+        ConfigurationError: as for `expected_assignment`.
+    """
+    rows = _checked(probabilities, target, draws=1)
+    return torch.from_numpy(_joint_costs(rows, _cost_factors(target, class_costs)))
+
+
 def _binary_plan(p: np.ndarray, share: float) -> np.ndarray:
     """Closed form for two classes.
 

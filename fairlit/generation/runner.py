@@ -15,7 +15,7 @@ from fairlit.errors import Problems
 from fairlit.functional.noise import keyed_noise
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.generation.plan import UNUSED_TARGET, GenerationPlan, PlannedImage, is_made
-from fairlit.mitigation import Chunk, Sampler
+from fairlit.mitigation import Chunk, ImageEditor, Sampler
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import write_manifest
 
@@ -81,10 +81,11 @@ def generate(
         for target, group in by_target:
             started = time.perf_counter()
             with plan.method.prepare(backbone, plan.sampling(), target) as sampler:
+                edit = plan.method.image_editor(backbone, plan.sampling(), target)
                 stopwatch(0, time.perf_counter() - started)
                 for images in group:
                     for part in _parts(plan, images):
-                        _make(plan, backbone, sampler, part, stopwatch)
+                        _make(plan, backbone, sampler, edit, part, stopwatch)
                         if progress is not None:
                             progress(len(part))
     return sum(map(len, missing))
@@ -108,21 +109,32 @@ def _decode(backbone: Backbone, latents: torch.Tensor, size: int) -> torch.Tenso
 
 
 def _make(
-    plan: GenerationPlan, backbone: Backbone, sampler: Sampler, part: list[PlannedImage], stopwatch: Stopwatch
+    plan: GenerationPlan,
+    backbone: Backbone,
+    sampler: Sampler,
+    edit: ImageEditor | None,
+    part: list[PlannedImage],
+    stopwatch: Stopwatch,
 ) -> None:
-    """Samples and writes images of one prompt."""
+    """Samples, edits and writes images of one prompt."""
     prompt = part[0].prompt
     positions = list(range(plan.images)) if plan.method.whole_set else [image.position for image in part]
     first = part[0].noise_key[:-1]
     noise = keyed_noise([(*first, position) for position in positions], backbone.latent_shape(plan.image_size))
     weight = next(backbone.unet.parameters())
     started = time.perf_counter()
-    latents = sampler(Chunk(prompt.text, positions, plan.images), noise.to(weight.device, weight.dtype))
-    wanted = torch.tensor([positions.index(image.position) for image in part], device=latents.device)
-    decoded = _decode(backbone, latents[wanted], plan.batch_size)
+    chunk = Chunk(prompt.text, positions, plan.images)
+    latents = sampler(chunk, noise.to(weight.device, weight.dtype))
+    wanted = [positions.index(image.position) for image in part]
+    notes: list[dict[str, Any]] = [{} for _ in part]
+    if edit is None:
+        decoded = _decode(backbone, latents[wanted], plan.batch_size)
+    else:
+        pixels, told = edit(chunk, (_decode(backbone, latents, plan.batch_size) * 255).round().to(torch.uint8))
+        decoded, notes = pixels[wanted].float() / 255, [told[place] for place in wanted]
     stopwatch(len(positions), time.perf_counter() - started)
-    for image, pixels in zip(part, decoded, strict=True):
-        save_png(pixels, plan.out / image.file, image.parameters)
+    for image, pixels, note in zip(part, decoded, notes, strict=True):
+        save_png(pixels, plan.out / image.file, image.parameters | note)
 
 
 def _entry(image: PlannedImage) -> dict[str, Any]:

@@ -6,8 +6,9 @@ from fairlit.mitigation.concept_editing import UnifiedConceptEditing
 from fairlit.mitigation.ethical_intervention import EthicalIntervention
 from fairlit.mitigation.fair_diffusion import FairDiffusion
 from fairlit.mitigation.latent_guidance import LatentGuidance
-from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
+from fairlit.mitigation.method import Chunk, ImageEditor, Method, Need, Sampler, SamplingPlan
 from fairlit.mitigation.none import NoMitigation
+from fairlit.mitigation.output_editing import OutputEditing
 from fairlit.mitigation.prompt_projection import PromptProjection
 
 __all__ = [
@@ -16,10 +17,12 @@ __all__ = [
     "EthicalIntervention",
     "FairDiffusion",
     "FinetunedAdaptor",
+    "ImageEditor",
     "LatentGuidance",
     "Method",
     "Need",
     "NoMitigation",
+    "OutputEditing",
     "PromptProjection",
     "Sampler",
     "SamplingPlan",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -13,10 +12,16 @@ from torch import Tensor
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import Problems
 from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.mitigation.class_words import check_words, joint_labels, phrases
+from fairlit.mitigation.class_words import (
+    PROMPT,
+    WORDS,
+    check_wording,
+    check_words,
+    insert_words,
+    joint_labels,
+    phrases,
+)
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
-
-WORDS, PROMPT = "{words}", "{prompt}"
 
 
 class AttributeWords(Method):
@@ -49,31 +54,15 @@ class AttributeWords(Method):
         self.seed = seed
         with Problems(self.name) as problems:
             problems.at_least("seed", seed, 0)
-            for placeholder in (WORDS, PROMPT):
-                if placeholder not in template:
-                    problems.add(f"template: {template!r} lacks its placeholder {placeholder}; put it in")
-            try:
-                re.compile(after or "")
-            except re.error as error:
-                problems.add(f"after: {after!r} is no regular expression ({error})")
+            check_wording(after, template, (WORDS, PROMPT), problems)
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes words that do not fit the target."""
         check_words(self.words, target, problems)
 
     def insert(self, prompt: str, words: str) -> str:
-        """The prompt with words for a class.
-
-        Example:
-            >>> AttributeWords(after="face of an?").insert("a photo of the face of a doctor", "young female")
-            'a photo of the face of a young female doctor'
-            >>> AttributeWords(after="face of an?").insert("a doctor", "young female")
-            'a doctor, young female'
-        """
-        match = re.search(self.after, prompt) if self.after else None
-        if match is None:
-            return self.template.replace(PROMPT, prompt).replace(WORDS, words)
-        return f"{prompt[: match.end()].rstrip()} {words} {prompt[match.end() :].lstrip()}".strip()
+        """The prompt with words for a class."""
+        return insert_words(prompt, words, self.after, self.template)
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:

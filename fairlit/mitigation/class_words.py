@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -12,6 +13,8 @@ from fairlit.errors import Problems
 from fairlit.functional.apportionment import apportion
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.mitigation.method import Chunk
+
+WORDS, PROMPT = "{words}", "{prompt}"
 
 Words = Mapping[str, Mapping[str, str]]
 """Attribute -> class -> what a prompt calls it, e.g. ``{skin_tone: {dark: dark-skinned}}``."""
@@ -30,6 +33,38 @@ def check_words(words: Words, target: TargetDistribution, problems: Problems) ->
         spoken = [_word(words, attribute, name) for name in names]
         for word in sorted({word for word in spoken if spoken.count(word) > 1 or not word.strip()}):
             problems.add(f"words: classes of {attribute!r} are called {word!r}; give each a word of its own")
+
+
+def check_wording(after: str | None, template: str, placeholders: Sequence[str], problems: Problems) -> None:
+    """Notes a template without its placeholders, and what is no regular expression; see `insert_words`."""
+    for placeholder in placeholders:
+        if placeholder not in template:
+            problems.add(f"template: {template!r} lacks its placeholder {placeholder}; put it in")
+    try:
+        re.compile(after or "")
+    except re.error as error:
+        problems.add(f"after: {after!r} is no regular expression ({error})")
+
+
+def insert_words(prompt: str, words: str, after: str | None, template: str) -> str:
+    """A prompt with words for a class.
+
+    Args:
+        prompt: the prompt.
+        words: for the class.
+        after: regular expression; the words go behind what it first matches.
+        template: what to make of a prompt that it does not match, with ``{prompt}`` and ``{words}``.
+
+    Example:
+        >>> insert_words("a photo of the face of a doctor", "young female", "face of an?", "{prompt}, {words}")
+        'a photo of the face of a young female doctor'
+        >>> insert_words("a doctor", "young female", "face of an?", "{prompt}, {words}")
+        'a doctor, young female'
+    """
+    match = re.search(after, prompt) if after else None
+    if match is None:
+        return template.replace(PROMPT, prompt).replace(WORDS, words)
+    return f"{prompt[: match.end()].rstrip()} {words} {prompt[match.end() :].lstrip()}".strip()
 
 
 def phrases(words: Words, target: TargetDistribution) -> list[str]:

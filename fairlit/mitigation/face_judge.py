@@ -24,16 +24,18 @@ class FaceJudge:
         min_face_size: smallest face side looked for, in pixels of the enlarged image.
         enlarge: factor by which images are enlarged before detection.
         batch_size: images that go through the detector together.
+        min_score: least score of a face that counts.
     """
 
     classifier: str
     min_face_size: float = 20.0
     enlarge: float = 1.0
     batch_size: int = 32
+    min_score: float = 0.0
 
     def check_settings(self, problems: Problems) -> None:
         """Notes settings out of range."""
-        check_detection(self.min_face_size, self.enlarge, 0.0, self.batch_size, problems)
+        check_detection(self.min_face_size, self.enlarge, self.min_score, self.batch_size, problems)
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes a classifier that is missing, or that does not know the classes of the target."""
@@ -46,5 +48,5 @@ class FaceJudge:
 
     def load(self, device: torch.device) -> tuple[FaceDetector, FaceClassifier]:
         """Opens both on `device`."""
-        detector = FaceDetector(self.min_face_size, self.enlarge, batch_size=self.batch_size)
+        detector = FaceDetector(self.min_face_size, self.enlarge, min_score=self.min_score, batch_size=self.batch_size)
         return detector.to(device), load_classifier(self.classifier).to(device)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor
 
@@ -91,6 +91,9 @@ class Chunk:
         return cls(prompt, range(count), count)
 
 
+ImageEditor: TypeAlias = Callable[[Chunk, Tensor], tuple[Tensor, list[dict[str, Any]]]]
+"""(a chunk of n images, these images uint8 [n, 3, H, W]) -> the same, edited, and plain data to note with each."""
+
 Sampler: TypeAlias = Callable[[Chunk, Tensor], Tensor]
 """(a chunk of n images, unit noise [n, C, h, w] on the model's device) -> final latents [n, C, h, w], no gradient."""
 
@@ -129,6 +132,16 @@ class Method(ABC):
             ConfigurationError: the settings do not fit the model or the target.
             CheckpointError: a file is missing, damaged or made for another model.
         """
+
+    def image_editor(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> ImageEditor | None:
+        """What is done to the images once they are finished; None: nothing.
+
+        Args:
+            backbone: the model, inside the block of `prepare`.
+            plan: as for `prepare`.
+            target: as for `prepare`.
+        """
+        return None
 
 
 def require_whole_set(name: str, chunk: Chunk) -> None:

@@ -1,0 +1,81 @@
+"""Masked img2img in latent space: part of a finished image made anew by another prompt."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from diffusers import StableDiffusionInpaintPipeline
+from torch import Tensor
+from torch.nn import functional
+
+from fairlit.diffusion.backbone import Backbone
+from fairlit.functional.noise import keyed_generator
+
+_MULTIPLE = 8  # sides that the stock pipeline takes are multiples of it
+
+
+class Inpainter:
+    """The stock inpainting pipeline around a base model (no copy of it), which needs no inpainting weights.
+
+    Outside the mask the latents are, at every step, the original's at that step's noise (Avrahami et al., Blended
+    Latent Diffusion, SIGGRAPH 2023; where it starts: SDEdit, Meng et al., ICLR 2022).
+
+    Args:
+        backbone: the model.
+        steps: solver steps of a whole chain; of these the last share `strength` is taken.
+        guidance_scale: of classifier-free guidance.
+        strength: how much noise the original gets, in (0, 1]: 1 forgets what was there.
+    """
+
+    def __init__(self, backbone: Backbone, steps: int, guidance_scale: float, strength: float) -> None:
+        self.backbone, self.steps, self.guidance_scale, self.strength = backbone, steps, guidance_scale, strength
+        stock = backbone.pipeline()
+        self._pipeline = StableDiffusionInpaintPipeline(
+            **{**stock.components, "scheduler": copy.deepcopy(stock.scheduler)}, requires_safety_checker=False
+        )
+        self._pipeline.set_progress_bar_config(disable=True)
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Tensor, masks: Tensor, prompts: Sequence[str], keys: Sequence[tuple[int, ...]]
+    ) -> Tensor:
+        """Makes the masked parts anew.
+
+        Args:
+            images: float [n, 3, H, W], RGB in [0, 1], any size.
+            masks: [n, H, W]; every latent cell with a pixel above 0 is made anew.
+            prompts: one an image.
+            keys: of the noise, one an image, see `functional.noise`.
+
+        Returns:
+            float32 [n, 3, H, W] in [0, 1] on the device of `images`. All pixels have been through the autoencoder,
+            those outside the masks too.
+        """
+        height, width = images.shape[-2:]
+        beyond = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
+        device, dtype = self.backbone.device, next(self.backbone.unet.parameters()).dtype
+        padded = functional.pad(images.float().to(device), beyond, mode="replicate")
+        texts = list(dict.fromkeys(prompts))
+        embeddings = self.backbone.encode(["", *texts])
+        wanted = embeddings[[1 + texts.index(prompt) for prompt in prompts]]
+        made = self._pipeline(
+            prompt_embeds=wanted,
+            negative_prompt_embeds=embeddings[:1].expand_as(wanted),
+            image=padded.to(dtype),
+            mask_image=self._cells(functional.pad(masks[:, None].float().to(device), beyond)),
+            height=padded.shape[-2],
+            width=padded.shape[-1],
+            strength=self.strength,
+            num_inference_steps=self.steps,
+            guidance_scale=self.guidance_scale,
+            generator=[keyed_generator(key) for key in keys],
+            output_type="pt",
+        ).images
+        return made[..., :height, :width].float().to(images.device)
+
+    def _cells(self, masks: Tensor) -> Tensor:
+        """Masks [n, 1, H, W] of 0 and 1, the same within every latent cell."""
+        scale = self.backbone.vae_scale
+        return functional.interpolate((functional.max_pool2d(masks, scale) > 0).float(), scale_factor=scale)

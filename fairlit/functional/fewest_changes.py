@@ -1,0 +1,126 @@
+"""Which faces of finished images to change, so that as few as possible are changed and the set meets its target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import ot
+import torch
+from torch import Tensor
+
+from fairlit.functional.fairness import Shares, check_distribution
+
+_ROUNDING = 1e-9  # remainders that differ by less are equal
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What N faces are to show.
+
+    Attributes:
+        wanted: int64 [N], class of each face, or its cell of a joint table; most keep their own.
+        changed: bool [N], those that do not.
+    """
+
+    wanted: Tensor
+    changed: Tensor
+
+    @property
+    def count(self) -> int:
+        """How many faces change."""
+        return int(self.changed.sum())
+
+
+def whole_counts(shares: Shares, count: int) -> tuple[Tensor, Tensor]:
+    """The whole numbers of each class that are nearest to their shares of `count`.
+
+    Hamilton's method of largest remainders, which no other whole numbers beat in distance to the shares. Where
+    remainders are equal, several distributions are equally near: they lie between the two results.
+
+    Args:
+        shares: of the K classes, summing to 1.
+        count: number of faces, 0 or more.
+
+    Returns:
+        Least and most of each class, int64 [K] each; a class has one more than its least at most.
+
+    Example:
+        >>> [numbers.tolist() for numbers in whole_counts([0.5, 0.5], 5)]
+        [[2, 2], [3, 3]]
+        >>> [numbers.tolist() for numbers in whole_counts([0.2, 0.8], 6)]
+        [[1, 5], [1, 5]]
+    """
+    exact = torch.as_tensor(check_distribution(shares, "shares"), dtype=torch.float64) * count
+    least = (exact + _ROUNDING).floor()
+    remainders = (exact - least).clamp(min=0)
+    left = count - int(least.sum())
+    if left == 0:
+        return least.long(), least.long()
+    last = remainders.sort(descending=True).values[left - 1]  # the smallest remainder that may still be rounded up
+    sure, tied = remainders > last + _ROUNDING, (remainders - last).abs() <= _ROUNDING
+    least = least + sure
+    every_tie = int(tied.sum()) == left - int(sure.sum())
+    return (least + tied * every_tie).long(), (least + tied).long()
+
+
+def fewest_changes(cells: Tensor, shares: Shares, costs: Tensor, fixed: Tensor | None = None) -> Changes:
+    """The fewest faces to change such that the classes come to whole numbers nearest to the target.
+
+    Optimal transport between the faces and the places of each class. Keeping a face as it is costs nothing, changing
+    it costs 1 and a little more for a dear change: all these extras together are less than 1, so they decide between
+    plans of equally many changes alone.
+
+    Args:
+        cells: int64 [N], the class each face has now.
+        shares: of the K classes, summing to 1.
+        costs: [N, K], at least 0, how dear it is to change a face into a class, such as
+            `transport.assignment_costs`.
+        fixed: bool [N], faces that cannot be changed; then the target may be out of reach, and what comes nearest is
+            wanted.
+
+    Returns:
+        What each face is to show.
+
+    Example:
+        >>> cells, costs = torch.tensor([0, 0, 0, 1]), torch.tensor([[0, 0.9], [0, 0.4], [0, 0.9], [0.9, 0]])
+        >>> fewest_changes(cells, [0.5, 0.5], costs).wanted.tolist()
+        [0, 1, 0, 1]
+    """
+    faces, classes = costs.shape
+    own = torch.nn.functional.one_hot(cells.cpu(), classes).bool()
+    if faces == 0:
+        return Changes(cells.cpu(), torch.zeros(0, dtype=torch.bool))
+    dear = costs.detach().cpu().double()
+    change = 1 + dear / (dear.max().clamp(min=1) * (faces + 1))
+    if fixed is not None:
+        change = torch.where(fixed.cpu()[:, None], 2.0 * (faces + 1), change)
+    change = torch.where(own, 0.0, change)
+    least, most = whole_counts(shares, faces)
+    plan = _transport(change.numpy(), least.numpy(), most.numpy())
+    wanted = torch.from_numpy(plan.argmax(axis=1))
+    if fixed is not None:
+        wanted = torch.where(fixed.cpu(), cells.cpu(), wanted)
+    return Changes(wanted, wanted != cells.cpu())
+
+
+def _transport(costs: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """The cheapest whole plan [N, K] in which each class gets between `least` and `most` of N faces.
+
+    The places above the least are columns of their own; one more row takes those that nobody gets.
+    """
+    faces, classes = costs.shape
+    open_classes = np.flatnonzero(most > least)
+    spare = int((most - least).sum()) - (faces - int(least.sum()))
+    supply, demand = np.ones(faces), np.concatenate([least, np.ones(len(open_classes))]).astype(np.float64)
+    table = np.concatenate([costs, costs[:, open_classes]], axis=1)
+    if spare:
+        supply = np.append(supply, float(spare))
+        empty = np.concatenate([np.full(classes, 4.0 * (faces + 1) ** 2), np.zeros(len(open_classes))])
+        table = np.concatenate([table, empty[None]])
+    used = np.flatnonzero(demand)
+    found = np.zeros_like(table)
+    found[:, used] = ot.emd(supply, demand[used], np.ascontiguousarray(table[:, used]))
+    plan = found[:faces, :classes].copy()
+    plan[:, open_classes] += found[:faces, classes:]
+    return plan

@@ -1,0 +1,376 @@
+"""Faces of finished images, made anew one by one until a set of images meets its target."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fairlit.diffusion.inpainting import Inpainter
+from fairlit.errors import Problems
+from fairlit.faces import FaceClassifier
+from fairlit.faces.observation import People, observe
+from fairlit.functional.counts import joint_cells
+from fairlit.functional.face_matching import match_faces
+from fairlit.functional.face_regions import face_regions, set_in
+from fairlit.functional.fewest_changes import Changes, fewest_changes
+from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.transport import assignment_costs
+
+Region = Literal["face", "image"]
+"""What the model is shown: the face with some of what is around it, at the model's own size, or the whole image."""
+
+_SAME_FACE = 0.3  # least overlap (IoU) of a face before and after an edit
+
+
+@dataclass(frozen=True)
+class FaceEditing:
+    """How a face is made anew.
+
+    Attributes:
+        region: ``face``: a window around the face, brought to the size that the model was made for, which suits large
+            pictures with small faces; ``image``: the whole picture, for a model that draws such pictures.
+        face_share: height of the face in that window, as a share of the window's.
+        strength: how much noise the face gets, in (0, 1]: 1 forgets it.
+        grow: how far around its box a face is made anew, as a factor on the box; hair lies outside the box.
+        feather: over how much of that factor the new face fades into what is around it.
+        tries: at most so many attempts, each with noise of its own, until the classifier sees the wanted class and the
+            image's other faces as before.
+        replans: how often other faces are chosen in the place of those that could not be changed.
+        least_side: faces with a shorter side than that, in pixels, are counted but not changed.
+        seed: of the noise.
+    """
+
+    region: Region = "face"
+    face_share: float = 0.5
+    strength: float = 0.8
+    grow: float = 1.6
+    feather: float = 0.3
+    tries: int = 4
+    replans: int = 2
+    least_side: float = 8.0
+    seed: int = 0
+
+    def check(self, problems: Problems) -> None:
+        """Notes settings out of range."""
+        if self.region not in ("face", "image"):
+            problems.add(f"region: got {self.region!r}; choose face or image")
+        for name in ("face_share", "strength"):
+            if not 0 < getattr(self, name) <= 1:
+                problems.add(f"{name}: got {getattr(self, name)}; give more than 0, at most 1")
+        if not self.grow >= 1:
+            problems.add(f"grow: got {self.grow}; give at least 1, the face's own box")
+        if not 0 < self.feather <= self.grow:
+            problems.add(f"feather: got {self.feather}; give more than 0, at most grow")
+        for name, least in (("tries", 1), ("replans", 0), ("least_side", 0), ("seed", 0)):
+            problems.at_least(name, getattr(self, name), least)
+
+
+@dataclass(frozen=True)
+class FaceChange:
+    """What became of one face that was to change.
+
+    Attributes:
+        image: its image's place in the set.
+        box: of the face as it was found, xyxy in pixels.
+        before: the joint class that it was taken for, a cell of the target's table.
+        wanted: the joint class that it was to show.
+        tries: how often it was made anew.
+        made: whether the classifier sees the wanted class now; if not, the face is as it was.
+    """
+
+    image: int
+    box: tuple[float, float, float, float]
+    before: int
+    wanted: int
+    tries: int
+    made: bool
+
+
+@dataclass(frozen=True)
+class EditedSet:
+    """A set of images after editing.
+
+    Attributes:
+        images: uint8 [3, H, W] each, as before outside the regions of changed faces.
+        changes: faces that were to change, in the order in which that was settled.
+        fewest: how many faces had to change at least, see `functional.fewest_changes`.
+        before: faces of each joint class as they were, int64 [K].
+        after: faces of each joint class now, int64 [K].
+    """
+
+    images: list[Tensor]
+    changes: list[FaceChange]
+    fewest: int
+    before: Tensor
+    after: Tensor
+
+
+@dataclass
+class _Picture:
+    """One image while it is edited, and the F faces that count in it.
+
+    Attributes:
+        pixels: uint8 [3, H, W].
+        boxes: [F, 4].
+        cells: int64 [F], joint classes.
+        probabilities: attribute -> [F, K], as the image was at first.
+        kept: attribute -> int64 [F], classes of the attributes that are to stay, as the image was at first.
+    """
+
+    pixels: Tensor
+    boxes: Tensor
+    cells: Tensor
+    probabilities: dict[str, Tensor]
+    kept: dict[str, Tensor]
+
+
+@dataclass
+class _Order:
+    """One face that is to change."""
+
+    image: int
+    face: int
+    wanted: int
+    tries: int = 0
+    made: bool = False
+    prompt: str = field(default="")
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Which face of which image."""
+        return self.image, self.face
+
+
+class FaceEditor:
+    """Brings sets of finished images to a target by changing as few faces as possible.
+
+    Which faces change is settled by optimal transport; each is made anew by masked img2img under a prompt that names
+    what it is to show, and kept only if the classifier sees that and nobody else in the image has become another. What
+    lies outside the regions of changed faces stays as it was to the last bit.
+
+    The classifier that chooses and checks here errs, and faces that please it are kept: judge by another one.
+
+    Args:
+        inpainter: makes parts of images anew.
+        detector: finds all faces of an image.
+        classifier: says how they look.
+        target: what the faces of a set shall show; attributes and classes in the classifier's order.
+        phrase: (prompt, joint class of the target, kept attribute -> class) -> prompt for a face.
+        settings: how a face is made anew.
+        people: whose faces count.
+        kept: attributes that a prompt names as the face shows them, so that they stay.
+        batch_size: images or windows that go through a model together.
+    """
+
+    def __init__(
+        self,
+        inpainter: Inpainter,
+        detector: nn.Module,
+        classifier: FaceClassifier,
+        target: TargetDistribution,
+        phrase: Callable[[str, int, dict[str, int]], str],
+        settings: FaceEditing,
+        people: People = "all",
+        kept: Sequence[str] = (),
+        batch_size: int = 16,
+    ) -> None:
+        self.inpainter, self.detector, self.classifier = inpainter, detector, classifier
+        self.target, self.phrase, self.settings = target, phrase, settings
+        self.people, self.kept, self.batch_size = people, tuple(kept), batch_size
+
+    def __call__(self, images: Sequence[Tensor], prompts: Sequence[str], key: tuple[int, ...]) -> EditedSet:
+        """Edits one set.
+
+        Args:
+            images: N of them, uint8 [3, H, W] RGB, of any sizes.
+            prompts: what each was asked for.
+            key: of the noise; equal sets with equal keys are edited alike.
+        """
+        pictures = self._look(list(images))
+        first = [picture.boxes for picture in pictures]
+        cells = torch.cat([picture.cells for picture in pictures]) if pictures else torch.zeros(0, dtype=torch.long)
+        before, fewest = self._counts(cells), None
+        settled: list[_Order] = []
+        changes: list[FaceChange] = []
+        for _ in range(1 + self.settings.replans):
+            plan = self._plan(pictures, settled)
+            fewest = plan.count if fewest is None else fewest
+            orders = self._orders(plan, pictures, prompts)
+            was = {order.place: int(pictures[order.image].cells[order.face]) for order in orders}
+            self._carry_out(orders, pictures, key)
+            settled += orders
+            changes += [_change(order, first, was[order.place]) for order in orders]
+            if all(order.made for order in orders):
+                break
+        after = self._counts(torch.cat([picture.cells for picture in pictures]) if pictures else cells)
+        return EditedSet([picture.pixels for picture in pictures], changes, fewest or 0, before, after)
+
+    def _counts(self, cells: Tensor) -> Tensor:
+        return torch.bincount(cells, minlength=self.target.table.numel())
+
+    def _plan(self, pictures: Sequence[_Picture], settled: Sequence[_Order]) -> Changes:
+        """What each face of the set is to show; settled ones stay, and so do faces that are too small."""
+        boxes = torch.cat([picture.boxes for picture in pictures]) if pictures else torch.zeros(0, 4)
+        probabilities = {
+            name: torch.cat([picture.probabilities[name] for picture in pictures]) if pictures else torch.zeros(0, k)
+            for name, k in zip(self.target.attributes, self.target.table.shape, strict=True)
+        }
+        cells = torch.cat([picture.cells for picture in pictures]) if pictures else torch.zeros(0, dtype=torch.long)
+        places = [(image, face) for image, picture in enumerate(pictures) for face in range(len(picture.cells))]
+        done = {order.place for order in settled}
+        small = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) < self.settings.least_side
+        fixed = small | torch.tensor([place in done for place in places], dtype=torch.bool)
+        costs = assignment_costs(probabilities, self.target)
+        return fewest_changes(cells, self.target.table.flatten(), costs, fixed)
+
+    def _orders(self, plan: Changes, pictures: Sequence[_Picture], prompts: Sequence[str]) -> list[_Order]:
+        places = [(image, face) for image, picture in enumerate(pictures) for face in range(len(picture.cells))]
+        orders = []
+        for place in plan.changed.nonzero()[:, 0].tolist():
+            (image, face), wanted = places[place], int(plan.wanted[place])
+            kept = {name: int(pictures[image].kept[name][face]) for name in self.kept}
+            orders.append(_Order(image, face, wanted, prompt=self.phrase(prompts[image], wanted, kept)))
+        return orders
+
+    def _carry_out(self, orders: Sequence[_Order], pictures: list[_Picture], key: tuple[int, ...]) -> None:
+        """Makes the faces anew; those of one image after each other, those of different images together."""
+        waiting = list(orders)
+        while waiting:
+            turn = [next(own) for _, own in itertools.groupby(waiting, key=lambda order: order.image)]
+            for start in range(0, len(turn), self.batch_size):
+                self._attempt(turn[start : start + self.batch_size], pictures, key)
+            waiting = [order for order in waiting if not order.made and order.tries < self.settings.tries]
+
+    def _attempt(self, turn: Sequence[_Order], pictures: list[_Picture], key: tuple[int, ...]) -> None:
+        """One attempt at a face of each of several images."""
+        masks = [self._mask(pictures[order.image], order.face) for order in turn]
+        edited = self._made_anew(turn, [pictures[order.image] for order in turn], masks, key)
+        candidates = [
+            set_in(pictures[order.image].pixels, new, mask)
+            for order, new, mask in zip(turn, edited, masks, strict=True)
+        ]
+        for order, candidate in zip(turn, self._look(candidates), strict=True):
+            order.tries += 1
+            accepted = _accept(pictures[order.image], candidate, order)
+            if accepted is not None:
+                pictures[order.image], order.made = accepted, True
+
+    def _mask(self, picture: _Picture, face: int) -> Tensor:
+        height, width = picture.pixels.shape[-2:]
+        settings = self.settings
+        return face_regions(picture.boxes, height, width, grow=settings.grow, feather=settings.feather)[face]
+
+    def _made_anew(
+        self, turn: Sequence[_Order], pictures: Sequence[_Picture], masks: Sequence[Tensor], key: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Images [3, H, W] in [0, 1] with one face each made anew; what the model was not shown is as it was."""
+        size = None
+        if self.settings.region == "face":
+            backbone = self.inpainter.backbone
+            size = tuple(side * backbone.vae_scale for side in backbone.latent_shape()[1:])
+        windows = [self._window(picture, order.face, size) for order, picture in zip(turn, pictures, strict=True)]
+        results = [picture.pixels.float() / 255 for picture in pictures]
+        shown = [_view(image, window, size) for image, window in zip(results, windows, strict=True)]
+        covers = [_view(mask[None], window, size)[0] for mask, window in zip(masks, windows, strict=True)]
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for place, image in enumerate(shown):
+            by_size.setdefault(tuple(image.shape), []).append(place)
+        for places in by_size.values():
+            made = self.inpainter(
+                torch.stack([shown[place] for place in places]),
+                torch.stack([covers[place] for place in places]),
+                [turn[place].prompt for place in places],
+                [(*key, *turn[place].place, turn[place].tries) for place in places],
+            )
+            for place, new in zip(places, made, strict=True):
+                rows, columns = windows[place]
+                part = results[place][:, rows, columns]
+                part.copy_(_resized(new, (part.shape[-2], part.shape[-1])))
+        return results
+
+    def _window(self, picture: _Picture, face: int, size: tuple[int, ...] | None) -> tuple[slice, slice]:
+        """Rows and columns of an image that the model is shown."""
+        height, width = picture.pixels.shape[-2:]
+        if size is None:
+            return slice(0, height), slice(0, width)
+        left, top, right, bottom = picture.boxes[face].tolist()
+        tall = max(bottom - top, right - left, 1.0) / self.settings.face_share
+        scale = min(tall / size[0], height / size[0], width / size[1])  # never more than the image
+        rows, columns = (max(round(side * scale), 1) for side in size)
+        first_row = round((top + bottom - rows) / 2)
+        first_column = round((left + right - columns) / 2)
+        first_row, first_column = (
+            min(max(first_row, 0), height - rows),
+            min(max(first_column, 0), width - columns),
+        )
+        return slice(first_row, first_row + rows), slice(first_column, first_column + columns)
+
+    @torch.no_grad()
+    def _look(self, images: list[Tensor]) -> list[_Picture]:
+        """What detector and classifier see; images of one size go through them together."""
+        found: list[_Picture | None] = [None] * len(images)
+        order = sorted(range(len(images)), key=lambda place: tuple(images[place].shape))
+        for _, same in itertools.groupby(order, key=lambda place: tuple(images[place].shape)):
+            places = list(same)
+            for start in range(0, len(places), self.batch_size):
+                batch = places[start : start + self.batch_size]
+                for place, picture in zip(batch, self._look_at([images[p] for p in batch]), strict=True):
+                    found[place] = picture
+        return [picture for picture in found if picture is not None]
+
+    def _look_at(self, images: list[Tensor]) -> list[_Picture]:
+        pixels = torch.stack(images).to(self.classifier.device).float() / 255
+        seen = observe(pixels, self.detector, self.classifier, self.people).to("cpu")
+        labels = {name: rows.argmax(dim=1) for name, rows in seen.probabilities.items()}
+        cells = joint_cells(
+            torch.stack([labels[name] for name in self.target.attributes], dim=1), tuple(self.target.table.shape)
+        )
+        pictures = []
+        for place, image in enumerate(images):
+            own = seen.faces.image_index == place
+            probabilities = {name: seen.probabilities[name][own] for name in self.target.attributes}
+            kept = {name: labels[name][own] for name in self.kept}
+            pictures.append(_Picture(image, seen.faces.boxes[own], cells[own], probabilities, kept))
+        return pictures
+
+
+def _accept(before: _Picture, after: _Picture, order: _Order) -> _Picture | None:
+    """The picture after an edit, its faces in their old order, where the edit did what it should and nothing else."""
+    faces = len(before.cells)
+    index = torch.zeros(faces, dtype=torch.long)
+    if len(after.cells) != faces:  # the face is gone, or there is one more
+        return None
+    partners = match_faces(index, before.boxes, index, after.boxes, least_iou=_SAME_FACE)
+    if bool((partners < 0).any()):
+        return None
+    wanted = before.cells.clone()
+    wanted[order.face] = order.wanted
+    cells = after.cells[partners]
+    if bool((cells != wanted).any()):
+        return None
+    return replace(before, pixels=after.pixels, boxes=after.boxes[partners], cells=cells)
+
+
+def _change(order: _Order, boxes: Sequence[Tensor], before: int) -> FaceChange:
+    left, top, right, bottom = (round(side, 2) for side in boxes[order.image][order.face].tolist())
+    return FaceChange(order.image, (left, top, right, bottom), before, order.wanted, order.tries, order.made)
+
+
+def _view(image: Tensor, window: tuple[slice, slice], size: tuple[int, ...] | None) -> Tensor:
+    """The window of an image [C, H, W], at the size that the model is shown."""
+    part = image[:, window[0], window[1]]
+    return part if size is None else _resized(part, (size[0], size[1]))
+
+
+def _resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(image.shape[-2:]) == size:
+        return image
+    return functional.interpolate(image[None], size=size, mode="bicubic", antialias=True, align_corners=False)[0].clamp(
+        0, 1
+    )

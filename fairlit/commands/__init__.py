@@ -5,6 +5,7 @@ from __future__ import annotations
 COMMANDS = {
     "generate": "fairlit.commands.generate",
     "audit": "fairlit.commands.audit",
+    "edit": "fairlit.commands.edit",
     "compare": "fairlit.commands.compare",
     "export": "fairlit.commands.export",
 }

@@ -14,6 +14,7 @@ from fairlit.audit.image_folders import ImageFolder, find_images
 from fairlit.audit.outputs import REPORT, RESULTS
 from fairlit.audit.runner import AuditSettings, run_audit
 from fairlit.commands.devices import choose_device
+from fairlit.commands.folder_arguments import add_folder_argument, add_folder_prompts, find_folders
 from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_encoders, load_judge
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import read_target
@@ -52,7 +53,7 @@ def run(args: list[str]) -> None:
         if generates:
             plans = _plans(given, instances.get("method"), target, out, problems)
         elif given.folder is not None:
-            folders = _find(given, problems)
+            folders = find_folders(given, ("folder", "original"), problems)
     assert target is not None
     if generates:
         from fairlit.commands.generate import make_images
@@ -101,23 +102,6 @@ def _check_settings(
         problems.add("give either a folder of images or --model, which they are generated with first")
 
 
-def _find(given: Namespace, problems: Problems) -> list[ImageFolder]:
-    """The folder, and the original model's where there is one."""
-    texts = people = None
-    if given.prompts is not None or given.prompt:
-        from fairlit.data.prompt_sources import read_prompts
-
-        with problems.collecting():
-            entries = read_prompts(given.prompt or (), given.prompts, given.families, given.split)
-            texts, people = [entry.text for entry in entries], [entry.people for entry in entries]
-    found = []
-    for name in ("folder", "original"):
-        if given[name] is not None:
-            with problems.collecting():
-                found.append(find_images(given[name], texts, people))
-    return found
-
-
 def _plans(
     given: Namespace, method: Any, target: TargetDistribution | None, out: Path, problems: Problems
 ) -> list[Any]:
@@ -159,12 +143,7 @@ def _tell(results: dict[str, Any], out: Path) -> None:
 
 def _parser(generates: bool) -> ArgumentParser:
     parser = ArgumentParser(prog="fairlit audit", description=DESCRIPTION)
-    parser.add_argument(
-        "folder",
-        type=str | None,
-        nargs="?",
-        help="images: with manifest.jsonl, as prompt_N/img_M, or one folder a prompt",
-    )
+    add_folder_argument(parser)
     parser.add_argument(
         "--original", type=str | None, help="folder with the original model's images for the same prompts"
     )
@@ -181,19 +160,10 @@ def _parser(generates: bool) -> ArgumentParser:
 
         add_generation_arguments(parser)
     else:
-        from fairlit.data.prompt_families import Split
-
         parser.add_argument(
             "--model",
             type=str | None,
             help="instead of a folder: generate with this model first; with it come the arguments of fairlit generate",
         )
-        parser.add_argument(
-            "--prompts",
-            type=str | None,
-            metavar="FILE",
-            help="prompts of a folder in the layout prompt_N/img_M, by number",
-        )
-        parser.add_argument("--families", type=list[str] | None, help="of the prompt file; default: all")
-        parser.add_argument("--split", type=Split, default="test", help="of the families: train, val, test")
+        add_folder_prompts(parser)
     return parser

@@ -97,7 +97,8 @@ class EditedSet:
     """A set of images after editing.
 
     Attributes:
-        images: uint8 [3, H, W] each, as before outside the regions of changed faces.
+        images: uint8 [3, H, W] each, as before outside `regions`.
+        regions: bool [H, W] each, what belongs to the faces that were made anew.
         changes: faces that were to change, in the order in which that was settled.
         fewest: how many faces had to change at least, see `functional.fewest_changes`.
         before: faces of each joint class as they were, int64 [K].
@@ -105,6 +106,7 @@ class EditedSet:
     """
 
     images: list[Tensor]
+    regions: list[Tensor]
     changes: list[FaceChange]
     fewest: int
     before: Tensor
@@ -121,6 +123,7 @@ class _Picture:
         cells: int64 [F], joint classes.
         probabilities: attribute -> [F, K], as the image was at first.
         kept: attribute -> int64 [F], classes of the attributes that are to stay, as the image was at first.
+        region: bool [H, W], what was made anew.
     """
 
     pixels: Tensor
@@ -128,6 +131,7 @@ class _Picture:
     cells: Tensor
     probabilities: dict[str, Tensor]
     kept: dict[str, Tensor]
+    region: Tensor
 
 
 @dataclass
@@ -209,7 +213,8 @@ class FaceEditor:
             if all(order.made for order in orders):
                 break
         after = self._counts(torch.cat([picture.cells for picture in pictures]) if pictures else cells)
-        return EditedSet([picture.pixels for picture in pictures], changes, fewest or 0, before, after)
+        edited, regions = [picture.pixels for picture in pictures], [picture.region for picture in pictures]
+        return EditedSet(edited, regions, changes, fewest or 0, before, after)
 
     def _counts(self, cells: Tensor) -> Tensor:
         return torch.bincount(cells, minlength=self.target.table.numel())
@@ -255,9 +260,9 @@ class FaceEditor:
             set_in(pictures[order.image].pixels, new, mask)
             for order, new, mask in zip(turn, edited, masks, strict=True)
         ]
-        for order, candidate in zip(turn, self._look(candidates), strict=True):
+        for order, candidate, mask in zip(turn, self._look(candidates), masks, strict=True):
             order.tries += 1
-            accepted = _accept(pictures[order.image], candidate, order)
+            accepted = _accept(pictures[order.image], candidate, order, mask > 0)
             if accepted is not None:
                 pictures[order.image], order.made = accepted, True
 
@@ -336,11 +341,12 @@ class FaceEditor:
             own = seen.faces.image_index == place
             probabilities = {name: seen.probabilities[name][own] for name in self.target.attributes}
             kept = {name: labels[name][own] for name in self.kept}
-            pictures.append(_Picture(image, seen.faces.boxes[own], cells[own], probabilities, kept))
+            untouched = torch.zeros(image.shape[-2:], dtype=torch.bool)
+            pictures.append(_Picture(image, seen.faces.boxes[own], cells[own], probabilities, kept, untouched))
         return pictures
 
 
-def _accept(before: _Picture, after: _Picture, order: _Order) -> _Picture | None:
+def _accept(before: _Picture, after: _Picture, order: _Order, region: Tensor) -> _Picture | None:
     """The picture after an edit, its faces in their old order, where the edit did what it should and nothing else."""
     faces = len(before.cells)
     index = torch.zeros(faces, dtype=torch.long)
@@ -354,7 +360,8 @@ def _accept(before: _Picture, after: _Picture, order: _Order) -> _Picture | None
     cells = after.cells[partners]
     if bool((cells != wanted).any()):
         return None
-    return replace(before, pixels=after.pixels, boxes=after.boxes[partners], cells=cells)
+    region = before.region | region
+    return replace(before, pixels=after.pixels, boxes=after.boxes[partners], cells=cells, region=region)
 
 
 def _change(order: _Order, boxes: Sequence[Tensor], before: int) -> FaceChange:

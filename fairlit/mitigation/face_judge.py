@@ -10,6 +10,7 @@ from fairlit.errors import CheckpointError, Problems
 from fairlit.faces import FaceClassifier, FaceDetector, load_classifier
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
 from fairlit.faces.detector import check_detection
+from fairlit.faces.observation import People
 from fairlit.functional.target_distribution import TargetDistribution
 
 
@@ -48,5 +49,14 @@ class FaceJudge:
 
     def load(self, device: torch.device) -> tuple[FaceDetector, FaceClassifier]:
         """Opens both on `device`."""
-        detector = FaceDetector(self.min_face_size, self.enlarge, min_score=self.min_score, batch_size=self.batch_size)
-        return detector.to(device), load_classifier(self.classifier).to(device)
+        return self.detector().to(device), load_classifier(self.classifier).to(device)
+
+    def detector(self, people: People = "largest") -> FaceDetector:
+        """The detector by these settings, which finds the largest face of an image or all."""
+        return FaceDetector(
+            self.min_face_size,
+            self.enlarge,
+            selection=people,
+            min_score=self.min_score,
+            batch_size=self.batch_size,
+        )

@@ -13,7 +13,7 @@ from torch import Tensor
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.inpainting import Inpainter
 from fairlit.errors import CheckpointError, Problems
-from fairlit.faces.classifier_files import read_classes
+from fairlit.faces.classifier_files import load_classifier, read_classes
 from fairlit.faces.observation import People
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.mitigation.class_words import WORDS, check_wording, check_words, insert_words, phrases
@@ -116,8 +116,8 @@ class OutputEditing(Method):
 
     def face_editor(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> FaceEditor:
         """What edits sets of finished images, however they were made."""
-        detector, classifier = self.judge.load(backbone.device)
-        detector.selection = "all"
+        detector = self.judge.detector("all").to(backbone.device)
+        classifier = load_classifier(self.judge.classifier).to(backbone.device)
         target = target.reorder(classifier.classes)
         named = self._named(target, classifier.classes)
         spoken = phrases(self.words, named)

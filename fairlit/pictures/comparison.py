@@ -45,7 +45,8 @@ def comparison_picture(rows: Sequence[PictureRow], classes: Classes, titles: Map
     """Draws prompts below each other and variants side by side.
 
     Under each image stands one bar for each attribute: its colour says the perceived class, its length the classifier's
-    confidence; an empty bar: no face was found. The face box is drawn into the image. A strip under all images of a
+    confidence; an empty bar: no face was found. Of several faces each has its part of the bar, from left to right. The
+    face box is drawn into the image. A strip under all images of a
     prompt and variant shows for each attribute how large a share of the faces each class has.
 
     Args:
@@ -100,7 +101,6 @@ def _draw_images(
     tile: tuple[int, int],
 ) -> None:
     scale = torch.tensor([tile[0] / images.shape[-1], tile[1] / images.shape[-2]] * 2)
-    predictions, certainty = observation.predictions, observation.certainty
     index, boxes = observation.faces.image_index.cpu(), observation.faces.boxes.cpu() * scale
     for number, image in enumerate(images):
         x, y = corner[0] + number * (_TILE + _GAP), corner[1]
@@ -110,12 +110,17 @@ def _draw_images(
             draw.rectangle((x + x1 - 1, y + y1 - 1, x + x2, y + y2), outline=_INK)
             draw.rectangle((x + x1, y + y1, x + x2 - 1, y + y2 - 1), outline=_PAPER)
         y += tile[1] + _BAR_GAP
+        faces = (index == number).nonzero()[:, 0]
+        faces = faces[boxes[faces, 0].argsort()]
         for row, (attribute, names) in enumerate(classes.items()):
             draw.rectangle((x, y, x + _TILE - 1, y + _BAR - 1), fill=_FAINT)
-            found = int(predictions[attribute][number])
-            length = round(float(certainty[attribute][number]) * _TILE)
-            if found >= 0 and length:
-                draw.rectangle((x, y, x + length - 1, y + _BAR - 1), fill=class_colour(found, len(names), row))
+            certainty, found = observation.probabilities[attribute].cpu()[faces].max(dim=-1)
+            for place in range(len(faces)):
+                part = _TILE // len(faces) - _BAR_GAP * (len(faces) > 1)
+                start, length = x + place * _TILE // len(faces), round(float(certainty[place]) * part)
+                if length:
+                    colour = class_colour(int(found[place]), len(names), row)
+                    draw.rectangle((start, y, start + length - 1, y + _BAR - 1), fill=colour)
             y += _BAR + _BAR_GAP
 
 

@@ -1,0 +1,1 @@
+"""Folders of finished images brought to a target: what ``fairlit edit`` does."""

@@ -1,0 +1,252 @@
+"""Brings the images of a folder to a target, set by set, into another folder; stopped, it goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from torch import Tensor
+
+from fairlit.atomic import atomic_path
+from fairlit.audit.image_folders import FoundImage, ImageFolder
+from fairlit.audit.observations import Judge
+from fairlit.diffusion import Backbone
+from fairlit.editing.confirmation import confirm_changes
+from fairlit.errors import Problems
+from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.generation.plan import describe_method
+from fairlit.identity import fairlit_version
+from fairlit.mitigation import OutputEditing, SamplingPlan
+from fairlit.mitigation.face_editing import EditedSet, FaceEditor
+from fairlit.mitigation.output_editing import describe_change
+from fairlit.pictures.files import UnreadableImageError, read_image, read_parameters, save_png
+from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest
+
+Scope = Literal["prompt", "folder"]
+"""What is brought to the target: the images of each prompt, or all images of the folder together."""
+
+EDITS = "edits.jsonl"
+
+
+@dataclass(frozen=True)
+class EditingPlan:
+    """Everything that fixes the edits of a folder.
+
+    Attributes:
+        folder: the images.
+        out: folder for the edited ones; those without an edit are copied as they are.
+        method: how faces are chosen and made anew.
+        target: what the faces of each set shall show.
+        sampling: steps, guidance and batch size.
+        model: pipeline folder or hub id of the model that makes faces anew.
+        scope: what makes a set.
+    """
+
+    folder: ImageFolder
+    out: Path
+    method: OutputEditing
+    target: TargetDistribution
+    sampling: SamplingPlan
+    model: str
+    scope: Scope = "prompt"
+
+    def sets(self) -> dict[str, list[FoundImage]]:
+        """The images of each set, by its name: the prompt, or "all images"."""
+        if self.scope == "folder":
+            return {"all images": list(self.folder.images)}
+        sets: dict[str, list[FoundImage]] = {}
+        for image in self.folder.images:
+            sets.setdefault(self.folder.prompts[image.prompt], []).append(image)
+        return sets
+
+    def describe(self) -> dict[str, Any]:
+        """All settings as plain data: equal ones edit equal images alike."""
+        return {
+            "folder": str(self.folder.root.resolve()),
+            "model": self.model,
+            "method": describe_method(self.method),
+            "target": self.target.to_dict(),
+            "scope": self.scope,
+            "steps": self.sampling.steps,
+            "guidance_scale": self.sampling.guidance_scale,
+        }
+
+
+def edited_name(file: str, others: Collection[str] = ()) -> str:
+    """Name of an image with an edit: always a PNG, since other formats would change every pixel.
+
+    Args:
+        file: its name so far.
+        others: names that are taken.
+
+    Example:
+        >>> edited_name("prompt_0/img_3.jpg"), edited_name("a.jpg", ["a.png"])
+        ('prompt_0/img_3.png', 'a.jpg.png')
+    """
+    name = PurePosixPath(file).with_suffix(".png").as_posix()
+    return f"{file}.png" if name != file and name in others else name
+
+
+def finished_sets(plan: EditingPlan) -> dict[str, dict[str, Any]]:
+    """Records of the sets that are done already, by name.
+
+    Raises:
+        ConfigurationError: the folder holds edits that were made otherwise.
+    """
+    try:
+        lines = (plan.out / EDITS).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    records = []
+    for line in lines:
+        try:
+            records.append(json.loads(line))
+        except ValueError:  # cut short by a kill
+            continue
+    with Problems("edit") as problems:
+        header = records[0] if records else {}
+        wanted = json.loads(json.dumps(plan.describe()))
+        differing = sorted(key for key in wanted if header.get(key) != wanted[key])
+        if differing:
+            key = differing[0]
+            problems.add(
+                f"out: {plan.out} holds edits that were made with {key} {header.get(key)!r}, not {wanted[key]!r}; give "
+                "another --out, or the same settings to go on"
+            )
+    done = {record["set"]: record for record in records[1:]}
+    return {
+        name: record
+        for name, record in done.items()
+        if all((plan.out / entry["file"]).is_file() for entry in record["images"])
+    }
+
+
+def edit_folder(
+    plan: EditingPlan,
+    backbone: Backbone,
+    auditor: Judge | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> list[dict[str, Any]]:
+    """Edits every set that is not done yet.
+
+    Args:
+        plan: what to do.
+        backbone: makes faces anew.
+        auditor: says of every change whether it sees the wanted class too; None: nobody asks.
+        progress: told how many images more are done.
+
+    Returns:
+        A record of each set: faces, changes, counts before and after; see `_record`.
+
+    Raises:
+        ConfigurationError: the folder holds edits that were made otherwise.
+    """
+    done = finished_sets(plan)
+    sets = plan.sets()
+    _rewrite(plan, [done[name] for name in sets if name in done])
+    editor = None
+    for name, images in sets.items():
+        if name not in done:
+            editor = editor or plan.method.face_editor(backbone, plan.sampling, plan.target)
+            done[name] = _edit_set(plan, editor, name, images, auditor)
+            with (plan.out / EDITS).open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(done[name], ensure_ascii=False) + "\n")
+        progress(len(images))
+    records = [done[name] for name in sets]
+    write_manifest(plan.out, _manifest(plan, records))
+    return records
+
+
+def _rewrite(plan: EditingPlan, records: Sequence[Mapping[str, Any]]) -> None:
+    """Writes the notes of what is done, without a line that was cut off."""
+    with atomic_path(plan.out / EDITS) as path:
+        lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in (plan.describe(), *records)]
+        path.write_text("".join(lines), encoding="utf-8")
+
+
+def _edit_set(
+    plan: EditingPlan, editor: FaceEditor, name: str, images: Sequence[FoundImage], auditor: Judge | None
+) -> dict[str, Any]:
+    """Edits one set and writes its images."""
+    pixels: list[Tensor] = []
+    usable: list[FoundImage] = []
+    damaged: list[dict[str, str]] = []
+    for image in images:
+        try:
+            pixels.append(read_image(plan.folder.root / image.file))
+            usable.append(image)
+        except UnreadableImageError as error:
+            damaged.append({"file": image.file, "reason": str(error)})
+    prompts = [plan.folder.prompts[image.prompt] for image in usable]
+    edited = editor(pixels, prompts, plan.method.key(name))
+    confirmed = None if auditor is None else confirm_changes(edited, auditor, editor.target)
+    record = _record(name, usable, pixels, edited, confirmed, editor.target) | {"damaged": damaged}
+    taken = {image.file for image in plan.folder.images}
+    for entry in record["images"]:
+        if any(edit["made"] for edit in entry["edits"]):
+            entry["file"] = edited_name(entry["source"], taken)
+    for image, entry, new in zip(usable, record["images"], edited.images, strict=True):
+        source, place = plan.folder.root / image.file, plan.out / entry["file"]
+        if any(edit["made"] for edit in entry["edits"]):
+            parameters = (read_parameters(source) or {}) | {
+                "prompt": plan.folder.prompts[image.prompt],
+                "edits": entry["edits"],
+                "version": fairlit_version(),
+            }
+            save_png(new.float() / 255, place, parameters)
+        else:
+            with atomic_path(place) as path:
+                shutil.copyfile(source, path)
+    return record
+
+
+def _record(
+    name: str,
+    images: Sequence[FoundImage],
+    pixels: Sequence[Tensor],
+    edited: EditedSet,
+    confirmed: Sequence[bool] | None,
+    target: TargetDistribution,
+) -> dict[str, Any]:
+    """What became of a set, as plain data."""
+    entries: list[dict[str, Any]] = [{"file": image.file, "source": image.file, "edits": []} for image in images]
+    for place, change in enumerate(edited.changes):
+        told = describe_change(change, target)
+        if confirmed is not None and change.made:
+            told["confirmed"] = confirmed[place]
+        entries[change.image]["edits"].append(told)
+    outside = [
+        int(((old != new).any(dim=0) & ~region).sum())
+        for old, new, region in zip(pixels, edited.images, edited.regions, strict=True)
+    ]
+    return {
+        "set": name,
+        "faces": int(edited.before.sum()),
+        "fewest": edited.fewest,
+        "before": edited.before.tolist(),
+        "after": edited.after.tolist(),
+        "pixels": sum(region.numel() for region in edited.regions),
+        "pixels_in_regions": sum(int(region.sum()) for region in edited.regions),
+        "pixels_changed_outside": sum(outside),
+        "images": entries,
+    }
+
+
+def _manifest(plan: EditingPlan, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry an image, with what the source's manifest says of it, in the source's order."""
+    known: dict[str, dict[str, Any]] = {}
+    if (plan.folder.root / MANIFEST).is_file():
+        known = {Path(entry["file"]).as_posix(): entry for entry in read_manifest(plan.folder.root)[0]}
+    made = {entry["source"]: entry for record in records for entry in record["images"]}
+    entries = []
+    for image in plan.folder.images:
+        if image.file in made:
+            own = {"file": made[image.file]["file"], "prompt": plan.folder.prompts[image.prompt]}
+            own |= {"number": image.number} | ({} if image.people is None else {"people": image.people})
+            edits = made[image.file]["edits"]
+            entries.append(known.get(image.file, {}) | own | ({"edits": edits} if edits else {}))
+    return entries

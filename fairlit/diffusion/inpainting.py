@@ -33,8 +33,11 @@ class Inpainter:
         self.backbone, self.steps, self.guidance_scale, self.strength = backbone, steps, guidance_scale, strength
         stock = backbone.pipeline()
         self._pipeline = StableDiffusionInpaintPipeline(
-            **{**stock.components, "scheduler": copy.deepcopy(stock.scheduler)}, requires_safety_checker=False
+            **{**stock.components, "scheduler": copy.deepcopy(stock.scheduler), "unet": None},
+            requires_safety_checker=False,
         )
+        # Not given above, since the pipeline's constructor compares `sample_size` with a number; it may be two.
+        self._pipeline.register_modules(unet=backbone.unet)
         self._pipeline.set_progress_bar_config(disable=True)
 
     @torch.no_grad()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fairlit.diffusion import check_guidance_scale
 from fairlit.diffusion.inpainting import Inpainter
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier
@@ -37,6 +38,7 @@ class FaceEditing:
             pictures with small faces; ``image``: the whole picture, for a model that draws such pictures.
         face_share: height of the face in that window, as a share of the window's.
         strength: how much noise the face gets, in (0, 1]: 1 forgets it.
+        guidance_scale: of classifier-free guidance while a face is made anew; None: as the images are sampled.
         grow: how far around its box a face is made anew, as a factor on the box; hair lies outside the box.
         feather: over how much of that factor the new face fades into what is around it.
         tries: at most so many attempts, each with noise of its own, until the classifier sees the wanted class and the
@@ -49,6 +51,7 @@ class FaceEditing:
     region: Region = "face"
     face_share: float = 0.5
     strength: float = 0.8
+    guidance_scale: float | None = None
     grow: float = 1.6
     feather: float = 0.3
     tries: int = 4
@@ -63,6 +66,8 @@ class FaceEditing:
         for name in ("face_share", "strength"):
             if not 0 < getattr(self, name) <= 1:
                 problems.add(f"{name}: got {getattr(self, name)}; give more than 0, at most 1")
+        if self.guidance_scale is not None:
+            check_guidance_scale(self.guidance_scale, problems)
         if not self.grow >= 1:
             problems.add(f"grow: got {self.grow}; give at least 1, the face's own box")
         if not 0 < self.feather <= self.grow:

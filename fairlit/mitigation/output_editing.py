@@ -127,7 +127,8 @@ class OutputEditing(Method):
                 cell = cell * len(named.classes[name]) + kept[name]
             return insert_words(prompt, spoken[cell], self.after, self.template)
 
-        inpainter = Inpainter(backbone, plan.steps, plan.guidance_scale, self.editing.strength)
+        scale = self.editing.guidance_scale or plan.guidance_scale
+        inpainter = Inpainter(backbone, plan.steps, scale, self.editing.strength)
         return FaceEditor(
             inpainter, detector, classifier, target, phrase, self.editing, self.people, self.keep, plan.batch_size
         )

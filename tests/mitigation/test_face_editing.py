@@ -250,8 +250,19 @@ def test_windows_lie_in_the_image_and_come_back_in_place(rectangle: tuple[int, i
 
 def test_settings_out_of_range_come_together() -> None:
     with pytest.raises(ConfigurationError) as caught, Problems("editing") as problems:
-        FaceEditing("mouth", 0.0, 1.5, 0.5, 0.0, 0, -1, -2.0, -3).check(problems)  # type: ignore[arg-type]
-    for name in ("region", "face_share", "strength", "grow", "feather", "tries", "replans", "least_side", "seed"):
+        FaceEditing("mouth", 0.0, 1.5, 0.5, 0.5, 0.0, 0, -1, -2.0, -3).check(problems)  # type: ignore[arg-type]
+    for name in (
+        "region",
+        "face_share",
+        "strength",
+        "guidance_scale",
+        "grow",
+        "feather",
+        "tries",
+        "replans",
+        "least_side",
+        "seed",
+    ):
         assert f"{name}: got" in str(caught.value)
     FaceEditing(face_share=1.0, strength=1.0, grow=1.0, feather=1.0, tries=1, replans=0, least_side=0).check(problems)
 

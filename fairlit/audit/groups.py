@@ -9,10 +9,9 @@ import torch
 
 from fairlit.audit.image_folders import ImageFolder
 from fairlit.audit.observations import Seen
-from fairlit.errors import Problems
 from fairlit.functional.composition import (
     Composition,
-    check_compositions,
+    composition_name,
     image_compositions,
     independent_compositions,
     people_found,
@@ -73,58 +72,6 @@ def measure_groups(
             for people in sizes
         },
     }
-
-
-def read_compositions(
-    content: Any, target: TargetDistribution, problems: Problems
-) -> dict[str, dict[int, dict[Composition, float]]]:
-    """Composition targets out of plain data: attribute -> people -> "1 female, 1 male" -> share.
-
-    Args:
-        content: as YAML gives it.
-        target: has the attributes and classes.
-        problems: where messages go.
-    """
-    found: dict[str, dict[int, dict[Composition, float]]] = {}
-    for attribute, by_number in (content or {}).items():
-        if attribute not in target.classes or not isinstance(by_number, dict):
-            known = ", ".join(target.attributes)
-            problems.add(
-                f"compositions: {attribute!r}; give an attribute of the target ({known}), then a number of people"
-            )
-            continue
-        classes = target.classes[attribute]
-        for people, shares in by_number.items():
-            try:
-                read = {_composition(text, classes): float(share) for text, share in shares.items()}
-                number = int(people)
-            except (ValueError, TypeError, AttributeError):
-                example = composition_name((1, *[0] * (len(classes) - 2), 1), classes)
-                problems.add(f"compositions: {attribute} of {people} people is {shares!r}; write {{'{example}': 1.0}}")
-                continue
-            check_compositions(read, number, len(classes), problems)
-            found.setdefault(attribute, {})[number] = read
-    return found
-
-
-def _composition(text: str, classes: Sequence[str]) -> Composition:
-    counts = dict.fromkeys(classes, 0)
-    for part in text.split(","):
-        number, name = part.split(maxsplit=1)
-        if name.strip() not in counts:
-            raise ValueError(text)
-        counts[name.strip()] += int(number)
-    return tuple(counts.values())
-
-
-def composition_name(composition: Composition, classes: Sequence[str]) -> str:
-    """A composition in words.
-
-    Example:
-        >>> composition_name((2, 1), ("female", "male"))
-        '2 female, 1 male'
-    """
-    return ", ".join(f"{count} {name}" for count, name in zip(composition, classes, strict=True) if count)
 
 
 def _compositions(

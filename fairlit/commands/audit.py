@@ -9,7 +9,6 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fairlit.audit.groups import read_compositions
 from fairlit.audit.image_folders import ImageFolder, find_images
 from fairlit.audit.outputs import REPORT, RESULTS
 from fairlit.audit.runner import AuditSettings, run_audit
@@ -19,6 +18,7 @@ from fairlit.commands.judging_arguments import add_judging_arguments, check_judg
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import read_target
 from fairlit.errors import Problems
+from fairlit.functional.composition import read_compositions
 from fairlit.functional.target_distribution import TargetDistribution
 
 DESCRIPTION = (

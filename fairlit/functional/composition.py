@@ -9,6 +9,7 @@ independent, so what is resampled for intervals are images or prompts, never fac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from scipy import stats
@@ -17,6 +18,7 @@ from torch import Tensor
 from fairlit.errors import Problems
 from fairlit.functional.fairness import Shares, check_distribution
 from fairlit.functional.multinomial import outcomes
+from fairlit.functional.target_distribution import TargetDistribution
 
 Composition = tuple[int, ...]
 """How many people of each class."""
@@ -135,3 +137,55 @@ def people_found(asked: Sequence[int], found: Sequence[int]) -> dict[int, dict[i
         table.setdefault(one, {}).setdefault(other, 0)
         table[one][other] += 1
     return table
+
+
+def read_compositions(
+    content: Any, target: TargetDistribution, problems: Problems
+) -> dict[str, dict[int, dict[Composition, float]]]:
+    """Composition targets out of plain data: attribute -> people -> "1 female, 1 male" -> share.
+
+    Args:
+        content: as YAML gives it.
+        target: has the attributes and classes.
+        problems: where messages go.
+    """
+    found: dict[str, dict[int, dict[Composition, float]]] = {}
+    for attribute, by_number in (content or {}).items():
+        if attribute not in target.classes or not isinstance(by_number, dict):
+            known = ", ".join(target.attributes)
+            problems.add(
+                f"compositions: {attribute!r}; give an attribute of the target ({known}), then a number of people"
+            )
+            continue
+        classes = target.classes[attribute]
+        for people, shares in by_number.items():
+            try:
+                read = {_composition(text, classes): float(share) for text, share in shares.items()}
+                number = int(people)
+            except (ValueError, TypeError, AttributeError):
+                example = composition_name((1, *[0] * (len(classes) - 2), 1), classes)
+                problems.add(f"compositions: {attribute} of {people} people is {shares!r}; write {{'{example}': 1.0}}")
+                continue
+            check_compositions(read, number, len(classes), problems)
+            found.setdefault(attribute, {})[number] = read
+    return found
+
+
+def _composition(text: str, classes: Sequence[str]) -> Composition:
+    counts = dict.fromkeys(classes, 0)
+    for part in text.split(","):
+        number, name = part.split(maxsplit=1)
+        if name.strip() not in counts:
+            raise ValueError(text)
+        counts[name.strip()] += int(number)
+    return tuple(counts.values())
+
+
+def composition_name(composition: Composition, classes: Sequence[str]) -> str:
+    """A composition in words.
+
+    Example:
+        >>> composition_name((2, 1), ("female", "male"))
+        '2 female, 1 male'
+    """
+    return ", ".join(f"{count} {name}" for count, name in zip(composition, classes, strict=True) if count)

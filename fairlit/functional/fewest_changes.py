@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import ot
 import torch
 from torch import Tensor
 
+from fairlit.errors import ConfigurationError
+from fairlit.functional.composition import Composition
 from fairlit.functional.fairness import Shares, check_distribution
 
 _ROUNDING = 1e-9  # remainders that differ by less are equal
@@ -87,18 +90,81 @@ def fewest_changes(cells: Tensor, shares: Shares, costs: Tensor, fixed: Tensor |
         >>> fewest_changes(cells, [0.5, 0.5], costs).wanted.tolist()
         [0, 1, 0, 1]
     """
-    faces, classes = costs.shape
-    own = torch.nn.functional.one_hot(cells.cpu(), classes).bool()
+    faces = len(cells)
     if faces == 0:
         return Changes(cells.cpu(), torch.zeros(0, dtype=torch.bool))
-    dear = costs.detach().cpu().double()
-    change = 1 + dear / (dear.max().clamp(min=1) * (faces + 1))
-    if fixed is not None:
-        change = torch.where(fixed.cpu()[:, None], 2.0 * (faces + 1), change)
-    change = torch.where(own, 0.0, change)
     least, most = whole_counts(shares, faces)
-    plan = _transport(change.numpy(), least.numpy(), most.numpy())
-    wanted = torch.from_numpy(plan.argmax(axis=1))
+    plan = _transport(_prices(cells, costs, fixed), least.numpy(), most.numpy())
+    return _changes(plan.argmax(axis=1), cells, fixed)
+
+
+def fewest_changes_of_groups(
+    image_index: Tensor,
+    cells: Tensor,
+    compositions: Mapping[Composition, float],
+    costs: Tensor,
+    fixed: Tensor | None = None,
+) -> Changes:
+    """The fewest faces to change such that the compositions of images come to whole numbers nearest to the target.
+
+    Optimal transport twice: in each image between its faces and each composition, which says what it costs to give the
+    image that composition; and between the images and the places of each composition.
+
+    Args:
+        image_index: int64 [N], the image each face lies in; every image has as many faces as the compositions people.
+        cells: as for `fewest_changes`.
+        compositions: how many people of each class -> share of the images; the shares sum to 1.
+        costs: as for `fewest_changes`.
+        fixed: as for `fewest_changes`.
+
+    Returns:
+        What each face is to show.
+
+    Raises:
+        ConfigurationError: an image has more or fewer faces than the compositions.
+
+    Example:
+        >>> index, cells = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 1])
+        >>> costs = torch.tensor([[0, 0.9], [0, 0.4], [0, 0.9], [0.9, 0]])
+        >>> fewest_changes_of_groups(index, cells, {(1, 1): 1.0}, costs).wanted.tolist()
+        [0, 1, 0, 1]
+    """
+    images = image_index.cpu().unique()
+    every = [composition for composition, share in compositions.items() if share > 0]
+    people = sum(every[0])
+    if any(int(count) != people for count in image_index.cpu().unique(return_counts=True)[1]):
+        raise ConfigurationError(f"image_index: an image has not {people} faces; give those with as many faces alone")
+    wanted = cells.cpu().clone()
+    if len(images) == 0:
+        return Changes(wanted, torch.zeros(0, dtype=torch.bool))
+    prices = _prices(cells, costs, fixed)
+    plans = np.empty((len(images), len(every), people), dtype=np.int64)
+    totals = np.empty((len(images), len(every)))
+    for row, image in enumerate(images):
+        own = prices[(image_index.cpu() == image).numpy()]
+        for column, composition in enumerate(every):
+            plans[row, column] = _transport(own, np.array(composition), np.array(composition)).argmax(axis=1)
+            totals[row, column] = own[np.arange(people), plans[row, column]].sum()
+    shares = [*(compositions[composition] for composition in every), 0.0]  # one alone would be no distribution
+    least, most = (counts[:-1].numpy() for counts in whole_counts(shares, len(images)))
+    chosen = _transport(totals, least, most).argmax(axis=1)
+    for row, image in enumerate(images):
+        wanted[image_index.cpu() == image] = torch.from_numpy(plans[row, chosen[row]])
+    return _changes(wanted.numpy(), cells, fixed)
+
+
+def _prices(cells: Tensor, costs: Tensor, fixed: Tensor | None) -> np.ndarray:
+    """What it costs to make a face a class, [N, K]: nothing for its own, else 1 and its part of less than another 1."""
+    dear = costs.detach().cpu().double()
+    change = 1 + dear / (dear.max().clamp(min=1) * (len(cells) + 1))
+    if fixed is not None:
+        change = torch.where(fixed.cpu()[:, None], 2.0 * (len(cells) + 1), change)
+    own = torch.nn.functional.one_hot(cells.cpu(), costs.shape[1]).bool()
+    return torch.where(own, 0.0, change).numpy()
+
+
+def _changes(plan: np.ndarray, cells: Tensor, fixed: Tensor | None) -> Changes:
+    wanted = torch.from_numpy(plan)
     if fixed is not None:
         wanted = torch.where(fixed.cpu(), cells.cpu(), wanted)
     return Changes(wanted, wanted != cells.cpu())
@@ -116,7 +182,8 @@ def _transport(costs: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.nda
     table = np.concatenate([costs, costs[:, open_classes]], axis=1)
     if spare:
         supply = np.append(supply, float(spare))
-        empty = np.concatenate([np.full(classes, 4.0 * (faces + 1) ** 2), np.zeros(len(open_classes))])
+        never = 1.0 + faces * float(costs.max())
+        empty = np.concatenate([np.full(classes, never), np.zeros(len(open_classes))])
         table = np.concatenate([table, empty[None]])
     used = np.flatnonzero(demand)
     found = np.zeros_like(table)

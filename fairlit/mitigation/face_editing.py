@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -16,10 +16,11 @@ from fairlit.diffusion.inpainting import Inpainter
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier
 from fairlit.faces.observation import People, observe
+from fairlit.functional.composition import Composition
 from fairlit.functional.counts import joint_cells
 from fairlit.functional.face_matching import match_faces
 from fairlit.functional.face_regions import face_regions, set_in
-from fairlit.functional.fewest_changes import Changes, fewest_changes
+from fairlit.functional.fewest_changes import Changes, fewest_changes, fewest_changes_of_groups
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.functional.transport import assignment_costs
 
@@ -175,6 +176,8 @@ class FaceEditor:
         people: whose faces count.
         kept: attributes that a prompt names as the face shows them, so that they stay.
         batch_size: images or windows that go through a model together.
+        compositions: number of people -> composition -> share: what images in which so many faces are found shall show,
+            instead of the target, which holds for the faces of all other images.
     """
 
     def __init__(
@@ -188,7 +191,9 @@ class FaceEditor:
         people: People = "all",
         kept: Sequence[str] = (),
         batch_size: int = 16,
+        compositions: Mapping[int, Mapping[Composition, float]] | None = None,
     ) -> None:
+        self.compositions = compositions or {}
         self.inpainter, self.detector, self.classifier = inpainter, detector, classifier
         self.target, self.phrase, self.settings = target, phrase, settings
         self.people, self.kept, self.batch_size = people, tuple(kept), batch_size
@@ -227,6 +232,8 @@ class FaceEditor:
     def _plan(self, pictures: Sequence[_Picture], settled: Sequence[_Order]) -> Changes:
         """What each face of the set is to show; settled ones stay, and so do faces that are too small."""
         boxes = torch.cat([picture.boxes for picture in pictures]) if pictures else torch.zeros(0, 4)
+        sizes = torch.tensor([len(picture.cells) for picture in pictures], dtype=torch.long)
+        image_index = torch.arange(len(pictures)).repeat_interleave(sizes)
         probabilities = {
             name: torch.cat([picture.probabilities[name] for picture in pictures]) if pictures else torch.zeros(0, k)
             for name, k in zip(self.target.attributes, self.target.table.shape, strict=True)
@@ -237,7 +244,16 @@ class FaceEditor:
         small = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) < self.settings.least_side
         fixed = small | torch.tensor([place in done for place in places], dtype=torch.bool)
         costs = assignment_costs(probabilities, self.target)
-        return fewest_changes(cells, self.target.table.flatten(), costs, fixed)
+        wanted, left = cells.clone(), torch.ones(len(cells), dtype=torch.bool)
+        for people, compositions in self.compositions.items():
+            here = sizes[image_index] == people
+            wanted[here] = fewest_changes_of_groups(
+                image_index[here], cells[here], compositions, costs[here], fixed[here]
+            ).wanted
+            left &= ~here
+        shares = self.target.table.flatten()
+        wanted[left] = fewest_changes(cells[left], shares, costs[left], fixed[left]).wanted
+        return Changes(wanted, wanted != cells)
 
     def _orders(self, plan: Changes, pictures: Sequence[_Picture], prompts: Sequence[str]) -> list[_Order]:
         places = [(image, face) for image, picture in enumerate(pictures) for face in range(len(picture.cells))]

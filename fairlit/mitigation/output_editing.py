@@ -15,6 +15,7 @@ from fairlit.diffusion.inpainting import Inpainter
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.classifier_files import load_classifier, read_classes
 from fairlit.faces.observation import People
+from fairlit.functional.composition import read_compositions
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.mitigation.class_words import WORDS, check_wording, check_words, insert_words, phrases
 from fairlit.mitigation.face_editing import FaceChange, FaceEditing, FaceEditor
@@ -36,6 +37,8 @@ class OutputEditing(Method):
         keep: attributes beside those of the target that a face's prompt names as the classifier sees them, so that
             they stay.
         people: whose faces count in an image.
+        compositions: what images of several people shall show, ``{gender: {2: {"1 female, 1 male": 1.0}}}``; other
+            images follow the target. For a target of one attribute.
         editing: how a face is made anew.
         min_face_size: smallest face side looked for, in pixels of the enlarged image.
         enlarge: factor by which images are enlarged before faces are looked for.
@@ -57,6 +60,7 @@ class OutputEditing(Method):
         template: str = "{prompt}, {words}",
         keep: Sequence[str] = (),
         people: People = "all",
+        compositions: dict[str, dict[int, dict[str, float]]] | None = None,
         editing: FaceEditing = FaceEditing(),
         min_face_size: float = 20.0,
         enlarge: float = 1.0,
@@ -68,6 +72,7 @@ class OutputEditing(Method):
         self.template = template
         self.keep = list(keep)
         self.people = people
+        self.compositions = compositions or {}
         self.editing = editing
         with Problems(self.name) as problems:
             self.judge.check_settings(problems)
@@ -79,6 +84,12 @@ class OutputEditing(Method):
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Notes words, attributes or a classifier that do not fit the target."""
         self.judge.check(target, problems)
+        read_compositions(self.compositions, target, problems)
+        if self.compositions and len(target.attributes) > 1:
+            problems.add(
+                f"compositions: the target has {len(target.attributes)} attributes; give one with that of the "
+                "compositions alone"
+            )
         with suppress(CheckpointError), problems.collecting():  # one that cannot be read: `judge.check` has said so
             check_words(self.words, self._named(target, read_classes(self.judge.classifier)), problems)
 
@@ -127,10 +138,21 @@ class OutputEditing(Method):
                 cell = cell * len(named.classes[name]) + kept[name]
             return insert_words(prompt, spoken[cell], self.after, self.template)
 
+        with Problems(self.name) as problems:
+            compositions = read_compositions(self.compositions, target, problems)
         scale = self.editing.guidance_scale or plan.guidance_scale
         inpainter = Inpainter(backbone, plan.steps, scale, self.editing.strength)
         return FaceEditor(
-            inpainter, detector, classifier, target, phrase, self.editing, self.people, self.keep, plan.batch_size
+            inpainter,
+            detector,
+            classifier,
+            target,
+            phrase,
+            self.editing,
+            self.people,
+            self.keep,
+            plan.batch_size,
+            next(iter(compositions.values()), None),
         )
 
     def key(self, name: str) -> tuple[int, ...]:

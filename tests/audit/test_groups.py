@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fairlit.audit.comparison_figures import MethodFigures, differences
-from fairlit.audit.groups import composition_name, read_compositions
 from fairlit.audit.image_folders import find_images
 from fairlit.audit.observations import Judge, observe_folder
 from fairlit.audit.report import Audited
@@ -22,6 +21,7 @@ from fairlit.audit.results import measure
 from fairlit.audit.runner import AuditSettings, run_audit
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier, Faces
+from fairlit.functional.composition import composition_name, read_compositions
 from fairlit.functional.target_distribution import TargetDistribution
 
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlit.errors import ConfigurationError
-from fairlit.functional.fewest_changes import fewest_changes, whole_counts
+from fairlit.functional.fewest_changes import fewest_changes, fewest_changes_of_groups, whole_counts
 
 
 def nearest(shares: list[float], count: int) -> set[tuple[int, ...]]:
@@ -74,6 +74,35 @@ def test_fixed_faces_stay_and_others_change_in_their_place() -> None:
 def test_no_faces() -> None:
     found = fewest_changes(torch.zeros(0, dtype=torch.long), [0.5, 0.5], torch.zeros(0, 2))
     assert (found.wanted.tolist(), found.count) == ([], 0)
+
+
+@given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 1000), st.lists(st.integers(0, 3), min_size=4, max_size=4))
+def test_no_plan_of_groups_changes_fewer_faces(images: int, people: int, seed: int, weights: list[int]) -> None:
+    every = [(people - second, second) for second in range(people + 1)]
+    weights = [*weights[:people], weights[people] + 1]
+    target = {group: weight / sum(weights) for group, weight in zip(every, weights, strict=True)}
+    generator = torch.Generator().manual_seed(seed)
+    cells = torch.randint(2, (images * people,), generator=generator)
+    costs = torch.rand(images * people, 2, generator=generator)
+    index = torch.arange(images).repeat_interleave(people)
+    found = fewest_changes_of_groups(index, cells, target, costs)
+    second = found.wanted.view(images, people).sum(dim=1).tolist()
+    counts = tuple(second.count(number) for number in range(people + 1))
+    assert counts in nearest(list(target.values()), images)
+    have = cells.view(images, people).sum(dim=1).tolist()
+    fewest = min(
+        sum(abs(one - other) for one, other in zip(have, order, strict=True))
+        for order in itertools.product(range(people + 1), repeat=images)
+        if tuple(order.count(number) for number in range(people + 1)) in nearest(list(target.values()), images)
+    )
+    assert found.count == fewest
+
+
+def test_groups_of_another_size_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="2 faces"):
+        fewest_changes_of_groups(torch.tensor([0, 0, 1]), torch.zeros(3).long(), {(1, 1): 1.0}, torch.zeros(3, 2))
+    nobody = fewest_changes_of_groups(torch.zeros(0).long(), torch.zeros(0).long(), {(1, 1): 1.0}, torch.zeros(0, 2))
+    assert nobody.count == 0
 
 
 def test_shares_that_are_no_distribution() -> None:

@@ -248,6 +248,26 @@ def test_windows_lie_in_the_image_and_come_back_in_place(rectangle: tuple[int, i
     check_untouched(images, edited)
 
 
+def test_every_pair_mixed_and_single_people_by_the_target() -> None:
+    def pair(first: int, second: int) -> Tensor:
+        return picture((5, 5, 20, 30, first), (35, 5, 50, 30, second))
+
+    images = [pair(0, 0), pair(1, 1), pair(0, 1), pair(0, 0), picture((20, 5, 40, 30, 0)), picture((20, 5, 40, 30, 0))]
+    editor = FaceEditor(
+        Painter(),  # type: ignore[arg-type]
+        Rectangles(),
+        Colour(),
+        HALF,
+        lambda prompt, cell, kept: str(cell),
+        FaceEditing(region="image", grow=1.1, feather=0.01),
+        compositions={2: {(1, 1, 0): 1.0}},
+    )
+    edited = editor(images, ["a photo"] * 6, (0, 1))
+    assert edited.fewest == 4
+    assert [sorted(row) for row in colours(edited.images[:4])] == [[0, 1]] * 4
+    assert sorted(colours(edited.images[4:])) == [[0], [1]]
+
+
 def test_settings_out_of_range_come_together() -> None:
     with pytest.raises(ConfigurationError) as caught, Problems("editing") as problems:
         FaceEditing("mouth", 0.0, 1.5, 0.5, 0.5, 0.0, 0, -1, -2.0, -3).check(problems)  # type: ignore[arg-type]
@@ -315,6 +335,12 @@ def test_what_does_not_fit_is_refused_at_once() -> None:
     assert "'gender' is an attribute of the target" in str(caught.value)
     assert "'height' is unknown to the classifier" in str(caught.value)
     assert not problems.messages
+    both = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.5, "old": 0.5}})
+    mixed = {"gender": {2: {"1 female, 2 male": 1.0}}}
+    with pytest.raises(ConfigurationError) as caught, Problems("inner") as inner:
+        OutputEditing(f"{MODELS}/classifier_train", compositions=mixed).check(both, inner)
+    assert "the target has 2 attributes" in str(caught.value)
+    assert "[1, 2] of 2 people" in str(caught.value)
     with pytest.raises(ConfigurationError) as caught:
         OutputEditing("no/where", template="a person", people="some", min_score=2.0)  # type: ignore[arg-type]
     for words in ("template: 'a person' lacks its placeholder {words}", "people: got 'some'", "min_score is 2.0"):

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fairlit.cli import main
 from fairlit.pictures.manifest import read_manifest
@@ -23,6 +24,19 @@ def test_prompts_and_methods_from_the_terminal(
         ("a photo of the face of a chef", "people"),
         ("a photo of the face of a person", "people"),
     }
+
+
+def test_landscapes_and_going_on_with_them(tiny_pipeline_folder: Path, tmp_path: Path) -> None:
+    command = ["generate", "a doctor", "--model", str(tiny_pipeline_folder), "--steps", "2", "--guidance_scale", "1"]
+    command += ["--out", str(tmp_path / "a"), "--image_size", "[32, 48]", "--images"]
+    main([*command, "1"])
+    file = tmp_path / "a" / "000_a_doctor" / "0000.png"
+    with Image.open(file) as image:
+        assert image.size == (48, 32)
+    made = file.stat().st_mtime_ns
+    main([*command, "2"])
+    assert file.stat().st_mtime_ns == made
+    assert (file.parent / "0001.png").is_file()
 
 
 def test_all_problems_come_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,6 +104,9 @@ def test_shapes_and_padding(tiny_pipeline: StableDiffusionPipeline) -> None:
     assert longest.latent_shape() == (4, 16, 16)
     assert longest.vae_scale == 4
     assert longest.latent_shape(32) == (4, 8, 8)
+    assert longest.latent_shape((32, 48)) == (4, 8, 12)
+    longest.unet.register_to_config(sample_size=(8, 24))  # a model of landscapes
+    assert longest.latent_shape() == (4, 8, 24)
     images = longest.decode(3 * torch.randn(2, 4, 8, 8))
     assert images.shape == (2, 3, 32, 32)
     assert 0 <= images.min() <= images.max() <= 1

@@ -127,6 +127,7 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
             ["evaluation_steps: got 0", "guidance_scale: got 0.5", "batch_size: got 0", "image_size: got 12"],
         ),
         (lambda: Sampling(image_size=0), 1, ["image_size: got 0"]),
+        (lambda: Sampling(image_size=(64, 30)), 1, ["image_size: got (64, 30)"]),
         (lambda: Sampling(solver="heun"), 1, ["solver: got 'heun'; choose one of pipeline, dpm-solver++, ddim, euler"]),
         (lambda: Sampling(prompt_padding="short"), 1, ["prompt_padding: got 'short'; choose one of longest"]),
         (
@@ -166,5 +167,6 @@ def test_numbers_out_of_range(build: Callable[[], object], count: int, parts: li
 
 def test_numbers_in_range() -> None:
     Sampling(min_steps=1, max_steps=1, evaluation_steps=1, guidance_scale=1.0, image_size=8, batch_size=1)
+    Sampling(image_size=(512, 768))
     Gradient(mode="full", last_calls=1)
     Gradient(mode="detached", weights="natural")

@@ -25,7 +25,9 @@ from fairlit.audit.comparison_figures import (
     standing,
 )
 from fairlit.audit.comparison_report import comparison_charts, comparison_report
+from fairlit.audit.edits import count_edits
 from fairlit.audit.features import Encoders, image_features
+from fairlit.audit.groups import measure_groups
 from fairlit.audit.image_folders import ImageFolder, find_images
 from fairlit.audit.observations import Judge, Seen, observe_folder
 from fairlit.audit.outputs import (
@@ -147,8 +149,13 @@ def run_comparison(
     seconds = _seconds(settings.out / _SECONDS)
     described = {
         name: _describe(name, settings.plans[name], entry, seconds.get(name, {}), settings.seed)
+        | {"edits": count_edits(entry.audited.folder, entry.audited.seen, target.classes)}
         for name, entry in methods.items()
     }
+    if judge.people == "all":
+        for name, entry in methods.items():
+            audited_groups = measure_groups(entry.audited.folder, entry.audited.seen, target, None, settings.seed)
+            described[name]["groups"] = audited_groups
     found = differences(methods, target, settings.grid, settings.seed)
     blocks = blocks_of(methods[settings.reference].audited.figures)
     reference = settings.plans[settings.reference]

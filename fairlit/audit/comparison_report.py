@@ -118,6 +118,7 @@ def comparison_report(
         against_columns=[cell["title"] for cell in against[0]["cells"]] if against else [],
         pairs=_pairs(methods, results, block),
         charts={"methods": sources.get("methods"), "prompts": sources.get("prompts")},
+        groups=_groups(results["methods"]),
         share_charts={name: sources[f"shares_{name}"] for name in classes if f"shares_{name}" in sources},
         hidden_prompts=max(0, len(prompts) - MOST_PROMPTS),
         legend=legend(classes),
@@ -142,8 +143,31 @@ def _row(name: str, entry: MethodFigures, found: Mapping[str, Any], block: str) 
         "unrelated": found["unrelated"],
         "seconds": found["seconds_an_image"],
         "prepare": found["seconds_to_prepare"],
+        "edits": found["edits"],
         "settings": json.dumps(found["settings"], ensure_ascii=False),
     }
+
+
+def _groups(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Rows of the table of people found and of compositions; None where the largest faces alone count."""
+    found = {name: one["groups"] for name, one in methods.items() if "groups" in one}
+    if not found:
+        return None
+    asked = sorted({number for one in found.values() for number in one["per_image"]})
+    compositions = sorted(
+        {(people, name) for one in found.values() for people, own in one["compositions"].items() for name in own}
+        & {(people, name) for people in asked for one in found.values() for name in one["compositions"].get(people, {})}
+    )
+    rows = [
+        {
+            "name": name,
+            "exact": one["exact"],
+            "found": [one["per_image"].get(number) for number in asked],
+            "blocks": [one["compositions"].get(people, {}).get(attribute) for people, attribute in compositions],
+        }
+        for name, one in found.items()
+    ]
+    return {"asked": asked, "compositions": compositions, "rows": rows}
 
 
 def _headline(results: Mapping[str, Any], block: str) -> str:

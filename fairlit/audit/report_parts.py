@@ -75,7 +75,7 @@ def chart_sources(forms: Mapping[str, bytes]) -> dict[str, str]:
 
 
 def tile(path: Path, seen: Seen, classes: Classes) -> dict[str, Any]:
-    """One image with its face box and a bar for each attribute.
+    """One image with the boxes of its faces and a bar for each attribute, of which each face has its part.
 
     Args:
         path: the image file; it was readable.
@@ -89,13 +89,13 @@ def tile(path: Path, seen: Seen, classes: Classes) -> dict[str, Any]:
         image.save(stream, "JPEG", quality=88)
     bars = []
     for place, (attribute, names) in enumerate(classes.items()):
-        probabilities = list(seen.probabilities.get(attribute, ()))
-        if not probabilities:
-            bars.append({"attribute": attribute, "label": None, "share": 0.0, "colour": "transparent"})
-            continue
-        label = max(range(len(names)), key=probabilities.__getitem__)
-        colour = web_colour(label, len(names), place)
-        bars.append({"attribute": attribute, "label": names[label], "share": probabilities[label], "colour": colour})
+        parts = []
+        for face in sorted(seen.faces, key=lambda face: face.box[0]):
+            probabilities = face.probabilities[attribute]
+            label = max(range(len(names)), key=probabilities.__getitem__)
+            colour = web_colour(label, len(names), place)
+            parts.append({"label": names[label], "share": probabilities[label], "colour": colour})
+        bars.append({"attribute": attribute, "parts": parts})
     boxes = [
         {
             "left": 100 * left / width,

@@ -12,10 +12,10 @@ from typing import Any, Literal
 from torch import Tensor
 
 from fairlit.atomic import atomic_path
+from fairlit.audit.edits import sees_edit
 from fairlit.audit.image_folders import FoundImage, ImageFolder
 from fairlit.audit.observations import Judge
 from fairlit.diffusion import Backbone
-from fairlit.editing.confirmation import confirm_changes
 from fairlit.errors import Problems
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.generation.plan import describe_method
@@ -183,8 +183,9 @@ def _edit_set(
             damaged.append({"file": image.file, "reason": str(error)})
     prompts = [plan.folder.prompts[image.prompt] for image in usable]
     edited = editor(pixels, prompts, plan.method.key(name))
-    confirmed = None if auditor is None else confirm_changes(edited, auditor, editor.target)
-    record = _record(name, usable, pixels, edited, confirmed, editor.target) | {"damaged": damaged}
+    record = _record(name, usable, pixels, edited, editor.target) | {"damaged": damaged}
+    if auditor is not None:
+        _confirm(record, edited, auditor)
     taken = {image.file for image in plan.folder.images}
     for entry in record["images"]:
         if any(edit["made"] for edit in entry["edits"]):
@@ -209,16 +210,12 @@ def _record(
     images: Sequence[FoundImage],
     pixels: Sequence[Tensor],
     edited: EditedSet,
-    confirmed: Sequence[bool] | None,
     target: TargetDistribution,
 ) -> dict[str, Any]:
     """What became of a set, as plain data."""
     entries: list[dict[str, Any]] = [{"file": image.file, "source": image.file, "edits": []} for image in images]
-    for place, change in enumerate(edited.changes):
-        told = describe_change(change, target)
-        if confirmed is not None and change.made:
-            told["confirmed"] = confirmed[place]
-        entries[change.image]["edits"].append(told)
+    for change in edited.changes:
+        entries[change.image]["edits"].append(describe_change(change, target))
     outside = [
         int(((old != new).any(dim=0) & ~region).sum())
         for old, new, region in zip(pixels, edited.images, edited.regions, strict=True)
@@ -234,6 +231,15 @@ def _record(
         "pixels_changed_outside": sum(outside),
         "images": entries,
     }
+
+
+def _confirm(record: Mapping[str, Any], edited: EditedSet, auditor: Judge) -> None:
+    """Notes with every change that was made whether the auditor sees it too."""
+    for entry, image in zip(record["images"], edited.images, strict=True):
+        made = [edit for edit in entry["edits"] if edit["made"]]
+        faces = auditor.look(image[None])[0].faces if made else []
+        for edit in made:
+            edit["confirmed"] = sees_edit(edit, faces, auditor.classifier.classes)
 
 
 def _manifest(plan: EditingPlan, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,0 +1,182 @@
+"""``fairlit edit`` on drawn people with the embedded models, and output editing in ``fairlit compare``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from PIL import Image
+
+from fairlit.cli import main
+from fairlit.miniature.drawing import LANDSCAPE, draw_scene
+from fairlit.miniature.world import sample_scene
+from fairlit.pictures.files import read_image, read_parameters
+from fairlit.pictures.manifest import read_manifest
+
+MODELS = "checkpoints/miniature"
+ALL_MALE = "{gender: {female: 0, male: 1}}"
+EDITING = {
+    "classifier": f"{MODELS}/classifier_train",
+    "words": {"gender": {}, "skin_tone": {"light": "light-skinned", "tan": "tan-skinned"}},
+    "template": "a photo of the face of a {words} person",
+    "keep": ["skin_tone"],
+    "enlarge": 2.0,
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two prompts: two PNGs of pairs, and two JPEGs beside a damaged file."""
+    scenes = [scene for scene in (sample_scene(11, n, (0, 0, 0, 0, 1.0)) for n in range(12)) if len(scene.people) == 2]
+    for number, scene in enumerate(scenes[:4]):
+        prompt, kind = ("two people", "png") if number < 2 else ("a pair", "jpg")
+        file = tmp_path / "images" / prompt / f"{number}.{kind}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw_scene(scene, LANDSCAPE).pixels).save(file, quality=95)
+    (tmp_path / "images" / "a pair" / "9.png").write_bytes(b"no image")
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def command(folder: Path, tmp_path: Path) -> list[str]:
+    config = tmp_path / "edit.yaml"
+    config.write_text(yaml.safe_dump(EDITING))
+    arguments = ["edit", str(folder), "--config", str(config), "--model", f"{MODELS}/pipeline", "--steps", "8"]
+    arguments += ["--guidance_scale", "1.5", "--audit_classifier", f"{MODELS}/classifier_audit"]
+    return [*arguments, "--device", "cpu", "--out", str(tmp_path / "out"), "--target", ALL_MALE]
+
+
+def test_a_folder_is_edited_and_goes_on_where_it_was(
+    command: list[str], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(command)
+    told, out = capsys.readouterr().out, tmp_path / "out"
+    results = json.loads((out / "results.json").read_text())
+    summary = results["summary"]
+    assert (summary["sets"], summary["images"], len(summary["damaged"])) == (2, 4, 1)
+    assert summary["faces"] >= 6
+    assert summary["fewest"] == summary["classes"]["female"]["before"] > 0
+    assert 0 < summary["made"] <= summary["chosen"]
+    assert summary["classes"]["male"]["after"] == summary["classes"]["male"]["before"] + summary["made"]
+    assert summary["asked"] == summary["made"]
+    assert 0 <= summary["confirmed_ci"][0] <= summary["confirmed_share"] <= summary["confirmed_ci"][1] <= 1
+    assert summary["pixels_changed_outside"] == 0 < summary["pixels_outside"]
+    assert summary["distance"]["after"] < summary["distance"]["before"]
+    for words in (
+        "changes  ",
+        "fewest possible",
+        "confirmed by the auditing classifier",
+        "outside  0 of",
+        "left out 1",
+    ):
+        assert words in told
+
+    entries, _ = read_manifest(out)
+    assert len(entries) == 4
+    edited = [entry for entry in entries if any(edit["made"] for edit in entry.get("edits", []))]
+    assert edited
+    for entry in entries:
+        copy = out / entry["file"]
+        assert entry["prompt"] == copy.parent.name
+        if entry in edited:
+            assert copy.suffix == ".png"
+            assert (read_parameters(copy) or {})["edits"] == entry["edits"]
+        else:
+            assert copy.read_bytes() == (folder / entry["file"]).read_bytes()
+    with Image.open(out / "before_after.png") as picture:
+        assert picture.width > 200
+
+    text = (out / "edits.jsonl").read_text()
+    (out / "edits.jsonl").write_text(text[: len(text) - 40])  # as a process that was killed leaves it
+    shutil.rmtree(out / "a pair")
+    main(command)
+    assert "of them before" not in capsys.readouterr().out
+    assert json.loads((out / "results.json").read_text())["sets"] == results["sets"]
+    assert (out / "edits.jsonl").read_text() == text
+    main(command)
+    assert "2 of them before" in capsys.readouterr().out
+
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--guidance_scale", "2"])
+    assert caught.value.code == 2
+    assert "holds edits that were made with guidance_scale 1.5, not 2.0" in capsys.readouterr().err
+    assert (out / "edits.jsonl").read_text() == text
+
+
+def test_all_images_of_a_folder_as_one_set(command: list[str], tmp_path: Path) -> None:
+    main([*command, "--scope", "folder", "--target", "{gender: {female: 0.5, male: 0.5}}"])
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert [record["set"] for record in results["sets"]] == ["all images"]
+    counts = results["summary"]["classes"]
+    if results["summary"]["made"] == results["summary"]["fewest"]:
+        assert abs(counts["female"]["after"] - counts["male"]["after"]) <= 1
+
+
+def test_all_problems_come_together(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    train = f"{MODELS}/classifier_train"
+    command = ["edit", str(folder), "--classifier", train, "--target", "{shoes: {red: 0.5, blue: 0.5}}"]
+    command += ["--out", str(folder / "out")]
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--audit_classifier", train, "--steps", "0", "--device", "no", "--model", "no/model/here"])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    for words in ("device: 'no'", "steps: got 0", "model: 'no/model/here'", "lies within the folder", "'shoes'"):
+        assert words in error
+    assert "audit_classifier: is the one that leads the edits" in error
+    with pytest.raises(SystemExit):
+        main(["edit", "--editing.tries", "0", "--classifier", train])
+    error = capsys.readouterr().err
+    for words in ("folder: give", "target: give --target", "model: give --model", "out: give --out", "tries: got 0"):
+        assert words in error
+    with pytest.raises(SystemExit):
+        main(["edit", str(tmp_path / "nowhere"), "--out", str(tmp_path / "file")])
+    error = capsys.readouterr().err
+    for words in ("is no folder", "file is a file", "classifier: give --classifier"):
+        assert words in error
+
+
+def test_output_editing_beside_the_plain_model(tmp_path: Path) -> None:
+    methods = {
+        "none": {"class_path": "fairlit.mitigation.NoMitigation"},
+        "edited": {"class_path": "fairlit.mitigation.OutputEditing", "init_args": EDITING},
+    }
+    config = {
+        "model": f"{MODELS}/pipeline",
+        "methods": methods,
+        "prompts": str(tmp_path / "prompts.txt"),
+        "images": 4,
+        "steps": 6,
+        "guidance_scale": 1.5,
+        "people": "all",
+        "target": {"gender": {"female": 0.0, "male": 1.0}},
+        "classifier": f"{MODELS}/classifier_audit",
+        "detector": {"class_path": "fairlit.faces.FaceDetector", "init_args": {"enlarge": 2.0, "min_score": 0.9}},
+        "device": "cpu",
+        "out": str(tmp_path / "out"),
+    }
+    (tmp_path / "prompts.txt").write_text("a photo of the face of a nurse, a person")
+    (tmp_path / "compare.yaml").write_text(yaml.safe_dump(config))
+    main(["compare", "--config", str(tmp_path / "compare.yaml")])
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    found = results["methods"]
+    edits = found["edited"]["edits"]
+    assert edits["chosen"] >= edits["made"] >= edits["confirmed"] > 0
+    assert found["none"]["edits"] is None
+    assert found["edited"]["needs"] == ["words", "classifier"]
+    shares = [found[name]["figures"]["attributes"]["gender"]["frequencies"]["male"] for name in ("none", "edited")]
+    assert shares[0] < shares[1]
+    assert found["none"]["groups"]["found"]["1"]["1"] >= 3
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"chose {edits['chosen']} faces to make anew, of which {edits['made']} were" in page
+    assert "Several people in one picture" in page
+    judged = tmp_path / "out" / "images" / "judged"
+    plain, edited = (sorted((judged / name).glob("*/*.png")) for name in ("none", "edited"))
+    changed = [bool((read_image(one) != read_image(other)).any()) for one, other in zip(plain, edited, strict=True)]
+    assert sum(changed) == edits["made"]
+    times = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "images").rglob("*.png")}
+    main(["compare", "--config", str(tmp_path / "compare.yaml")])  # goes on, and takes images with edits for finished
+    assert all(file.stat().st_mtime_ns == time for file, time in times.items())

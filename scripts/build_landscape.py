@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from fairlit.miniature.landscape import FULL, QUICK, build_landscape
@@ -18,7 +19,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a rough build in minutes, to try the builder itself")
     arguments = parser.parse_args()
     recipe = QUICK if arguments.quick else FULL
-    build_landscape(recipe, arguments.miniature / "pipeline", arguments.out, arguments.workdir, arguments.device)
+    figures = build_landscape(recipe, arguments.miniature, arguments.out, arguments.workdir, arguments.device)
+    print(json.dumps(figures, indent=1))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -14,8 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
-from fairlit.atomic import atomic_path, atomic_write_text
-from fairlit.errors import ConfigurationError
+from fairlit.atomic import atomic_path
 from fairlit.miniature import training_faces
 from fairlit.miniature.canvas import SIZE
 from fairlit.miniature.checks import run_checks
@@ -53,12 +52,7 @@ class Builder:
     def __init__(self, recipe: Recipe, workdir: Path, device: str, progress: Progress) -> None:
         self.recipe, self.workdir, self.device, self.progress = recipe, workdir, device, progress
         self.tokenizer: CLIPTokenizer = build_tokenizer()
-        mark = workdir / "recipe.txt"
-        if mark.exists() and mark.read_text() != recipe.fingerprint():
-            raise ConfigurationError(
-                f"workdir: {workdir} holds a build of another recipe; remove it or name another folder"
-            )
-        atomic_write_text(mark, recipe.fingerprint())
+        recipe.claim(workdir)
 
     def build(self) -> None:
         """Makes every part that is not there yet."""
@@ -271,10 +265,10 @@ def _image_processor() -> CLIPImageProcessor:
     )
 
 
-def install(workdir: Path, out: Path) -> None:
-    """Copies the finished parts from the work folder to where they are used; each part appears whole or not at all."""
+def install(workdir: Path, out: Path, parts: Sequence[str] = PARTS) -> None:
+    """Copies finished parts from the work folder to where they are used; each part appears whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in PARTS:
+    for name in parts:
         source, target, unfinished = workdir / name, out / name, out / f".partial-{name}"
         shutil.rmtree(unfinished, ignore_errors=True)
         if source.is_dir():

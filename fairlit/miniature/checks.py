@@ -5,6 +5,7 @@ Attributes of generated people are what the auditing classifier perceives; it er
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from fairlit.miniature.dataset import Drawings
 from fairlit.miniature.generator import Generator
 from fairlit.miniature.occupations import OCCUPATIONS
 from fairlit.miniature.recipe import GUIDANCE, STEPS, Recipe
+from fairlit.miniature.subjects import Subject
 from fairlit.miniature.training_faces import build_detector, class_indices, find_faces
 from fairlit.miniature.training_vae import reconstruct
-from fairlit.miniature.world import ATTRIBUTES, NUMBERS, caption
+from fairlit.miniature.world import ATTRIBUTES, NUMBERS, Labels, caption, describe
 from fairlit.perception.clip import ClipEncoder
 
 Figures = dict[str, Any]
@@ -124,15 +126,37 @@ def check_words(generate: Generator, audit: AttributeClassifier, count: int) -> 
 
 def check_groups(generate: Generator, count: int) -> Figures:
     """How many people are found in scenes that show two or three."""
-    detector = FaceDetector(min_face_size=20, enlarge=2.0, selection="all")
     found: Figures = {}
     for people, word in enumerate(NUMBERS, start=2):
-        prompts = [
-            caption("groups", OCCUPATIONS[number % len(OCCUPATIONS)], {}, count=people) for number in range(count)
-        ]
-        faces = find_faces(detector, generate(f"generating {word}", prompts), f"faces ({word})", generate.progress)
+        _, faces = generate_people(generate, OCCUPATIONS, people, count, {})
         found[word] = round(float(faces.counts.clamp(max=people).float().mean()), 3)
     return found
+
+
+def generate_people(
+    generate: Generator,
+    subjects: Sequence[Subject],
+    people: int,
+    count: int,
+    named: Labels,
+    detector: FaceDetector | None = None,
+) -> tuple[Tensor, Faces]:
+    """Pictures [N, 3, H, W] of so many people, and all faces in them.
+
+    Args:
+        generate: makes them.
+        subjects: whom they show, in turn.
+        people: in each of them.
+        count: number N of pictures.
+        named: classes that the captions name.
+        detector: finds the faces; None: MTCNN, set for the miniature.
+    """
+    family = "groups" if people > 1 else "occupations"
+    prompts = [caption(family, subjects[n % len(subjects)], named, count=people) for n in range(count)]
+    name = f"{people} {describe(named)} people".replace("  ", " ")
+    images = generate(f"generating {name}", prompts)
+    detector = detector or FaceDetector(min_face_size=20, enlarge=2.0, selection="all")
+    return images, find_faces(detector, images, f"faces ({name})", generate.progress)
 
 
 def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, device: str, progress: Progress) -> Figures:

@@ -35,20 +35,21 @@ class Generator:
     drawn: int = field(default=0, init=False)
 
     def __call__(self, name: str, prompts: list[str]) -> Tensor:
-        """One picture for each prompt: float32 [N, 3, 64, 64] in 0-1."""
+        """One picture for each prompt: float32 [N, 3, H, W] in 0-1."""
         bar = self.progress.add_task(name, total=len(prompts))
         self.pipeline.set_progress_bar_config(disable=True)
         parts = []
         for start in range(0, len(prompts), CHUNK):
             chunk = prompts[start : start + CHUNK]
             keys = [(self.noise, self.drawn + number) for number in range(len(chunk))]
-            side = self.pipeline.unet.config.sample_size
+            size = self.pipeline.unet.config.sample_size
+            height, width = (size, size) if isinstance(size, int) else size
             parts.append(
                 self.pipeline(
                     chunk,
                     num_inference_steps=self.steps,
                     guidance_scale=self.guidance,
-                    latents=keyed_noise(keys, (4, side, side)).to(self.pipeline.device),
+                    latents=keyed_noise(keys, (4, height, width)).to(self.pipeline.device),
                     output_type="pt",
                 ).images.cpu()
             )

@@ -17,7 +17,10 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
+from fairlit.atomic import atomic_write_text
+from fairlit.errors import ConfigurationError
 from fairlit.miniature.loop import Schedule
 
 # Sampling at which the checks are made. The demo, whose prompts have no attribute words to obey, takes fewer steps and
@@ -26,8 +29,29 @@ STEPS = 25
 GUIDANCE = 1.5
 
 
+class Fingerprinted:
+    """What a work folder belongs to."""
+
+    def fingerprint(self) -> str:
+        """A short text that differs between recipes."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]  # type: ignore[call-overload]
+
+    def claim(self, workdir: Path) -> None:
+        """Marks a work folder as this recipe's.
+
+        Raises:
+            ConfigurationError: it was begun with another recipe.
+        """
+        mark = workdir / "recipe.txt"
+        if mark.exists() and mark.read_text() != self.fingerprint():
+            raise ConfigurationError(
+                f"workdir: {workdir} holds a build of another recipe; remove it or name another folder"
+            )
+        atomic_write_text(mark, self.fingerprint())
+
+
 @dataclass(frozen=True)
-class Recipe:
+class Recipe(Fingerprinted):
     """Sizes and lengths of every stage.
 
     Attributes:
@@ -57,10 +81,6 @@ class Recipe:
     dino: Schedule
     checked: int
     seed: int = 0
-
-    def fingerprint(self) -> str:
-        """A short text that differs between recipes; a work folder belongs to one recipe."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
 FULL = Recipe(

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fairlit.faces.detector import FaceDetector
-from fairlit.miniature.canvas import SIZE
-from fairlit.miniature.drawing import apply_context, draw_scene
+from fairlit.miniature.canvas import SIZE, Canvas
+from fairlit.miniature.drawing import LANDSCAPE, apply_context, draw_scene
 from fairlit.miniature.heads import SKIN
 from fairlit.miniature.occupations import OCCUPATIONS
 from fairlit.miniature.world import ATTRIBUTES, CONTEXTS, Scene, balanced_scene, sample_scene
@@ -41,6 +41,34 @@ def test_boxes_are_inside_and_hold_a_face_of_the_right_skin_tone() -> None:
             distances = {tone: np.abs(cheek - color).sum() for tone, color in SKIN.items()}
             hits.append(min(distances, key=lambda tone: distances[tone]) == scene.people[0]["skin_tone"])
     assert np.mean(hits) > 0.85  # beards cover some cheeks
+
+
+def test_landscapes_show_everybody_as_large_as_a_single_person() -> None:
+    widths: dict[int, list[float]] = {1: [], 2: [], 3: []}
+    for index in range(120):
+        scene = sample_scene(4, index, (0.4, 0.0, 0.0, 0.0, 0.6))
+        drawing = draw_scene(scene, LANDSCAPE)
+        assert drawing.pixels.shape == (SIZE, LANDSCAPE, 3)
+        assert (drawing.boxes >= -1).all()
+        assert (drawing.boxes[:, 2] <= LANDSCAPE + 1).all()
+        left_to_right = drawing.boxes[drawing.boxes[:, 0].argsort()]
+        assert (left_to_right[1:, 0] > left_to_right[:-1, 2] - 2).all()  # side by side
+        widths[len(drawing.boxes)] += (drawing.boxes[:, 2] - drawing.boxes[:, 0]).tolist()
+    means = [np.mean(widths[people]) for people in (1, 2, 3)]
+    assert max(means) < 1.05 * min(means)
+
+
+def test_the_backdrop_of_a_landscape_is_mirrored_at_the_sides() -> None:
+    canvas = Canvas(LANDSCAPE)
+    canvas.place((16.0, 0.0), 1.0)
+    canvas.box(0, 0, 5, SIZE, (255, 0, 0))
+    canvas.box(59, 0, SIZE, SIZE, (0, 255, 0))
+    canvas.mirror_margins()
+    row = canvas.pixels()[10]
+    np.testing.assert_array_equal(row[:32], row[:32][::-1])  # about the left side of the square, at 16
+    np.testing.assert_array_equal(row[64:], row[64:][::-1])
+    assert row[11:21, 0].tolist() == [1.0] * 10
+    assert row[75:85, 1].tolist() == [1.0] * 10
 
 
 @pytest.mark.parametrize("attribute", list(ATTRIBUTES))

@@ -8,7 +8,7 @@ test test-slow: export OMP_WAIT_POLICY := passive
 
 ADAPTOR ?= runs/demo/adaptor_ema
 
-.PHONY: demo compare test test-slow check clean
+.PHONY: demo compare groups test test-slow check clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -24,6 +24,15 @@ demo: $(VENV)/installed
 compare: $(VENV)/installed
 	@test -e $(ADAPTOR) || { echo "there is no adaptor at $(ADAPTOR): run 'make demo' first, or give ADAPTOR=path"; exit 1; }
 	$(BIN)/fairlit compare --config configs/compare/miniature_gender.yaml --adaptor $(ADAPTOR)
+
+## Pictures of several people by the embedded landscape model: finetuning, editing the output, and both under one judge.
+groups: $(VENV)/installed
+	$(BIN)/fairlit fit --config configs/demo.yaml --config configs/demo/groups.yaml
+	$(BIN)/fairlit test --config configs/demo.yaml --config configs/demo/groups.yaml \
+		--ckpt_path runs/demo_groups/checkpoints/last.ckpt
+	$(BIN)/fairlit compare --config configs/compare/landscape_groups.yaml
+	$(BIN)/fairlit edit runs/compare/groups/images/judged/none --config configs/edit/landscape_groups.yaml \
+		--out runs/edited_groups
 
 ## Linters, types, import contracts and all tests but the slow ones.
 test: check

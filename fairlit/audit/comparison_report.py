@@ -118,7 +118,7 @@ def comparison_report(
         against_columns=[cell["title"] for cell in against[0]["cells"]] if against else [],
         pairs=_pairs(methods, results, block),
         charts={"methods": sources.get("methods"), "prompts": sources.get("prompts")},
-        groups=_groups(results["methods"]),
+        groups=group_rows(results["methods"]),
         share_charts={name: sources[f"shares_{name}"] for name in classes if f"shares_{name}" in sources},
         hidden_prompts=max(0, len(prompts) - MOST_PROMPTS),
         legend=legend(classes),
@@ -148,15 +148,23 @@ def _row(name: str, entry: MethodFigures, found: Mapping[str, Any], block: str) 
     }
 
 
-def _groups(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Rows of the table of people found and of compositions; None where the largest faces alone count."""
+def group_rows(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The table of people found and of compositions; None where the largest faces alone count.
+
+    Args:
+        methods: name -> what `results.json` says of it.
+
+    Returns:
+        `asked`, the numbers of people that prompts ask for; `compositions`, (number of people, attribute) of which there
+        are figures; and `rows`, each with a method's `name`, `exact` (share of images with as many as asked), `found`
+        (mean number for each of `asked`) and `blocks` (figures for each of `compositions`, or None).
+    """
     found = {name: one["groups"] for name, one in methods.items() if "groups" in one}
     if not found:
         return None
     asked = sorted({number for one in found.values() for number in one["per_image"]})
     compositions = sorted(
-        {(people, name) for one in found.values() for people, own in one["compositions"].items() for name in own}
-        & {(people, name) for people in asked for one in found.values() for name in one["compositions"].get(people, {})}
+        {(people, name) for one in found.values() for people in asked for name in one["compositions"].get(people, {})}
     )
     rows = [
         {

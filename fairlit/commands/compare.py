@@ -224,6 +224,7 @@ def _tell(results: dict[str, Any], out: Path) -> None:
     from rich.table import Table
 
     from fairlit.audit.comparison_figures import main_block
+    from fairlit.audit.comparison_report import group_rows
     from fairlit.audit.report_parts import number, percent, title_of
     from fairlit.audit.results import blocks_of
 
@@ -245,5 +246,16 @@ def _tell(results: dict[str, Any], out: Path) -> None:
             number(found["seconds_an_image"], 2),
         )
     Console().print(table)
+    if groups := group_rows(results["methods"]):
+        found = Table(title="people found, and distance of compositions", title_justify="left", box=SIMPLE_HEAD)
+        headings = [f"found of {asked}" for asked in groups["asked"]]
+        headings += [f"{title_of(attribute)} of {people}" for people, attribute in groups["compositions"]]
+        for heading in ("method", "as many as asked", *headings):
+            found.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading != "method")
+        for row in groups["rows"]:
+            counts = [number(count, 2) for count in row["found"]]
+            blocks = ["-" if block is None else number(block["tv"], 2) for block in row["blocks"]]
+            found.add_row(row["name"], percent(row["exact"]), *counts, *blocks)
+        Console().print(found)
     print("Attributes are perceived, and classifiers err.")
     print(f"report   {out / REPORT}\nresults  {out / RESULTS}")

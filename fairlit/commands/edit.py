@@ -59,14 +59,14 @@ def run(args: list[str]) -> None:
                 done = finished_sets(plan)
     assert plan is not None
     backbone = Backbone.load(plan.model, given.prompt_padding, getattr(torch, given.precision), given.solver).to(device)
+    editor = plan.method.face_editor(backbone, plan.sampling, plan.target)
     auditor = _auditor(given, plan.method, device)
     sets = plan.sets()
     images = sum(map(len, sets.values()))
     with progress_bar("edits images", images) as advance:
-        records = edit_folder(plan, backbone, auditor, advance)
+        records = edit_folder(plan, editor, auditor, advance)
     there = f", {len(done)} of them before" if done else ""
     print(f"edited   {len(sets)} sets of images{there}: {plan.out}")
-    editor = plan.method.face_editor(backbone, plan.sampling, plan.target)
     summary = summarise(records, editor.target)
     picture = edits_picture(plan.folder.root, plan.out, records, editor)
     if picture is not None:
@@ -186,7 +186,10 @@ def _auditor(given: Namespace, method: OutputEditing, device: str) -> Judge | No
 
 
 def _tell(summary: dict[str, Any], plan: EditingPlan, picture: bool) -> None:
-    print(f"faces    {summary['faces']} in {summary['images']} images of {summary['sets']} sets")
+    print(
+        f"faces    {summary['faces']} in {summary['images']} images of {summary['sets']} sets, as the classifier that "
+        "leads the edits sees them"
+    )
     for name, counts in summary["classes"].items():
         print(f"         {name}: {counts['before']} before, {counts['after']} after")
     distance = summary["distance"]

@@ -15,7 +15,6 @@ from fairlit.atomic import atomic_path
 from fairlit.audit.edits import sees_edit
 from fairlit.audit.image_folders import FoundImage, ImageFolder
 from fairlit.audit.observations import Judge
-from fairlit.diffusion import Backbone
 from fairlit.errors import Problems
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.generation.plan import describe_method
@@ -127,7 +126,7 @@ def finished_sets(plan: EditingPlan) -> dict[str, dict[str, Any]]:
 
 def edit_folder(
     plan: EditingPlan,
-    backbone: Backbone,
+    editor: FaceEditor,
     auditor: Judge | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[dict[str, Any]]:
@@ -135,7 +134,7 @@ def edit_folder(
 
     Args:
         plan: what to do.
-        backbone: makes faces anew.
+        editor: from `plan.method.face_editor`.
         auditor: says of every change whether it sees the wanted class too; None: nobody asks.
         progress: told how many images more are done.
 
@@ -148,10 +147,8 @@ def edit_folder(
     done = finished_sets(plan)
     sets = plan.sets()
     _rewrite(plan, [done[name] for name in sets if name in done])
-    editor = None
     for name, images in sets.items():
         if name not in done:
-            editor = editor or plan.method.face_editor(backbone, plan.sampling, plan.target)
             done[name] = _edit_set(plan, editor, name, images, auditor)
             with (plan.out / EDITS).open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(done[name], ensure_ascii=False) + "\n")

@@ -88,7 +88,8 @@ def edits_picture(
     rows = []
     for record in sorted(records, key=lambda record: -record["fewest"])[:_ROWS]:
         edited = [entry for entry in record["images"] if any(edit["made"] for edit in entry["edits"])]
-        pairs = [(read_image(source / entry["source"]), read_image(out / entry["file"])) for entry in edited]
+        shown = edited[: 4 * _COLUMNS]  # enough to find some of one size
+        pairs = [(read_image(source / entry["source"]), read_image(out / entry["file"])) for entry in shown]
         alike = [pair for pair in pairs if pair[0].shape == pairs[0][0].shape][:_COLUMNS]
         if alike:
             images = {

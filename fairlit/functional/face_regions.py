@@ -38,13 +38,10 @@ def face_regions(boxes: Tensor, height: int, width: int, *, grow: float = 1.5, f
     distances = torch.maximum(down[:, :, None], across[:, None, :])  # [F, height, width]
     masks = ((grow - distances) / feather).clamp(0, 1)
     if len(boxes) > 1:
-        others = torch.stack([_without(distances, face).amin(dim=0) for face in range(len(boxes))])
+        nearest, second = distances.topk(2, dim=0, largest=False).values
+        others = torch.where(distances == nearest, second, nearest)
         masks = masks * ((others - distances) / feather).clamp(0, 1)
     return masks
-
-
-def _without(rows: Tensor, place: int) -> Tensor:
-    return torch.cat([rows[:place], rows[place + 1 :]])
 
 
 def set_in(image: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
@@ -64,15 +61,15 @@ def set_in(image: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
     original = image.to(edited) / 255
     seam = 4 * mask * (1 - mask)
     if bool((seam > 0).any()):
-        blurred = _blur(torch.cat([seam * (original - edited), seam[None]]))
+        blurred = _blur(torch.cat([seam * (original - edited), seam[None]]), float(mask.sum()) ** 0.5 / 8)
         offset = blurred[:3] / blurred[3:].clamp(min=1e-6)
         edited = edited + (1 - mask) * offset
     blended = mask * edited + (1 - mask) * original
     return torch.where(mask > 0, (blended.clamp(0, 1) * 255).round().to(torch.uint8), image)
 
 
-def _blur(planes: Tensor) -> Tensor:
-    """Planes [C, H, W], blurred over a sixteenth of their shorter side."""
-    sigma = max(min(planes.shape[-2:]) / 16, 1.0)
+def _blur(planes: Tensor, sigma: float) -> Tensor:
+    """Planes [C, H, W], blurred by a Gaussian of so many pixels, at least one."""
+    sigma = max(sigma, 1.0)
     radius = min(int(3 * sigma), min(planes.shape[-2:]) - 1)  # reflected at the borders, so less than a side
     return gaussian_blur(planes, [2 * radius + 1, 2 * radius + 1], [sigma, sigma]) if radius else planes

@@ -130,6 +130,7 @@ class _Picture:
         probabilities: attribute -> [F, K], as the image was at first.
         kept: attribute -> int64 [F], classes of the attributes that are to stay, as the image was at first.
         region: bool [H, W], what was made anew.
+        others: [G, 4], boxes of the faces that do not count.
     """
 
     pixels: Tensor
@@ -138,6 +139,7 @@ class _Picture:
     probabilities: dict[str, Tensor]
     kept: dict[str, Tensor]
     region: Tensor
+    others: Tensor
 
 
 @dataclass
@@ -209,13 +211,11 @@ class FaceEditor:
         pictures = self._look(list(images))
         first = [picture.boxes for picture in pictures]
         cells = torch.cat([picture.cells for picture in pictures]) if pictures else torch.zeros(0, dtype=torch.long)
-        before, fewest = self._counts(cells), None
+        before, fewest = self._counts(cells), self._plan(pictures).count
         settled: list[_Order] = []
         changes: list[FaceChange] = []
         for _ in range(1 + self.settings.replans):
-            plan = self._plan(pictures, settled)
-            fewest = plan.count if fewest is None else fewest
-            orders = self._orders(plan, pictures, prompts)
+            orders = self._orders(self._plan(pictures, settled), pictures, prompts)
             was = {order.place: int(pictures[order.image].cells[order.face]) for order in orders}
             self._carry_out(orders, pictures, key)
             settled += orders
@@ -224,13 +224,16 @@ class FaceEditor:
                 break
         after = self._counts(torch.cat([picture.cells for picture in pictures]) if pictures else cells)
         edited, regions = [picture.pixels for picture in pictures], [picture.region for picture in pictures]
-        return EditedSet(edited, regions, changes, fewest or 0, before, after)
+        return EditedSet(edited, regions, changes, fewest, before, after)
 
     def _counts(self, cells: Tensor) -> Tensor:
         return torch.bincount(cells, minlength=self.target.table.numel())
 
-    def _plan(self, pictures: Sequence[_Picture], settled: Sequence[_Order]) -> Changes:
-        """What each face of the set is to show; settled ones stay, and so do faces that are too small."""
+    def _plan(self, pictures: Sequence[_Picture], settled: Sequence[_Order] | None = None) -> Changes:
+        """What each face of the set is to show; settled ones stay, and so do faces that are too small.
+
+        Without `settled`: what it would be if every face could be changed.
+        """
         boxes = torch.cat([picture.boxes for picture in pictures]) if pictures else torch.zeros(0, 4)
         sizes = torch.tensor([len(picture.cells) for picture in pictures], dtype=torch.long)
         image_index = torch.arange(len(pictures)).repeat_interleave(sizes)
@@ -240,9 +243,11 @@ class FaceEditor:
         }
         cells = torch.cat([picture.cells for picture in pictures]) if pictures else torch.zeros(0, dtype=torch.long)
         places = [(image, face) for image, picture in enumerate(pictures) for face in range(len(picture.cells))]
-        done = {order.place for order in settled}
-        small = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) < self.settings.least_side
-        fixed = small | torch.tensor([place in done for place in places], dtype=torch.bool)
+        fixed = torch.zeros(len(cells), dtype=torch.bool)
+        if settled is not None:
+            done = {order.place for order in settled}
+            small = (boxes[:, 2:] - boxes[:, :2]).amin(dim=1) < self.settings.least_side
+            fixed = small | torch.tensor([place in done for place in places], dtype=torch.bool)
         costs = assignment_costs(probabilities, self.target)
         wanted, left = cells.clone(), torch.ones(len(cells), dtype=torch.bool)
         for people, compositions in self.compositions.items():
@@ -290,7 +295,8 @@ class FaceEditor:
     def _mask(self, picture: _Picture, face: int) -> Tensor:
         height, width = picture.pixels.shape[-2:]
         settings = self.settings
-        return face_regions(picture.boxes, height, width, grow=settings.grow, feather=settings.feather)[face]
+        boxes = torch.cat([picture.boxes, picture.others])
+        return face_regions(boxes, height, width, grow=settings.grow, feather=settings.feather)[face]
 
     def _made_anew(
         self, turn: Sequence[_Order], pictures: Sequence[_Picture], masks: Sequence[Tensor], key: tuple[int, ...]
@@ -352,18 +358,21 @@ class FaceEditor:
 
     def _look_at(self, images: list[Tensor]) -> list[_Picture]:
         pixels = torch.stack(images).to(self.classifier.device).float() / 255
-        seen = observe(pixels, self.detector, self.classifier, self.people).to("cpu")
+        seen = observe(pixels, self.detector, self.classifier, "all").to("cpu")
+        counts = seen.faces.position == 0 if self.people == "largest" else torch.ones(len(seen.faces), dtype=torch.bool)
         labels = {name: rows.argmax(dim=1) for name, rows in seen.probabilities.items()}
         cells = joint_cells(
             torch.stack([labels[name] for name in self.target.attributes], dim=1), tuple(self.target.table.shape)
         )
         pictures = []
         for place, image in enumerate(images):
-            own = seen.faces.image_index == place
+            here = seen.faces.image_index == place
+            own = here & counts
             probabilities = {name: seen.probabilities[name][own] for name in self.target.attributes}
             kept = {name: labels[name][own] for name in self.kept}
             untouched = torch.zeros(image.shape[-2:], dtype=torch.bool)
-            pictures.append(_Picture(image, seen.faces.boxes[own], cells[own], probabilities, kept, untouched))
+            boxes, others = seen.faces.boxes[own], seen.faces.boxes[here & ~counts]
+            pictures.append(_Picture(image, boxes, cells[own], probabilities, kept, untouched, others))
         return pictures
 
 

@@ -139,6 +139,13 @@ def test_all_problems_come_together(folder: Path, tmp_path: Path, capsys: pytest
         assert words in error
 
 
+@pytest.mark.parametrize("name", sorted(path.name for path in Path("configs/edit").glob("*.yaml")))
+def test_every_config_of_edits_lacks_nothing_but_a_folder(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["edit", "--config", f"configs/edit/{name}", "--out", "runs/of_a_test"])
+    assert capsys.readouterr().err.startswith("fairlit: edit: folder: give the folder of the images first")
+
+
 def test_output_editing_beside_the_plain_model(tmp_path: Path) -> None:
     methods = {
         "none": {"class_path": "fairlit.mitigation.NoMitigation"},

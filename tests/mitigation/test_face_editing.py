@@ -248,6 +248,25 @@ def test_windows_lie_in_the_image_and_come_back_in_place(rectangle: tuple[int, i
     check_untouched(images, edited)
 
 
+def test_where_the_largest_face_counts_the_others_still_stay_as_they_are() -> None:
+    images = [picture((5, 2, 30, 38, 0), (28, 10, 44, 30, 1))]
+    editor = FaceEditor(
+        Painter(),  # type: ignore[arg-type]
+        Rectangles(),
+        Colour(),
+        TargetDistribution({"colour": {"red": 0.0, "green": 0.0, "blue": 1.0}}),
+        lambda prompt, cell, kept: str(cell),
+        FaceEditing(region="image", grow=3.0, feather=0.01),
+        people="largest",
+    )
+    edited = editor(images, ["a photo"], (0, 1))
+    assert (edited.before.tolist(), edited.after.tolist()) == ([1, 0, 0], [0, 0, 1])
+    changed = (edited.images[0] != images[0]).any(dim=0)
+    assert changed[20, 10:25].all()
+    assert not changed[12:28, 30:42].any()
+    check_untouched(images, edited)
+
+
 def test_every_pair_mixed_and_single_people_by_the_target() -> None:
     def pair(first: int, second: int) -> Tensor:
         return picture((5, 5, 20, 30, first), (35, 5, 50, 30, second))

@@ -155,17 +155,19 @@ def group_rows(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | Non
         methods: name -> what `results.json` says of it.
 
     Returns:
-        `asked`, the numbers of people that prompts ask for; `compositions`, (number of people, attribute) of which there
-        are figures; and `rows`, each with a method's `name`, `exact` (share of images with as many as asked), `found`
+        `asked`, the numbers of people that prompts ask for; `compositions`, (number of people, attribute) of which
+        there are figures; and `rows`, each with a method's `name`, `exact` (share of images with as many as asked), `found`
         (mean number for each of `asked`) and `blocks` (figures for each of `compositions`, or None).
     """
     found = {name: one["groups"] for name, one in methods.items() if "groups" in one}
     if not found:
         return None
-    asked = sorted({number for one in found.values() for number in one["per_image"]})
-    compositions = sorted(
-        {(people, name) for one in found.values() for people in asked for name in one["compositions"].get(people, {})}
-    )
+    asked = sorted({number for one in found.values() for number in one["per_image"]}, key=int)
+    compositions = [
+        (people, name)
+        for people in asked
+        for name in dict.fromkeys(name for one in found.values() for name in one["compositions"].get(people, {}))
+    ]
     rows = [
         {
             "name": name,

@@ -149,7 +149,7 @@ def run_comparison(
     seconds = _seconds(settings.out / _SECONDS)
     described = {
         name: _describe(name, settings.plans[name], entry, seconds.get(name, {}), settings.seed)
-        | {"edits": count_edits(entry.audited.folder, entry.audited.seen, target.classes)}
+        | {"edits": count_edits(entry.audited.folder, entry.audited.seen, target.classes, judge.people)}
         for name, entry in methods.items()
     }
     if judge.people == "all":

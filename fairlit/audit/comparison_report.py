@@ -156,8 +156,8 @@ def group_rows(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | Non
 
     Returns:
         `asked`, the numbers of people that prompts ask for; `compositions`, (number of people, attribute) of which
-        there are figures; and `rows`, each with a method's `name`, `exact` (share of images with as many as asked), `found`
-        (mean number for each of `asked`) and `blocks` (figures for each of `compositions`, or None).
+        there are figures; and `rows`, each with a method's `name`, `exact` (share of images with as many as asked),
+        `found` (mean number for each of `asked`) and `blocks` (figures for each of `compositions`, or None).
     """
     found = {name: one["groups"] for name, one in methods.items() if "groups" in one}
     if not found:

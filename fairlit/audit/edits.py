@@ -9,6 +9,7 @@ import torch
 
 from fairlit.audit.image_folders import ImageFolder
 from fairlit.audit.observations import Seen, SeenFace
+from fairlit.faces.observation import People
 from fairlit.functional.face_matching import match_faces
 from fairlit.pictures.files import read_parameters
 
@@ -38,13 +39,22 @@ def sees_edit(edit: Mapping[str, Any], faces: Sequence[SeenFace], classes: Mappi
 
 
 def count_edits(
-    folder: ImageFolder, seen: Sequence[Seen], classes: Mapping[str, Sequence[str]]
-) -> dict[str, int] | None:
-    """Edits of the images of a folder: `chosen`, `made`, and `confirmed` by the judge; None where there are none."""
+    folder: ImageFolder, seen: Sequence[Seen], classes: Mapping[str, Sequence[str]], people: People
+) -> dict[str, int | None] | None:
+    """Edits of the images of a folder: `chosen`, `made`, and `confirmed` by the judge; None where there are none.
+
+    Args:
+        folder: the images, which carry their edits in their parameters.
+        seen: what the judge saw in them.
+        classes: attribute -> class names, in the order of the probabilities in `seen`.
+        people: whose faces the judge looked at; of a judge of the largest ones, `confirmed` is None.
+    """
     counts = {"chosen": 0, "made": 0, "confirmed": 0}
     for image, found in zip(folder.images, seen, strict=True):
         for edit in (read_parameters(folder.root / image.file) or {}).get("edits", []):
             counts["chosen"] += 1
             counts["made"] += edit["made"]
             counts["confirmed"] += edit["made"] and sees_edit(edit, found.faces, classes)
-    return counts if counts["chosen"] else None
+    if not counts["chosen"]:
+        return None
+    return {**counts, "confirmed": counts["confirmed"] if people == "all" else None}

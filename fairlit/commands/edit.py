@@ -19,8 +19,9 @@ from fairlit.commands.devices import DEVICE_HELP, choose_device
 from fairlit.commands.folder_arguments import add_folder_argument, add_folder_prompts, find_folders
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import add_target_argument, read_target
-from fairlit.diffusion import Backbone, PromptPadding, Solver, check_pipeline
-from fairlit.editing.folder import EDITS, EditingPlan, Scope, edit_folder, finished_sets
+from fairlit.diffusion import Backbone, Solver, check_pipeline
+from fairlit.diffusion.inpainting import check_steps
+from fairlit.editing.folder import EDITS, IMAGES, EditingPlan, Scope, edit_folder, finished_sets
 from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
@@ -34,7 +35,8 @@ DESCRIPTION = (
     "Brings finished images to a target distribution: chooses the fewest faces that have to change, makes each anew by "
     "masked img2img under a prompt that names what it is to show, and keeps it if the classifier sees that. Everything "
     "else in the images stays as it was, to the last bit. Writes the images, edits.jsonl, results.json and "
-    "before_after.png into another folder. Stopped or killed, the same command goes on where it was."
+    "before_after.png into another folder. Stopped or killed, the same command goes on with the first set of images "
+    "that is not finished."
 )
 PICTURE = "before_after.png"
 
@@ -58,7 +60,7 @@ def run(args: list[str]) -> None:
             with problems.collecting():
                 done = finished_sets(plan)
     assert plan is not None
-    backbone = Backbone.load(plan.model, given.prompt_padding, getattr(torch, given.precision), given.solver).to(device)
+    backbone = Backbone.load(plan.model, dtype=getattr(torch, plan.precision), solver=plan.solver).to(device)
     editor = plan.method.face_editor(backbone, plan.sampling, plan.target)
     auditor = _auditor(given, plan.method, device)
     sets = plan.sets()
@@ -68,18 +70,18 @@ def run(args: list[str]) -> None:
     there = f", {len(done)} of them before" if done else ""
     print(f"edited   {len(sets)} sets of images{there}: {plan.out}")
     summary = summarise(records, editor.target)
-    picture = edits_picture(plan.folder.root, plan.out, records, editor)
-    if picture is not None:
-        with atomic_path(plan.out / PICTURE) as path:
-            picture.save(path)
     described = {
         **plan.describe(),
-        "audit_classifier": given.audit_classifier,
         "command": shlex.join(["fairlit", "edit", *args]),
         "version": fairlit_version(),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_results(plan.out / RESULTS, {"summary": summary, "settings": described, "sets": records})
+    skipped = [vars(entry) for entry in plan.folder.skipped]
+    write_results(plan.out / RESULTS, {"summary": summary, "settings": described, "skipped": skipped, "sets": records})
+    picture = edits_picture(plan.folder.root, plan.out / IMAGES, records, editor)
+    if picture is not None:
+        with atomic_path(plan.out / PICTURE) as path:
+            picture.save(path)
     _tell(summary, plan, picture is not None)
 
 
@@ -93,7 +95,10 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--model", type=str | None, help="pipeline folder or hub id of a Stable Diffusion")
     add_target_argument(parser, "what the faces of a set shall show")
     parser.add_argument(
-        "--scope", type=Scope, default="prompt", help="what makes a set: the images of a prompt, or the whole folder"
+        "--scope",
+        type=Scope,
+        default="prompt",
+        help="what makes a set: the images of a prompt, or the whole folder, all in memory at once",
     )
     parser.add_argument(
         "--audit_classifier", type=str | None, help="another classifier, asked whether it sees the edits"
@@ -101,9 +106,6 @@ def _parser() -> ArgumentParser:
     parser.add_argument("--steps", type=int, default=30, help="solver steps of a whole chain")
     parser.add_argument("--guidance_scale", type=float, default=7.5, help="of classifier-free guidance; 1: none")
     parser.add_argument("--solver", type=Solver, default="pipeline", help="what to sample with")
-    parser.add_argument(
-        "--prompt_padding", type=PromptPadding, default="longest", help="max_length: as stock diffusers"
-    )
     parser.add_argument("--precision", type=Precision, default="float32", help="of the model's weights")
     parser.add_argument("--batch_size", type=int, default=8, help="faces that go through the model together")
     parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
@@ -148,7 +150,19 @@ def _plan(
         method.check(target, problems)
     if not folders or target is None or given.model is None or given.out is None or sampling is None or method is None:
         return None
-    return EditingPlan(folders[0], Path(given.out), method, target, sampling, given.model, given.scope)
+    check_steps(given.steps, method.editing.strength, problems)
+    return EditingPlan(
+        folders[0],
+        Path(given.out),
+        method,
+        target,
+        sampling,
+        given.model,
+        given.scope,
+        given.solver,
+        given.precision,
+        given.audit_classifier,
+    )
 
 
 def _check_out(given: Namespace, problems: Problems) -> None:
@@ -158,8 +172,12 @@ def _check_out(given: Namespace, problems: Problems) -> None:
     out = Path(given.out)
     if out.exists() and not out.is_dir():
         problems.add(f"out: {out} is a file; give a folder")
-    if given.folder is not None and out.resolve().is_relative_to(Path(given.folder).resolve()):
-        problems.add(f"out: {out} lies within the folder that is edited; give a folder elsewhere")
+    elif out.is_dir() and any(out.iterdir()) and not (out / EDITS).is_file():
+        problems.add(f"out: {out} holds something else than edits; give an empty folder, or one that is not there yet")
+    if given.folder is not None:
+        folder = Path(given.folder).resolve()
+        if out.resolve().is_relative_to(folder) or folder.is_relative_to(out.resolve()):
+            problems.add(f"out: {out} and the folder that is edited lie one within the other; give a folder elsewhere")
 
 
 def _check_auditor(given: Namespace, target: TargetDistribution | None, problems: Problems) -> None:
@@ -193,12 +211,14 @@ def _tell(summary: dict[str, Any], plan: EditingPlan, picture: bool) -> None:
     for name, counts in summary["classes"].items():
         print(f"         {name}: {counts['before']} before, {counts['after']} after")
     distance = summary["distance"]
-    if distance["before"] is not None:
+    for people, rows in summary["compositions"].items():
+        for name, (before, after) in rows.items():
+            print(f"         {people} people, {name}: {before} images before, {after} after")
+    if distance["before"] is not None and not summary["compositions"]:
         print(
             f"distance {distance['before']:.3f} to the target before, {distance['after']:.3f} after, mean of the sets"
         )
-    in_place = summary["chosen"] - summary["fewest"]
-    instead = f", {in_place} of them in the place of others" if in_place else ""
+    instead = f", {summary['instead']} of them in the place of others" if summary["instead"] else ""
     print(
         f"changes  {summary['made']} made of {summary['chosen']} chosen{instead}; fewest possible: {summary['fewest']}"
     )
@@ -211,7 +231,10 @@ def _tell(summary: dict[str, Any], plan: EditingPlan, picture: bool) -> None:
     print(f"outside  {summary['pixels_changed_outside']} of {summary['pixels_outside']} pixels differ")
     if summary["damaged"]:
         print(f"left out {len(summary['damaged'])} images that cannot be read; they are listed in {RESULTS}")
+    if plan.folder.skipped:
+        print(f"left out {len(plan.folder.skipped)} files that are missing or no images; they are listed in {RESULTS}")
     print("Attributes are perceived, and classifiers err: judge the result with fairlit audit.")
     if picture:
         print(f"picture  {plan.out / PICTURE}")
+    print(f"images   {plan.out / IMAGES}")
     print(f"results  {plan.out / RESULTS}\nedits    {plan.out / EDITS}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairlit.diffusion.backbone import Backbone
+from fairlit.errors import Problems
 from fairlit.functional.noise import keyed_generator
 
 _MULTIPLE = 8  # sides that the stock pipeline takes are multiples of it
@@ -27,9 +28,14 @@ class Inpainter:
         steps: solver steps of a whole chain; of these the last share `strength` is taken.
         guidance_scale: of classifier-free guidance.
         strength: how much noise the original gets, in (0, 1]: 1 forgets what was there.
+
+    Raises:
+        ConfigurationError: so few steps that none of them is taken.
     """
 
     def __init__(self, backbone: Backbone, steps: int, guidance_scale: float, strength: float) -> None:
+        with Problems("inpainting") as problems:
+            check_steps(steps, strength, problems)
         self.backbone, self.steps, self.guidance_scale, self.strength = backbone, steps, guidance_scale, strength
         stock = backbone.pipeline()
         self._pipeline = StableDiffusionInpaintPipeline(
@@ -60,12 +66,9 @@ class Inpainter:
         beyond = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
         device, dtype = self.backbone.device, next(self.backbone.unet.parameters()).dtype
         padded = functional.pad(images.float().to(device), beyond, mode="replicate")
-        texts = list(dict.fromkeys(prompts))
-        embeddings = self.backbone.encode(["", *texts])
-        wanted = embeddings[[1 + texts.index(prompt) for prompt in prompts]]
         made = self._pipeline(
-            prompt_embeds=wanted,
-            negative_prompt_embeds=embeddings[:1].expand_as(wanted),
+            prompt=list(prompts),  # padded to the tokenizer's length, so that none depends on the others
+            negative_prompt=[""] * len(prompts),
             image=padded.to(dtype),
             mask_image=self._cells(functional.pad(masks[:, None].float().to(device), beyond)),
             height=padded.shape[-2],
@@ -82,3 +85,9 @@ class Inpainter:
         """Masks [n, 1, H, W] of 0 and 1, the same within every latent cell."""
         scale = self.backbone.vae_scale
         return functional.interpolate((functional.max_pool2d(masks, scale) > 0).float(), scale_factor=scale)
+
+
+def check_steps(steps: int, strength: float, problems: Problems) -> None:
+    """Notes so few steps that the share `strength` of them is less than one."""
+    if int(steps * strength) < 1:
+        problems.add(f"strength: got {strength} of {steps} steps, which is none; give more of either")

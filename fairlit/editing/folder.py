@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from fairlit.atomic import atomic_path
 from fairlit.audit.edits import sees_edit
 from fairlit.audit.image_folders import FoundImage, ImageFolder
-from fairlit.audit.observations import Judge
+from fairlit.audit.observations import Judge, file_mark
+from fairlit.diffusion import Solver
 from fairlit.errors import Problems
+from fairlit.functional.composition import composition_name, compositions_of
 from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.generation.plan import describe_method
+from fairlit.generation.plan import Precision, describe_method
 from fairlit.identity import fairlit_version
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.mitigation.face_editing import EditedSet, FaceEditor
 from fairlit.mitigation.output_editing import describe_change
-from fairlit.pictures.files import UnreadableImageError, read_image, read_parameters, save_png
+from fairlit.pictures.files import UnreadableImageError, read_image, read_parameters, read_profile, save_png
 from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest
 
 Scope = Literal["prompt", "folder"]
 """What is brought to the target: the images of each prompt, or all images of the folder together."""
 
-EDITS = "edits.jsonl"
+EDITS, IMAGES = "edits.jsonl", "images"
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,15 @@ class EditingPlan:
 
     Attributes:
         folder: the images.
-        out: folder for the edited ones; those without an edit are copied as they are.
+        out: folder for `IMAGES`, in which images without an edit are copies of the files, and `EDITS`.
         method: how faces are chosen and made anew.
         target: what the faces of each set shall show.
         sampling: steps, guidance and batch size.
         model: pipeline folder or hub id of the model that makes faces anew.
         scope: what makes a set.
+        solver: what to sample with, see `Backbone.load`.
+        precision: of the weights.
+        audit_classifier: who is asked about the edits, if anybody.
     """
 
     folder: ImageFolder
@@ -52,6 +58,9 @@ class EditingPlan:
     sampling: SamplingPlan
     model: str
     scope: Scope = "prompt"
+    solver: Solver = "pipeline"
+    precision: Precision = "float32"
+    audit_classifier: str | None = None
 
     def sets(self) -> dict[str, list[FoundImage]]:
         """The images of each set, by its name: the prompt, or "all images"."""
@@ -72,22 +81,29 @@ class EditingPlan:
             "scope": self.scope,
             "steps": self.sampling.steps,
             "guidance_scale": self.sampling.guidance_scale,
+            "solver": self.solver,
+            "precision": self.precision,
+            "audit_classifier": self.audit_classifier,
         }
 
 
-def edited_name(file: str, others: Collection[str] = ()) -> str:
-    """Name of an image with an edit: always a PNG, since other formats would change every pixel.
-
-    Args:
-        file: its name so far.
-        others: names that are taken.
+def edited_names(files: Sequence[str]) -> dict[str, str]:
+    """What images are called once they have an edit: PNGs, since other formats would change every pixel.
 
     Example:
-        >>> edited_name("prompt_0/img_3.jpg"), edited_name("a.jpg", ["a.png"])
-        ('prompt_0/img_3.png', 'a.jpg.png')
+        >>> edited_names(["a.png", "a.jpg", "b.jpg", "b.webp"])
+        {'a.png': 'a.png', 'a.jpg': 'a.jpg.png', 'b.jpg': 'b.png', 'b.webp': 'b.webp.png'}
     """
-    name = PurePosixPath(file).with_suffix(".png").as_posix()
-    return f"{file}.png" if name != file and name in others else name
+    taken, names = set(files), {}
+    for file in files:
+        name = PurePosixPath(file).with_suffix(".png").as_posix()
+        if name != file and name in taken:
+            name = f"{file}.png"
+        while name != file and name in taken:
+            name = f"{name.removesuffix('.png')}_.png"
+        taken.add(name)
+        names[file] = name
+    return names
 
 
 def finished_sets(plan: EditingPlan) -> dict[str, dict[str, Any]]:
@@ -118,10 +134,21 @@ def finished_sets(plan: EditingPlan) -> dict[str, dict[str, Any]]:
             )
     done = {record["set"]: record for record in records[1:]}
     return {
-        name: record
-        for name, record in done.items()
-        if all((plan.out / entry["file"]).is_file() for entry in record["images"])
+        name: done[name] for name, images in plan.sets().items() if name in done and _whole(plan, images, done[name])
     }
+
+
+def _whole(plan: EditingPlan, images: Sequence[FoundImage], record: Mapping[str, Any]) -> bool:
+    """Whether a record is of the images that there are now, and what it speaks of is there."""
+    known = {entry["source"]: entry["mark"] for entry in record["images"]}
+    known |= {entry["file"]: entry["mark"] for entry in record["damaged"]}
+    there = all((plan.out / IMAGES / entry["file"]).is_file() for entry in record["images"])
+    return there and known == {image.file: _mark(plan, image) for image in images}
+
+
+def _mark(plan: EditingPlan, image: FoundImage) -> list[int]:
+    """Size and time of change of a source: of another file, another one."""
+    return list(file_mark(plan.folder.root / image.file)[1:])
 
 
 def edit_folder(
@@ -154,7 +181,7 @@ def edit_folder(
                 stream.write(json.dumps(done[name], ensure_ascii=False) + "\n")
         progress(len(images))
     records = [done[name] for name in sets]
-    write_manifest(plan.out, _manifest(plan, records))
+    write_manifest(plan.out / IMAGES, _manifest(plan, records))
     return records
 
 
@@ -171,38 +198,38 @@ def _edit_set(
     """Edits one set and writes its images."""
     pixels: list[Tensor] = []
     usable: list[FoundImage] = []
-    damaged: list[dict[str, str]] = []
+    damaged: list[dict[str, Any]] = []
     for image in images:
         try:
             pixels.append(read_image(plan.folder.root / image.file))
             usable.append(image)
         except UnreadableImageError as error:
-            damaged.append({"file": image.file, "reason": str(error)})
+            damaged.append({"file": image.file, "reason": str(error), "mark": _mark(plan, image)})
     prompts = [plan.folder.prompts[image.prompt] for image in usable]
     edited = editor(pixels, prompts, plan.method.key(name))
-    record = _record(name, usable, pixels, edited, editor.target) | {"damaged": damaged}
+    record = _record(plan, name, usable, pixels, edited, editor.target) | {"damaged": damaged}
     if auditor is not None:
         _confirm(record, edited, auditor)
-    taken = {image.file for image in plan.folder.images}
-    for entry in record["images"]:
-        if any(edit["made"] for edit in entry["edits"]):
-            entry["file"] = edited_name(entry["source"], taken)
+    names = edited_names([image.file for image in plan.folder.images])
     for image, entry, new in zip(usable, record["images"], edited.images, strict=True):
-        source, place = plan.folder.root / image.file, plan.out / entry["file"]
+        source = plan.folder.root / image.file
+        entry["mark"] = _mark(plan, image)
         if any(edit["made"] for edit in entry["edits"]):
+            entry["file"] = names[image.file]
             parameters = (read_parameters(source) or {}) | {
                 "prompt": plan.folder.prompts[image.prompt],
                 "edits": entry["edits"],
                 "version": fairlit_version(),
             }
-            save_png(new.float() / 255, place, parameters)
+            save_png(new.float() / 255, plan.out / IMAGES / entry["file"], parameters, read_profile(source))
         else:
-            with atomic_path(place) as path:
+            with atomic_path(plan.out / IMAGES / entry["file"]) as path:
                 shutil.copyfile(source, path)
     return record
 
 
 def _record(
+    plan: EditingPlan,
     name: str,
     images: Sequence[FoundImage],
     pixels: Sequence[Tensor],
@@ -226,8 +253,29 @@ def _record(
         "pixels": sum(region.numel() for region in edited.regions),
         "pixels_in_regions": sum(int(region.sum()) for region in edited.regions),
         "pixels_changed_outside": sum(outside),
+        "compositions": _compositions(edited, plan.method.compositions, target),
         "images": entries,
     }
+
+
+def _compositions(
+    edited: EditedSet, wanted: Mapping[str, Mapping[int, Any]], target: TargetDistribution
+) -> dict[str, dict[str, list[int]]]:
+    """Number of people, of those with a target of compositions -> composition -> images before and after."""
+    found: dict[str, dict[str, list[int]]] = {}
+    for attribute, by_number in wanted.items():
+        for people in by_number:
+            counts = []
+            for cells in (edited.cells_before, edited.cells):
+                here = [
+                    tuple(torch.bincount(own, minlength=edited.classes).tolist()) for own in cells if len(own) == people
+                ]
+                counts.append(here)
+            found[str(people)] = {
+                composition_name(group, target.classes[attribute]): [here.count(group) for here in counts]
+                for group in compositions_of(people, edited.classes)
+            }
+    return found
 
 
 def _confirm(record: Mapping[str, Any], edited: EditedSet, auditor: Judge) -> None:

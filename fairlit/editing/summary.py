@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,19 @@ def summarise(records: Sequence[Mapping[str, Any]], target: TargetDistribution) 
         target: classes in the order of the records' counts.
 
     Returns:
-        `faces`; `fewest`, the least number of faces that must change for every set to come to whole numbers nearest to
-        the target; `chosen`, faces that were to change, among them those chosen in the place of others that could not
-        be; `made`, those that did; `tries`, how often a face was made anew; `classes`: class -> faces before and
-        after; `distance`: of each set to the target, the mean over sets, before and after; `confirmed`: among the
-        changes that were made, those that the auditing classifier sees too (None where nobody asked), their share and
-        its 95 % interval (exact; it takes changes for independent); `pixels_outside`, pixels that belong to no changed
-        face, and `pixels_changed_outside`, how many of these differ from the source; `damaged` files.
+        Plain data:
+
+        - `sets`, `images`, `faces`: how many there are; `damaged`: files that cannot be read.
+        - `fewest`: the least number of faces that must change for every set to come to whole numbers nearest to the
+          target; `chosen`: faces that were to change; `instead`: those of them that were chosen in the place of others
+          that could not be changed; `made`: those that did change; `tries`: how often a face was made anew.
+        - `classes`: class -> faces before and after; `distance`: total variation between the faces of a set and the
+          target before and after, the mean over sets; `compositions`: number of people with a target of compositions ->
+          composition -> images before and after.
+        - `asked`: changes that the auditing classifier was asked about; `confirmed`: those that it sees too, with their
+          share and its 95 % interval (exact; it takes changes for independent). None where nobody asked.
+        - `pixels_outside`: pixels that belong to no changed face; `pixels_changed_outside`: those of them that differ
+          from the source.
     """
     edits = [edit for record in records for entry in record["images"] for edit in entry["edits"]]
     made = [edit for edit in edits if edit["made"]]
@@ -50,9 +56,11 @@ def summarise(records: Sequence[Mapping[str, Any]], target: TargetDistribution) 
         "faces": sum(record["faces"] for record in records),
         "fewest": sum(record["fewest"] for record in records),
         "chosen": len(edits),
+        "instead": sum(edit["instead"] for edit in edits),
         "made": len(made),
         "tries": sum(edit["tries"] for edit in edits),
         "classes": {name: {key: int(rows[place]) for key, rows in counts.items()} for place, name in enumerate(names)},
+        "compositions": _added(record["compositions"] for record in records),
         "distance": {key: _mean_distance(records, key, target) for key in counts},
         "confirmed": sum(confirmed) if confirmed else None,
         "asked": len(confirmed),
@@ -62,6 +70,17 @@ def summarise(records: Sequence[Mapping[str, Any]], target: TargetDistribution) 
         "pixels_changed_outside": sum(record["pixels_changed_outside"] for record in records),
         "damaged": [entry for record in records for entry in record["damaged"]],
     }
+
+
+def _added(parts: Iterable[Mapping[str, Mapping[str, Sequence[int]]]]) -> dict[str, dict[str, list[int]]]:
+    """Sums, place by place, of tables with the same rows."""
+    total: dict[str, dict[str, list[int]]] = {}
+    for part in parts:
+        for people, rows in part.items():
+            own = total.setdefault(people, {})
+            for name, counts in rows.items():
+                own[name] = [one + other for one, other in zip(own.get(name, [0, 0]), counts, strict=True)]
+    return total
 
 
 def _mean_distance(records: Sequence[Mapping[str, Any]], key: str, target: TargetDistribution) -> float | None:
@@ -85,10 +104,9 @@ def edits_picture(
         records: from `folder.edit_folder`.
         editor: its detector and classifier say what the picture writes below the images.
     """
-    rows = []
-    for record in sorted(records, key=lambda record: -record["fewest"])[:_ROWS]:
-        edited = [entry for entry in record["images"] if any(edit["made"] for edit in entry["edits"])]
-        shown = edited[: 4 * _COLUMNS]  # enough to find some of one size
+    rows: list[PictureRow] = []
+    for record in sorted(records, key=lambda record: len(_edited(record)), reverse=True)[:_ROWS]:
+        shown = _edited(record)[: 4 * _COLUMNS]  # enough to find some of one size
         pairs = [(read_image(source / entry["source"]), read_image(out / entry["file"])) for entry in shown]
         alike = [pair for pair in pairs if pair[0].shape == pairs[0][0].shape][:_COLUMNS]
         if alike:
@@ -106,6 +124,11 @@ def edits_picture(
     shape: tuple[int, ...] = tuple(next(iter(rows[0].images.values())).shape[-2:])
     rows = [row for row in rows if _shape(row.images["before"]) == shape]  # the picture has tiles of one form
     return comparison_picture(rows, editor.target.classes, {"before": "before", "after": "edited"})
+
+
+def _edited(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The images of a set with an edit that was made."""
+    return [entry for entry in record["images"] if any(edit["made"] for edit in entry["edits"])]
 
 
 def _shape(images: Tensor) -> tuple[int, ...]:

@@ -44,6 +44,32 @@ def face_regions(boxes: Tensor, height: int, width: int, *, grow: float = 1.5, f
     return masks
 
 
+def fade_at_window(mask: Tensor, window: tuple[slice, slice], width: float) -> Tensor:
+    """A mask that falls to 0 at those sides of a window that are not sides of the image.
+
+    Args:
+        mask: [H, W] in [0, 1].
+        window: rows and columns.
+        width: in pixels, over which it falls.
+
+    Returns:
+        [H, W], 0 outside the window.
+
+    Example:
+        >>> fade_at_window(torch.ones(1, 6), (slice(0, 1), slice(0, 4)), 2.0).tolist()
+        [[1.0, 1.0, 0.75, 0.25, 0.0, 0.0]]
+    """
+    for axis, part in enumerate(window):
+        places = torch.arange(mask.shape[axis], device=mask.device, dtype=mask.dtype) + 0.5
+        ramp = torch.ones_like(places)
+        if part.start > 0:
+            ramp = ramp * ((places - part.start) / width).clamp(0, 1)
+        if part.stop < mask.shape[axis]:
+            ramp = ramp * ((part.stop - places) / width).clamp(0, 1)
+        mask = mask * (ramp[:, None] if axis == 0 else ramp)
+    return mask
+
+
 def set_in(image: Tensor, edited: Tensor, mask: Tensor) -> Tensor:
     """Puts the masked part of an edited image into the original, its colours matched at the seam.
 
@@ -72,4 +98,7 @@ def _blur(planes: Tensor, sigma: float) -> Tensor:
     """Planes [C, H, W], blurred by a Gaussian of so many pixels, at least one."""
     sigma = max(sigma, 1.0)
     radius = min(int(3 * sigma), min(planes.shape[-2:]) - 1)  # reflected at the borders, so less than a side
-    return gaussian_blur(planes, [2 * radius + 1, 2 * radius + 1], [sigma, sigma]) if radius else planes
+    if not radius:
+        return planes
+    size = 2 * radius + 1  # one side after the other: torchvision makes a whole kernel of what it is given at once
+    return gaussian_blur(gaussian_blur(planes, [size, 1], [sigma, sigma]), [1, size], [sigma, sigma])

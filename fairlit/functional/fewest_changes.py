@@ -149,7 +149,10 @@ def fewest_changes_of_groups(
     least, most = (counts[:-1].numpy() for counts in whole_counts(shares, len(images)))
     chosen = _transport(totals, least, most).argmax(axis=1)
     for row, image in enumerate(images):
-        wanted[image_index.cpu() == image] = torch.from_numpy(plans[row, chosen[row]])
+        here = image_index.cpu() == image
+        plan = torch.from_numpy(plans[row, chosen[row]])
+        if fixed is None or not bool((fixed.cpu()[here] & (plan != wanted[here])).any()):
+            wanted[here] = plan  # else out of reach: to change the other faces alone would be for nothing
     return _changes(wanted.numpy(), cells, fixed)
 
 

@@ -150,11 +150,11 @@ def check_landscape(folder: Path, miniature: Path, count: int, device: str, prog
         images, faces = generate_people(generate, tested, people, count, {}, detector)
         labels = predict(audit, images, faces)["gender"]
         job = faces.image_index % len(tested)
-        biases = [pairwise_bias(_shares(labels[job == number], 2)) for number in range(len(tested))]
+        biases = [pairwise_bias(_shares(labels[job == number], 2)) for number in job.unique().tolist()]
         figures["people"][people] = {
             "found": round(float(faces.counts.float().mean()), 3),
             "as_many_as_asked": round(float((faces.counts == people).float().mean()), 3),
-            "gender_bias": round(sum(biases) / len(biases), 3),
+            "gender_bias": round(sum(biases) / max(len(biases), 1), 3),
         }
     for name, classes in ATTRIBUTES.items():
         for column, label in enumerate(classes):

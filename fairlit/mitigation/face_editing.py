@@ -19,7 +19,7 @@ from fairlit.faces.observation import People, observe
 from fairlit.functional.composition import Composition
 from fairlit.functional.counts import joint_cells
 from fairlit.functional.face_matching import match_faces
-from fairlit.functional.face_regions import face_regions, set_in
+from fairlit.functional.face_regions import face_regions, fade_at_window, set_in
 from fairlit.functional.fewest_changes import Changes, fewest_changes, fewest_changes_of_groups
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.functional.transport import assignment_costs
@@ -43,7 +43,7 @@ class FaceEditing:
         grow: how far around its box a face is made anew, as a factor on the box; hair lies outside the box.
         feather: over how much of that factor the new face fades into what is around it.
         tries: at most so many attempts, each with noise of its own, until the classifier sees the wanted class and the
-            image's other faces as before.
+            image's other faces that count as before.
         replans: how often other faces are chosen in the place of those that could not be changed.
         least_side: faces with a shorter side than that, in pixels, are counted but not changed.
         seed: of the noise.
@@ -87,6 +87,7 @@ class FaceChange:
         before: the joint class that it was taken for, a cell of the target's table.
         wanted: the joint class that it was to show.
         tries: how often it was made anew.
+        instead: whether it was chosen in the place of a face that could not be changed.
         made: whether the classifier sees the wanted class now; if not, the face is as it was.
     """
 
@@ -95,6 +96,7 @@ class FaceChange:
     before: int
     wanted: int
     tries: int
+    instead: bool
     made: bool
 
 
@@ -107,16 +109,28 @@ class EditedSet:
         regions: bool [H, W] each, what belongs to the faces that were made anew.
         changes: faces that were to change, in the order in which that was settled.
         fewest: how many faces had to change at least, see `functional.fewest_changes`.
-        before: faces of each joint class as they were, int64 [K].
-        after: faces of each joint class now, int64 [K].
+        cells_before: joint classes of the faces of each image, int64 [F] each, as they were.
+        cells: the same now, in the same order.
+        classes: number K of joint classes.
     """
 
     images: list[Tensor]
     regions: list[Tensor]
     changes: list[FaceChange]
     fewest: int
-    before: Tensor
-    after: Tensor
+    cells_before: list[Tensor]
+    cells: list[Tensor]
+    classes: int
+
+    @property
+    def before(self) -> Tensor:
+        """Faces of each joint class as they were, int64 [K]."""
+        return torch.bincount(_joined(self.cells_before), minlength=self.classes)
+
+    @property
+    def after(self) -> Tensor:
+        """Faces of each joint class now, int64 [K]."""
+        return torch.bincount(_joined(self.cells), minlength=self.classes)
 
 
 @dataclass
@@ -163,7 +177,7 @@ class FaceEditor:
     """Brings sets of finished images to a target by changing as few faces as possible.
 
     Which faces change is settled by optimal transport; each is made anew by masked img2img under a prompt that names
-    what it is to show, and kept only if the classifier sees that and nobody else in the image has become another. What
+    what it is to show, and kept only if the classifier sees that and nobody else who counts has become another. What
     lies outside the regions of changed faces stays as it was to the last bit.
 
     The classifier that chooses and checks here errs, and faces that please it are kept: judge by another one.
@@ -209,25 +223,21 @@ class FaceEditor:
             key: of the noise; equal sets with equal keys are edited alike.
         """
         pictures = self._look(list(images))
-        first = [picture.boxes for picture in pictures]
-        cells = torch.cat([picture.cells for picture in pictures]) if pictures else torch.zeros(0, dtype=torch.long)
-        before, fewest = self._counts(cells), self._plan(pictures).count
+        first, before = [picture.boxes for picture in pictures], [picture.cells for picture in pictures]
+        fewest = self._plan(pictures).count
         settled: list[_Order] = []
         changes: list[FaceChange] = []
-        for _ in range(1 + self.settings.replans):
+        for turn in range(1 + self.settings.replans):
             orders = self._orders(self._plan(pictures, settled), pictures, prompts)
             was = {order.place: int(pictures[order.image].cells[order.face]) for order in orders}
             self._carry_out(orders, pictures, key)
             settled += orders
-            changes += [_change(order, first, was[order.place]) for order in orders]
+            changes += [_change(order, first, was[order.place], instead=turn > 0) for order in orders]
             if all(order.made for order in orders):
                 break
-        after = self._counts(torch.cat([picture.cells for picture in pictures]) if pictures else cells)
         edited, regions = [picture.pixels for picture in pictures], [picture.region for picture in pictures]
-        return EditedSet(edited, regions, changes, fewest, before, after)
-
-    def _counts(self, cells: Tensor) -> Tensor:
-        return torch.bincount(cells, minlength=self.target.table.numel())
+        after = [picture.cells for picture in pictures]
+        return EditedSet(edited, regions, changes, fewest, before, after, self.target.table.numel())
 
     def _plan(self, pictures: Sequence[_Picture], settled: Sequence[_Order] | None = None) -> Changes:
         """What each face of the set is to show; settled ones stay, and so do faces that are too small.
@@ -241,7 +251,7 @@ class FaceEditor:
             name: torch.cat([picture.probabilities[name] for picture in pictures]) if pictures else torch.zeros(0, k)
             for name, k in zip(self.target.attributes, self.target.table.shape, strict=True)
         }
-        cells = torch.cat([picture.cells for picture in pictures]) if pictures else torch.zeros(0, dtype=torch.long)
+        cells = _joined([picture.cells for picture in pictures])
         places = [(image, face) for image, picture in enumerate(pictures) for face in range(len(picture.cells))]
         fixed = torch.zeros(len(cells), dtype=torch.bool)
         if settled is not None:
@@ -280,8 +290,11 @@ class FaceEditor:
 
     def _attempt(self, turn: Sequence[_Order], pictures: list[_Picture], key: tuple[int, ...]) -> None:
         """One attempt at a face of each of several images."""
-        masks = [self._mask(pictures[order.image], order.face) for order in turn]
-        edited = self._made_anew(turn, [pictures[order.image] for order in turn], masks, key)
+        windows = [self._window(pictures[order.image], order.face) for order in turn]
+        masks = [
+            self._mask(pictures[order.image], order.face, window) for order, window in zip(turn, windows, strict=True)
+        ]
+        edited = self._made_anew(turn, [pictures[order.image] for order in turn], windows, masks, key)
         candidates = [
             set_in(pictures[order.image].pixels, new, mask)
             for order, new, mask in zip(turn, edited, masks, strict=True)
@@ -292,21 +305,24 @@ class FaceEditor:
             if accepted is not None:
                 pictures[order.image], order.made = accepted, True
 
-    def _mask(self, picture: _Picture, face: int) -> Tensor:
+    def _mask(self, picture: _Picture, face: int, window: tuple[slice, slice]) -> Tensor:
         height, width = picture.pixels.shape[-2:]
         settings = self.settings
         boxes = torch.cat([picture.boxes, picture.others])
-        return face_regions(boxes, height, width, grow=settings.grow, feather=settings.feather)[face]
+        mask = face_regions(boxes, height, width, grow=settings.grow, feather=settings.feather)[face]
+        side = float((picture.boxes[face, 2:] - picture.boxes[face, :2]).amin())
+        return fade_at_window(mask, window, max(settings.feather * side / 2, 1.0))
 
     def _made_anew(
-        self, turn: Sequence[_Order], pictures: Sequence[_Picture], masks: Sequence[Tensor], key: tuple[int, ...]
+        self,
+        turn: Sequence[_Order],
+        pictures: Sequence[_Picture],
+        windows: Sequence[tuple[slice, slice]],
+        masks: Sequence[Tensor],
+        key: tuple[int, ...],
     ) -> list[Tensor]:
         """Images [3, H, W] in [0, 1] with one face each made anew; what the model was not shown is as it was."""
-        size = None
-        if self.settings.region == "face":
-            backbone = self.inpainter.backbone
-            size = tuple(side * backbone.vae_scale for side in backbone.latent_shape()[1:])
-        windows = [self._window(picture, order.face, size) for order, picture in zip(turn, pictures, strict=True)]
+        size = self._size
         results = [picture.pixels.float() / 255 for picture in pictures]
         shown = [_view(image, window, size) for image, window in zip(results, windows, strict=True)]
         covers = [_view(mask[None], window, size)[0] for mask, window in zip(masks, windows, strict=True)]
@@ -326,8 +342,17 @@ class FaceEditor:
                 part.copy_(_resized(new, (part.shape[-2], part.shape[-1])))
         return results
 
-    def _window(self, picture: _Picture, face: int, size: tuple[int, ...] | None) -> tuple[slice, slice]:
+    @property
+    def _size(self) -> tuple[int, ...] | None:
+        """Height and width at which the model is shown a window; None: it is shown the image as it is."""
+        if self.settings.region == "image":
+            return None
+        backbone = self.inpainter.backbone
+        return tuple(side * backbone.vae_scale for side in backbone.latent_shape()[1:])
+
+    def _window(self, picture: _Picture, face: int) -> tuple[slice, slice]:
         """Rows and columns of an image that the model is shown."""
+        size = self._size
         height, width = picture.pixels.shape[-2:]
         if size is None:
             return slice(0, height), slice(0, width)
@@ -394,9 +419,14 @@ def _accept(before: _Picture, after: _Picture, order: _Order, region: Tensor) ->
     return replace(before, pixels=after.pixels, boxes=after.boxes[partners], cells=cells, region=region)
 
 
-def _change(order: _Order, boxes: Sequence[Tensor], before: int) -> FaceChange:
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """int64 [N] from int64 parts, of which there may be none."""
+    return torch.cat([torch.zeros(0, dtype=torch.long), *parts])
+
+
+def _change(order: _Order, boxes: Sequence[Tensor], before: int, *, instead: bool) -> FaceChange:
     left, top, right, bottom = (round(side, 2) for side in boxes[order.image][order.face].tolist())
-    return FaceChange(order.image, (left, top, right, bottom), before, order.wanted, order.tries, order.made)
+    return FaceChange(order.image, (left, top, right, bottom), before, order.wanted, order.tries, instead, order.made)
 
 
 def _view(image: Tensor, window: tuple[slice, slice], size: tuple[int, ...] | None) -> Tensor:

@@ -85,6 +85,8 @@ class OutputEditing(Method):
         """Notes words, attributes or a classifier that do not fit the target."""
         self.judge.check(target, problems)
         read_compositions(self.compositions, target, problems)
+        if self.compositions and self.people == "largest":
+            problems.add("compositions: they are of everybody in an image; give people: all")
         if self.compositions and len(target.attributes) > 1:
             problems.add(
                 f"compositions: the target has {len(target.attributes)} attributes; give one with that of the "
@@ -173,5 +175,6 @@ def describe_change(change: FaceChange, target: TargetDistribution) -> dict[str,
         "before": classes(change.before),
         "wanted": classes(change.wanted),
         "tries": change.tries,
+        "instead": change.instead,
         "made": change.made,
     }

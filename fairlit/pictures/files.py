@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from fairlit.atomic import atomic_path
@@ -26,7 +26,7 @@ class UnreadableImageError(FairlitError):
     """A file that is no image, or a damaged one; the message is the reason, without the file's name."""
 
 
-def save_png(image: Tensor, path: str | Path, parameters: Mapping[str, Any]) -> None:
+def save_png(image: Tensor, path: str | Path, parameters: Mapping[str, Any], icc_profile: bytes | None = None) -> None:
     """Writes an image atomically, with its parameters in text chunks.
 
     The chunk `fairlit` holds all of them as JSON, the standard keywords ``Description`` the prompt and ``Software`` the
@@ -36,6 +36,7 @@ def save_png(image: Tensor, path: str | Path, parameters: Mapping[str, Any]) -> 
         image: float [3, H, W], RGB in [0, 1]; values outside are clamped.
         path: where to.
         parameters: plain data.
+        icc_profile: what the numbers mean as colours, see `read_profile`; None: nothing is said, and it is sRGB.
     """
     pixels = (image.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     texts = PngImagePlugin.PngInfo()
@@ -44,7 +45,17 @@ def save_png(image: Tensor, path: str | Path, parameters: Mapping[str, Any]) -> 
     texts.add_itxt("Software", f"fairlit {parameters.get('version', '')}".strip())
     texts.add_itxt(PARAMETERS, json.dumps(parameters, ensure_ascii=False))
     with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary, pnginfo=texts)
+        Image.fromarray(pixels).save(temporary, pnginfo=texts, icc_profile=icc_profile)
+
+
+def read_profile(path: str | Path) -> bytes | None:
+    """The colour profile of an image file; None where it has none, or is no image."""
+    try:
+        with Image.open(path) as image:
+            profile = image.info.get("icc_profile")
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return profile if isinstance(profile, bytes) else None
 
 
 def read_parameters(path: str | Path) -> dict[str, Any] | None:
@@ -63,7 +74,7 @@ def read_parameters(path: str | Path) -> dict[str, Any] | None:
 def read_image(path: str | Path) -> Tensor:
     """Reads a picture of any common format.
 
-    Transparent pixels are laid over white.
+    Transparent pixels are laid over white. Pictures that say how the camera was held are turned upright.
 
     Returns:
         uint8 [3, H, W], RGB.
@@ -73,7 +84,7 @@ def read_image(path: str | Path) -> Tensor:
     """
     try:
         with Image.open(path) as opened:
-            opened.load()
+            ImageOps.exif_transpose(opened, in_place=True)
             if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
                 layer = opened.convert("RGBA")
                 pixels = np.array(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from PIL import Image
+from PIL import Image, ImageCms
 
 from fairlit.cli import main
 from fairlit.miniature.drawing import LANDSCAPE, draw_scene
@@ -74,12 +74,12 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
     ):
         assert words in told
 
-    entries, _ = read_manifest(out)
+    entries, _ = read_manifest(out / "images")
     assert len(entries) == 4
     edited = [entry for entry in entries if any(edit["made"] for edit in entry.get("edits", []))]
     assert edited
     for entry in entries:
-        copy = out / entry["file"]
+        copy = out / "images" / entry["file"]
         assert entry["prompt"] == copy.parent.name
         if entry in edited:
             assert copy.suffix == ".png"
@@ -91,7 +91,7 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
 
     text = (out / "edits.jsonl").read_text()
     (out / "edits.jsonl").write_text(text[: len(text) - 40])  # as a process that was killed leaves it
-    shutil.rmtree(out / "a pair")
+    shutil.rmtree(out / "images" / "a pair")
     main(command)
     assert "of them before" not in capsys.readouterr().out
     assert json.loads((out / "results.json").read_text())["sets"] == results["sets"]
@@ -99,11 +99,53 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
     main(command)
     assert "2 of them before" in capsys.readouterr().out
 
+    first = next((folder / "two people").glob("0*"))
+    shutil.copy(first, first.with_name("7.png"))  # one more image: its set is not finished any more
+    main(command)
+    assert "edited   2 sets of images, 1 of them before" in capsys.readouterr().out
+    assert len(read_manifest(out / "images")[0]) == 5
+    text = (out / "edits.jsonl").read_text()
+
     with pytest.raises(SystemExit) as caught:
         main([*command, "--guidance_scale", "2"])
     assert caught.value.code == 2
     assert "holds edits that were made with guidance_scale 1.5, not 2.0" in capsys.readouterr().err
     assert (out / "edits.jsonl").read_text() == text
+
+
+def test_colours_and_orientation_of_a_photograph(command: list[str], folder: Path, tmp_path: Path) -> None:
+    shutil.rmtree(folder / "two people")
+    sources = sorted((folder / "a pair").glob("*.jpg"))
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for source in sources:
+        with Image.open(source) as image:
+            turned = image.rotate(90, expand=True)
+        exif = Image.Exif()
+        exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+        turned.save(source, quality=95, exif=exif, icc_profile=profile)
+        assert read_image(source).shape == (3, 64, LANDSCAPE)
+    main([*command, "--target", "{gender: {female: 1, male: 0}}"])
+    entries, _ = read_manifest(tmp_path / "out" / "images")
+    edited = [entry["file"] for entry in entries if any(edit["made"] for edit in entry.get("edits", []))]
+    assert edited
+    for file in edited:
+        with Image.open(tmp_path / "out" / "images" / file) as image:
+            assert image.size == (LANDSCAPE, 64)
+            assert image.info["icc_profile"] == profile
+
+
+def test_every_pair_mixed(command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mixed = "{gender: {2: {'1 female, 1 male': 1.0}}}"
+    main([*command, "--scope", "folder", "--compositions", mixed, "--target", "{gender: {male: 0.5, female: 0.5}}"])
+    summary = json.loads((tmp_path / "out" / "results.json").read_text())["summary"]
+    rows = summary["compositions"]["2"]
+    assert set(rows) == {"2 female", "1 female, 1 male", "2 male"}
+    before, after = rows["1 female, 1 male"]
+    assert sum(counts[0] for counts in rows.values()) == sum(counts[1] for counts in rows.values())
+    assert after >= before
+    if summary["made"] == summary["fewest"]:
+        assert after == sum(counts[1] for counts in rows.values())
+    assert f"2 people, 1 female, 1 male: {before} images before, {after} after" in capsys.readouterr().out
 
 
 def test_all_images_of_a_folder_as_one_set(command: list[str], tmp_path: Path) -> None:
@@ -124,7 +166,7 @@ def test_all_problems_come_together(folder: Path, tmp_path: Path, capsys: pytest
         main([*command, "--audit_classifier", train, "--steps", "0", "--device", "no", "--model", "no/model/here"])
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    for words in ("device: 'no'", "steps: got 0", "model: 'no/model/here'", "lies within the folder", "'shoes'"):
+    for words in ("device: 'no'", "steps: got 0", "model: 'no/model/here'", "lie one within the other", "'shoes'"):
         assert words in error
     assert "audit_classifier: is the one that leads the edits" in error
     with pytest.raises(SystemExit):
@@ -132,6 +174,11 @@ def test_all_problems_come_together(folder: Path, tmp_path: Path, capsys: pytest
     error = capsys.readouterr().err
     for words in ("folder: give", "target: give --target", "model: give --model", "out: give --out", "tries: got 0"):
         assert words in error
+    with pytest.raises(SystemExit):
+        main(["edit", str(folder / "a pair"), "--out", str(tmp_path), "--classifier", train])
+    error = capsys.readouterr().err
+    assert f"out: {tmp_path} holds something else than edits" in error
+    assert "lie one within the other" in error
     with pytest.raises(SystemExit):
         main(["edit", str(tmp_path / "nowhere"), "--out", str(tmp_path / "file")])
     error = capsys.readouterr().err

@@ -9,6 +9,7 @@ import torch
 
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.inpainting import Inpainter
+from fairlit.errors import ConfigurationError
 
 PROMPTS = ["a photo of a doctor", "a photo of a nurse"]
 KEYS = [(0, 1), (0, 2)]
@@ -74,3 +75,8 @@ def test_any_size_and_the_model_is_as_it_was(backbone: Backbone) -> None:
     assert made.shape == image.shape
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
     assert torch.equal(backbone.scheduler.timesteps, timesteps)
+
+
+def test_no_step_to_take(backbone: Backbone) -> None:
+    with pytest.raises(ConfigurationError, match=r"strength: got 0.2 of 4 steps"):
+        Inpainter(backbone, steps=4, guidance_scale=1.0, strength=0.2)

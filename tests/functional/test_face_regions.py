@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlit.functional.face_regions import face_regions, set_in
+from fairlit.functional.face_regions import face_regions, fade_at_window, set_in
 
 HEIGHT, WIDTH = 20, 30
 side = st.floats(-5, 35, allow_nan=False)
@@ -91,3 +91,10 @@ def test_a_mask_of_the_whole_image_takes_the_edited_one() -> None:
     edited = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(1))
     result = set_in(torch.zeros(3, 6, 6, dtype=torch.uint8), edited, torch.ones(6, 6))
     assert torch.equal(result, (edited * 255).round().to(torch.uint8))
+
+
+def test_a_mask_fades_at_the_sides_of_a_window_within_the_image_alone() -> None:
+    faded = fade_at_window(torch.ones(10, 20), (slice(0, 10), slice(6, 20)), 4.0)
+    assert (faded[:, :6] == 0).all()
+    assert faded[0, 6:11].tolist() == [0.125, 0.375, 0.625, 0.875, 1.0]
+    assert (faded[:, 10:] == 1).all()  # to the right, above and below it ends where the image does

@@ -98,6 +98,13 @@ def test_no_plan_of_groups_changes_fewer_faces(images: int, people: int, seed: i
     assert found.count == fewest
 
 
+def test_an_image_that_cannot_get_its_composition_is_left_alone() -> None:
+    index, cells = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 0])
+    fixed = torch.tensor([True, False, False, False])
+    found = fewest_changes_of_groups(index, cells, {(0, 2): 1.0}, torch.ones(4, 2), fixed)
+    assert found.wanted.tolist() == [0, 0, 1, 1]
+
+
 def test_groups_of_another_size_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="2 faces"):
         fewest_changes_of_groups(torch.tensor([0, 0, 1]), torch.zeros(3).long(), {(1, 1): 1.0}, torch.zeros(3, 2))

@@ -287,6 +287,25 @@ def test_every_pair_mixed_and_single_people_by_the_target() -> None:
     assert sorted(colours(edited.images[4:])) == [[0], [1]]
 
 
+def test_a_region_that_is_larger_than_the_window_ends_softly() -> None:
+    """The window has the image's width and so 40 of its 120 rows; the region, if it were not cut, 76."""
+
+    class Flooder(Painter):
+        def __call__(self, images: Tensor, masks: Tensor, *rest: Any) -> Tensor:
+            made = super().__call__(images, masks, *rest)
+            return torch.where((images > 0.9).any(dim=1, keepdim=True), made, 0.1)  # a dark surrounding
+
+    tall = picture((4, 40, 36, 78, 0), size=(120, 40))
+    green = TargetDistribution({"colour": {"red": 0.0, "green": 1.0, "blue": 0.0}})
+    edited = edit([tall], Flooder(OfSixteen()), green, region="face", grow=2.0, feather=0.3)
+    assert edited.changes[0].made
+    check_untouched([tall], edited)
+    rows = edited.regions[0].any(dim=1).nonzero()[:, 0]
+    assert int(rows.max() - rows.min()) < 40
+    beside = edited.images[0][0, :, 1].float()  # a column of grey, darkened in the region
+    assert float(beside.diff().abs().max()) < 60  # a mask that is cut off would fall from grey to 0.1 at once: 102
+
+
 def test_settings_out_of_range_come_together() -> None:
     with pytest.raises(ConfigurationError) as caught, Problems("editing") as problems:
         FaceEditing("mouth", 0.0, 1.5, 0.5, 0.5, 0.0, 0, -1, -2.0, -3).check(problems)  # type: ignore[arg-type]

@@ -149,13 +149,9 @@ def run_comparison(
     seconds = _seconds(settings.out / _SECONDS)
     described = {
         name: _describe(name, settings.plans[name], entry, seconds.get(name, {}), settings.seed)
-        | {"edits": count_edits(entry.audited.folder, entry.audited.seen, target.classes, judge.people)}
+        | _people(entry.audited, target, judge, settings.seed)
         for name, entry in methods.items()
     }
-    if judge.people == "all":
-        for name, entry in methods.items():
-            audited_groups = measure_groups(entry.audited.folder, entry.audited.seen, target, None, settings.seed)
-            described[name]["groups"] = audited_groups
     found = differences(methods, target, settings.grid, settings.seed)
     blocks = blocks_of(methods[settings.reference].audited.figures)
     reference = settings.plans[settings.reference]
@@ -287,6 +283,14 @@ def _describe(
         "unrelated": similarity_figures(entry.unrelated, seed),
         "not_counted": [vars(skipped) for skipped in entry.audited.not_counted],
     }
+
+
+def _people(audited: Audited, target: TargetDistribution, judge: Judge, seed: int) -> dict[str, Any]:
+    """`edits` of the images, and `groups` where every face counts."""
+    edits = count_edits(audited.folder, audited.seen, target.classes, judge.people)
+    if judge.people == "largest":
+        return {"edits": edits}
+    return {"edits": edits, "groups": measure_groups(audited.folder, audited.seen, target, None, seed)}
 
 
 def _seconds(log: Path) -> dict[str, dict[str, float]]:

@@ -247,10 +247,11 @@ def _tell(results: dict[str, Any], out: Path) -> None:
         )
     Console().print(table)
     if groups := group_rows(results["methods"]):
-        found = Table(title="people found, and distance of compositions", title_justify="left", box=SIMPLE_HEAD)
-        headings = [f"found of {asked}" for asked in groups["asked"]]
+        title = "faces found an image, images with as many as asked, and distance of compositions"
+        found = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+        headings = [f"of {asked}" for asked in groups["asked"]]
         headings += [f"{title_of(attribute)} of {people}" for people, attribute in groups["compositions"]]
-        for heading in ("method", "as many as asked", *headings):
+        for heading in ("method", "exact", *headings):
             found.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading != "method")
         for row in groups["rows"]:
             counts = [number(count, 2) for count in row["found"]]

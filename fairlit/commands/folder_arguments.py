@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser, Namespace
 
 from fairlit.audit.image_folders import ImageFolder, find_images
-from fairlit.data.prompt_families import Split
+from fairlit.commands.prompt_arguments import add_prompt_file
 from fairlit.errors import Problems
 
 
@@ -23,14 +23,7 @@ def add_folder_argument(parser: ArgumentParser) -> None:
 
 def add_folder_prompts(parser: ArgumentParser) -> None:
     """Adds what a folder in the layout prompt_N/img_M was asked for."""
-    parser.add_argument(
-        "--prompts",
-        type=str | None,
-        metavar="FILE",
-        help="prompts of a folder in the layout prompt_N/img_M, by number",
-    )
-    parser.add_argument("--families", type=list[str] | None, help="of the prompt file; default: all")
-    parser.add_argument("--split", type=Split, default="test", help="of the families: train, val, test")
+    add_prompt_file(parser, "prompts of a folder in the layout prompt_N/img_M, by number")
 
 
 def find_folders(given: Namespace, names: Sequence[str], problems: Problems) -> list[ImageFolder]:

@@ -10,7 +10,8 @@ from typing import get_args
 from jsonargparse import ArgumentParser, Namespace
 
 import fairlit.mitigation
-from fairlit.data.prompt_families import Prompt, Split
+from fairlit.commands.prompt_arguments import add_prompt_file
+from fairlit.data.prompt_families import Prompt
 from fairlit.data.prompt_sources import read_prompts
 from fairlit.diffusion import ImageSize, PromptPadding, Solver
 from fairlit.errors import Problems
@@ -56,14 +57,7 @@ def add_generation_arguments(parser: ArgumentParser) -> None:
 def add_sampling_arguments(parser: ArgumentParser) -> None:
     """Adds model, prompt file and how to sample: all of a plan that holds for any method."""
     parser.add_argument("--model", type=str | None, help="pipeline folder or hub id of a Stable Diffusion")
-    parser.add_argument(
-        "--prompts",
-        type=str | None,
-        metavar="FILE",
-        help="text file, one prompt a line, or prompt families (YAML, JSON)",
-    )
-    parser.add_argument("--families", type=list[str] | None, help="of the prompt file; default: all")
-    parser.add_argument("--split", type=Split, default="test", help=f"of the families: {', '.join(get_args(Split))}")
+    add_prompt_file(parser, "text file, one prompt a line, or prompt families (YAML, JSON)")
     parser.add_argument("--images", type=int, default=16, help="of each prompt")
     parser.add_argument("--seed", type=int, default=0, help="of the noise; each image has its own, in any batch size")
     parser.add_argument("--steps", type=int, default=30, help="solver steps")

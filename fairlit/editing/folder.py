@@ -23,7 +23,8 @@ from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.generation.plan import Precision, describe_method
 from fairlit.identity import fairlit_version
 from fairlit.mitigation import OutputEditing, SamplingPlan
-from fairlit.mitigation.face_editing import EditedSet, FaceEditor
+from fairlit.mitigation.face_editing import EditedSet
+from fairlit.mitigation.face_editor import FaceEditor
 from fairlit.mitigation.output_editing import describe_change
 from fairlit.pictures.files import UnreadableImageError, read_image, read_parameters, read_profile, save_png
 from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest

@@ -15,7 +15,7 @@ from fairlit.functional.fairness import total_variation
 from fairlit.functional.intervals import clopper_pearson
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.mitigation.class_words import phrases
-from fairlit.mitigation.face_editing import FaceEditor
+from fairlit.mitigation.face_editor import FaceEditor
 from fairlit.pictures.comparison import PictureRow, comparison_picture
 from fairlit.pictures.files import read_image
 

@@ -18,7 +18,8 @@ from fairlit.faces.observation import People
 from fairlit.functional.composition import read_compositions
 from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.mitigation.class_words import WORDS, check_wording, check_words, insert_words, phrases
-from fairlit.mitigation.face_editing import FaceChange, FaceEditing, FaceEditor
+from fairlit.mitigation.face_editing import FaceChange, FaceEditing
+from fairlit.mitigation.face_editor import FaceEditor
 from fairlit.mitigation.face_judge import FaceJudge
 from fairlit.mitigation.method import Chunk, ImageEditor, Method, Need, Sampler, SamplingPlan, require_whole_set
 from fairlit.mitigation.none import one_prompt_sampler
@@ -27,7 +28,7 @@ _EDITS = 0x45444954  # sets the noise of edits apart from that of the images
 
 
 class OutputEditing(Method):
-    """Samples with the plain model, then edits what came out, see `face_editing.FaceEditor`.
+    """Samples with the plain model, then edits what came out, see `face_editor.FaceEditor`.
 
     Args:
         classifier: chooses the faces and checks the edits, a folder or YAML file, see `faces.load_classifier`.

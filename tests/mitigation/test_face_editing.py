@@ -22,7 +22,8 @@ from fairlit.functional.target_distribution import TargetDistribution
 from fairlit.miniature.drawing import LANDSCAPE, draw_scene
 from fairlit.miniature.world import sample_scene
 from fairlit.mitigation import OutputEditing, SamplingPlan
-from fairlit.mitigation.face_editing import EditedSet, FaceEditing, FaceEditor
+from fairlit.mitigation.face_editing import EditedSet, FaceEditing
+from fairlit.mitigation.face_editor import FaceEditor
 
 COLOURS, GREY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (0.5, 0.5, 0.5)
 HALF = TargetDistribution({"colour": {"red": 0.5, "green": 0.5, "blue": 0.0}})

@@ -135,7 +135,7 @@ def _tell(results: dict[str, Any], out: Path) -> None:
     for name, statement in results["verdict"]["statements"].items():
         print(f"         {name.replace('_', ' ')}: {statement}")
     print(
-        f"counted  {audited['with_face']} faces in {audited['images']} images; not counted: "
+        f"counted  {results['figures']['faces']} faces in {audited['images']} images; not counted: "
         f"{audited['no_face']} without a face, {audited['damaged']} damaged, {audited['skipped']} missing or no image"
     )
     print(f"report   {out / REPORT}\nresults  {out / RESULTS}")

@@ -250,7 +250,7 @@ def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
 
 def overlays() -> list[Path]:
     """Every config of the repository but prompts and words; those that are no whole config are overlays on another."""
-    others = {"families", "clip", "methods"}  # keys of prompt files, classifiers from words, and comparisons
+    others = {"families", "clip", "methods", "editing"}  # of prompt files, classifiers by words, comparisons, edits
     files = sorted(path for path in CONFIGS.rglob("*.yaml") if not others & set(yaml.safe_load(path.read_text())))
     assert len(files) > 5
     return files

@@ -16,7 +16,8 @@ from fairlit.miniature.world import sample_scene
 from fairlit.pictures.files import read_image, read_parameters
 from fairlit.pictures.manifest import read_manifest
 
-MODELS = "checkpoints/miniature"
+REPOSITORY = Path(__file__).parents[2]
+MODELS = str(REPOSITORY / "checkpoints" / "miniature")
 ALL_MALE = "{gender: {female: 0, male: 1}}"
 EDITING = {
     "classifier": f"{MODELS}/classifier_train",
@@ -186,8 +187,11 @@ def test_all_problems_come_together(folder: Path, tmp_path: Path, capsys: pytest
         assert words in error
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in Path("configs/edit").glob("*.yaml")))
-def test_every_config_of_edits_lacks_nothing_but_a_folder(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("name", sorted(path.name for path in (REPOSITORY / "configs" / "edit").glob("*.yaml")))
+def test_every_config_of_edits_lacks_nothing_but_a_folder(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
     with pytest.raises(SystemExit):
         main(["edit", "--config", f"configs/edit/{name}", "--out", "runs/of_a_test"])
     assert capsys.readouterr().err.startswith("fairlit: edit: folder: give the folder of the images first")

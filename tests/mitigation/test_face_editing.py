@@ -8,6 +8,7 @@ models.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -326,7 +327,7 @@ def test_settings_out_of_range_come_together() -> None:
     FaceEditing(face_share=1.0, strength=1.0, grow=1.0, feather=1.0, tries=1, replans=0, least_side=0).check(problems)
 
 
-MODELS = "checkpoints/miniature"
+MODELS = str(Path(__file__).parents[2] / "checkpoints" / "miniature")
 WORDS = {
     "age": {},
     "skin_tone": {tone: f"{tone}-skinned" for tone in ("light", "tan", "brown", "dark")},

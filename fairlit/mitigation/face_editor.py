@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,7 @@ class _Order:
     wanted: int
     tries: int = 0
     made: bool = False
-    prompt: str = field(default="")
+    prompt: str = ""
 
     @property
     def place(self) -> tuple[int, int]:

@@ -28,7 +28,7 @@ def main(args: list[str] | None = None) -> None:
         if command in COMMANDS:
             import_module(COMMANDS[command]).run(given[1:])
         else:
-            import_module("fairlit.training_cli").run(args)
+            import_module("fairlit.commands.training").run(args)
     except (FairlitError, ValueError) as error:
         message = own_error(error)
         if message is None:

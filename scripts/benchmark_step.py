@@ -22,11 +22,11 @@ from torch import Tensor
 from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 
-from fairlit.atomic import atomic_write_text
+from fairlit.commands.training import build
 from fairlit.diffusion.sample_counter import SampleCounter
+from fairlit.io.atomic import atomic_write_text
 from fairlit.training import FairFinetuner
-from fairlit.training.micro_batch import peak_bytes
-from fairlit.training_cli import build
+from fairlit.training.finetuning.micro_batch import peak_bytes
 
 PHASES = ("rollout", "originals", "faces", "losses", "replay")
 Settings = dict[str, dict[str, Any]]

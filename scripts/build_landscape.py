@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from fairlit.miniature.landscape import FULL, QUICK, build_landscape
+from fairlit_miniature.landscape import FULL, QUICK, build_landscape
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fairlit.miniature.build import build_miniature
-from fairlit.miniature.recipe import FULL, QUICK
+from fairlit_miniature.build import build_miniature
+from fairlit_miniature.recipe import FULL, QUICK
 
 
 def main() -> None:

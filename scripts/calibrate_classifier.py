@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from fairlit.data import CelebA, FairFace, LabelledFaces
-from fairlit.data.face_data import FaceDataModule, to_floats
+from fairlit.data.faces.datamodule import FaceDataModule, to_floats
 from fairlit.errors import FairlitError, Problems
 from fairlit.faces import AttributeClassifier, FaceClassifier, load_classifier
 from fairlit.faces.calibration import calibrate, describe_validation, measure

@@ -23,11 +23,11 @@ import torch
 import yaml
 from matplotlib import pyplot as plt
 
-from fairlit.atomic import atomic_path, atomic_write_text
+from fairlit.commands.training import build
 from fairlit.diffusion.sample_counter import SampleCounter
-from fairlit.functional.fairness import pairwise_bias
+from fairlit.functional.statistics.fairness import pairwise_bias
+from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.training import FairFinetuner
-from fairlit.training_cli import build
 
 Settings = dict[str, dict[str, Any]]
 POOL: Settings = {"originals": {"noise_pool": 1}}

@@ -16,16 +16,16 @@ from torch import Tensor
 
 from fairlit.functional import (
     clopper_pearson,
+    cluster_bootstrap,
+    cluster_bootstrap_difference,
     corrected_bootstrap,
     corrected_intervals,
     goodman,
-    hierarchical_bootstrap,
-    hierarchical_bootstrap_difference,
     noise_free_bias_interval,
     noise_free_total_variation_interval,
     total_variation_bound,
 )
-from fairlit.functional.fairness import pairwise_biases, total_variations
+from fairlit.functional.statistics.fairness import pairwise_biases, total_variations
 
 DRAWS = 400  # of each bootstrap: enough for a standard deviation
 
@@ -84,7 +84,7 @@ def expected(statistic: Callable[[Tensor], Tensor], generator: np.random.Generat
 
 
 def over_prompts(kind: str, name: str, prompts: int, images: int, classes: int) -> Case:
-    """`hierarchical_bootstrap` where prompts are drawn from a population."""
+    """`cluster_bootstrap` where prompts are drawn from a population."""
     statistic = figure(name, classes)
 
     def measure(generator: np.random.Generator, replicates: int) -> float:
@@ -92,15 +92,15 @@ def over_prompts(kind: str, name: str, prompts: int, images: int, classes: int) 
         hits = 0
         for replicate in range(replicates):
             counts = torch.from_numpy(generator.multinomial(images, population(kind, generator, prompts, classes)))
-            low, high = hierarchical_bootstrap(counts, statistic, draws=DRAWS, seed=replicate)
+            low, high = cluster_bootstrap(counts, statistic, draws=DRAWS, seed=replicate)
             hits += low - 1e-9 <= truth <= high + 1e-9
         return hits / replicates
 
-    return Case("hierarchical_bootstrap", f"{name}, {kind}: {prompts} prompts x {images}, {classes} classes", measure)
+    return Case("cluster_bootstrap", f"{name}, {kind}: {prompts} prompts x {images}, {classes} classes", measure)
 
 
 def over_images(name: str, shares: list[list[float]], images: int) -> Case:
-    """`hierarchical_bootstrap` where the prompts stay and their images are drawn."""
+    """`cluster_bootstrap` where the prompts stay and their images are drawn."""
     statistic, p = figure(name, len(shares[0])), np.array(shares)
 
     def measure(generator: np.random.Generator, replicates: int) -> float:
@@ -108,16 +108,16 @@ def over_images(name: str, shares: list[list[float]], images: int) -> Case:
         hits = 0
         for replicate in range(replicates):
             counts = torch.from_numpy(generator.multinomial(images, p))
-            low, high = hierarchical_bootstrap(counts, statistic, draws=DRAWS, seed=replicate, resample="images")
+            low, high = cluster_bootstrap(counts, statistic, draws=DRAWS, seed=replicate, resample="images")
             hits += low <= truth <= high
         return hits / replicates
 
     setting = f"{name}, resampling images: {len(p)} prompts x {images}, shares {shares[0]} ..."
-    return Case("hierarchical_bootstrap", setting, measure)
+    return Case("cluster_bootstrap", setting, measure)
 
 
 def differences(name: str, prompts: int, images: int, shift: float) -> Case:
-    """`hierarchical_bootstrap_difference` where the second method draws a share's log-odds towards balance."""
+    """`cluster_bootstrap_difference` where the second method draws a share's log-odds towards balance."""
     statistic = figure(name, 2)
 
     def second(p: np.ndarray) -> np.ndarray:
@@ -130,16 +130,16 @@ def differences(name: str, prompts: int, images: int, shift: float) -> Case:
         for replicate in range(replicates):
             p = population("spread", generator, prompts, 2)
             counts = [torch.from_numpy(generator.multinomial(images, shares)) for shares in (p, second(p))]
-            low, high = hierarchical_bootstrap_difference(counts[0], counts[1], statistic, draws=DRAWS, seed=replicate)
+            low, high = cluster_bootstrap_difference(counts[0], counts[1], statistic, draws=DRAWS, seed=replicate)
             hits += low <= truth <= high
         return hits / replicates
 
     setting = f"{name}, second method {shift:.0%} of the way to balance: {prompts} prompts x {images}"
-    return Case("hierarchical_bootstrap_difference", setting, measure)
+    return Case("cluster_bootstrap_difference", setting, measure)
 
 
 def noise_free(name: str, kind: str, prompts: int, images: int, classes: int) -> Case:
-    """The intervals of `fairlit.functional.cross_fitting`."""
+    """The intervals of `fairlit.functional.statistics.cross_fitting`."""
     statistic = figure(name, classes)
 
     def interval(counts: Tensor) -> tuple[float, float]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from PIL import Image
 
 from fairlit.cli import main as fairlit
-from fairlit.miniature.drawing import draw_scene
-from fairlit.miniature.world import balanced_scene
+from fairlit_miniature.drawing import draw_scene
+from fairlit_miniature.world import balanced_scene
 
 TARGET = "{gender: {female: 0.5, male: 0.5}, skin_tone: {light: 0.25, tan: 0.25, brown: 0.25, dark: 0.25}}"
 CLASSIFIER = "checkpoints/miniature/classifier_audit"

@@ -14,9 +14,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from fairlit.audit.outputs import PER_IMAGE, RESULTS
+from fairlit.auditing.outputs import PER_IMAGE, RESULTS
 from fairlit.callbacks.results_table import markdown_table
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import Chunk
 from fairlit.mitigation.class_words import joint_labels, phrases
 

@@ -16,8 +16,8 @@ from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from fairlit.atomic import atomic_write_text
-from fairlit.miniature.tokenizing import SPECIAL, WORD_END, byte_characters, learn_merges
+from fairlit.io.atomic import atomic_write_text
+from fairlit_miniature.tokenizing import SPECIAL, WORD_END, byte_characters, learn_merges
 
 # The numbers in the public config files of stable-diffusion-v1-5.
 UNET: dict[str, Any] = {

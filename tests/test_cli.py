@@ -19,7 +19,7 @@ from PIL import Image
 
 from fairlit.cli import main
 from fairlit.data import PromptBatch
-from fairlit.data.prompt_sets import SPLITS, PromptSet
+from fairlit.data.prompts.sets import SPLITS, PromptSet
 from fairlit.faces import AttributeClassifier
 from fairlit.training import FairFinetuner, Generated
 

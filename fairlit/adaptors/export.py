@@ -27,8 +27,8 @@ from fairlit.adaptors.pipelines import (
     pipeline_components,
     quiet_loaders,
 )
-from fairlit.atomic import atomic_write_text
 from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.io.atomic import atomic_write_text
 
 Format = Literal["diffusers", "peft", "kohya"]
 FORMATS: tuple[Format, ...] = get_args(Format)

@@ -13,9 +13,9 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fairlit.atomic import atomic_path
 from fairlit.errors import CheckpointError
-from fairlit.identity import fairlit_version
+from fairlit.io.atomic import atomic_path
+from fairlit.io.digests import fairlit_version
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # what diffusers' load_lora_weights looks for in a folder
 TOKENS_FILE = "learned_embeds.safetensors"  # what diffusers' load_textual_inversion looks for in a folder

@@ -12,8 +12,8 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from typing_extensions import override
 
-from fairlit.atomic import atomic_path
 from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.io.atomic import atomic_path
 
 # What zipfile and torch.load raise on files that are cut short, damaged, or hold code.
 _UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, BadZipFile, ValueError, LookupError)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import lightning as L
 
-from fairlit.data.face_data import FaceDataModule
+from fairlit.data.faces.datamodule import FaceDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.faces.calibration import describe_validation
 from fairlit.training import AttributeClassifierTrainer

@@ -15,14 +15,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
-from fairlit.atomic import atomic_path, atomic_write_text
 from fairlit.callbacks.model_card import SUMMARY_FILE
 from fairlit.callbacks.results_table import results_table
 from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.faces.observation import Observation
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.identity import fairlit_version, tensor_digest
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.io.atomic import atomic_path, atomic_write_text
+from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
 from fairlit.pictures.comparison import PictureRow, comparison_picture, picture_tensor
 from fairlit.training import FairFinetuner, Generated

@@ -10,10 +10,11 @@ import lightning as L
 from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.faces.observation import Observation
-from fairlit.identity import fairlit_version
+from fairlit.io.digests import fairlit_version
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import folder_name, write_manifest
-from fairlit.training import FairFinetuner, Generated, ranks
+from fairlit.training import FairFinetuner, Generated
+from fairlit.training.distributed import ranks
 
 
 class ImageWriter(L.Callback):

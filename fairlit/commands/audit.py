@@ -9,17 +9,17 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fairlit.audit.image_folders import ImageFolder, find_images
-from fairlit.audit.outputs import REPORT, RESULTS
-from fairlit.audit.runner import AuditSettings, run_audit
+from fairlit.auditing.outputs import REPORT, RESULTS
+from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.commands.devices import choose_device
 from fairlit.commands.folder_arguments import add_folder_argument, add_folder_prompts, find_folders
 from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_encoders, load_judge
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import read_target
 from fairlit.errors import Problems
-from fairlit.functional.composition import read_compositions
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.composition import read_compositions
+from fairlit.judging.image_folders import ImageFolder, find_images
 
 DESCRIPTION = (
     "Judges images by a detector and a classifier of perceived attributes against a target distribution: a folder of "

@@ -10,17 +10,17 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fairlit.audit.comparison import ComparisonSettings, make_images, planned_images, run_comparison
-from fairlit.audit.outputs import REPORT, RESULTS
+from fairlit.auditing.outputs import REPORT, RESULTS
 from fairlit.commands.devices import choose_device
 from fairlit.commands.generation_arguments import add_sampling_arguments, plan_of
 from fairlit.commands.judging_arguments import add_judging_arguments, check_judging, load_encoders, load_judge
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import read_target
-from fairlit.data.prompt_families import Prompt, Split
-from fairlit.data.prompt_sources import read_prompts
+from fairlit.comparison.run import ComparisonSettings, make_images, planned_images, run_comparison
+from fairlit.data.prompts.families import Prompt, Split
+from fairlit.data.prompts.sources import read_prompts
 from fairlit.errors import Problems
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation
 from fairlit.terminal import quieten_libraries
@@ -223,10 +223,10 @@ def _tell(results: dict[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from fairlit.audit.comparison_figures import main_block
-    from fairlit.audit.comparison_report import group_rows
-    from fairlit.audit.report_parts import number, percent, title_of
-    from fairlit.audit.results import blocks_of
+    from fairlit.auditing.measure import blocks_of
+    from fairlit.auditing.report_parts import number, percent, title_of
+    from fairlit.comparison.figures import main_block
+    from fairlit.comparison.report import group_rows
 
     block = main_block(results["methods"][results["reference"]]["figures"])
     table = Table(title=f"distance to target and bias: {title_of(block)}", title_justify="left", box=SIMPLE_HEAD)

@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from fairlit.atomic import atomic_path
-from fairlit.audit.image_folders import ImageFolder
-from fairlit.audit.observations import Judge
-from fairlit.audit.outputs import RESULTS, write_results
+from fairlit.auditing.outputs import RESULTS, write_results
 from fairlit.commands.devices import DEVICE_HELP, choose_device
 from fairlit.commands.folder_arguments import add_folder_argument, add_folder_prompts, find_folders
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import add_target_argument, read_target
 from fairlit.diffusion import Backbone, Solver, check_pipeline
 from fairlit.diffusion.inpainting import check_steps
-from fairlit.editing.folder import EDITS, IMAGES, EditingPlan, Scope, edit_folder, finished_sets
+from fairlit.editing.run import EDITS, IMAGES, EditingPlan, Scope, edit_folder, finished_sets
 from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.plan import Precision
-from fairlit.identity import fairlit_version
+from fairlit.io.atomic import atomic_path
+from fairlit.io.digests import fairlit_version
+from fairlit.judging.image_folders import ImageFolder
+from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.terminal import quieten_libraries
 

@@ -10,12 +10,12 @@ from jsonargparse import ArgumentParser, Namespace
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
 from fairlit.adaptors.export import Format, check_fit, check_format, merge_adaptor, verify_written, write_adaptor
 from fairlit.adaptors.soft_tokens import check_token
-from fairlit.atomic import atomic_folder, atomic_write_text
 from fairlit.callbacks.model_card import CARD_FILE, export_card, find_summary
 from fairlit.diffusion.backbone import check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
-from fairlit.model_folders import check_new_folder
+from fairlit.io.atomic import atomic_folder, atomic_write_text
+from fairlit.io.model_folders import check_new_folder
 from fairlit.terminal import quieten_libraries
 
 DESCRIPTION = "Writes an adaptor for other tools, or merges it into its base model; also reads published weights."

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
 
-from fairlit.audit.image_folders import ImageFolder, find_images
 from fairlit.commands.prompt_arguments import add_prompt_file
 from fairlit.errors import Problems
+from fairlit.judging.image_folders import ImageFolder, find_images
 
 
 def add_folder_argument(parser: ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def find_folders(given: Namespace, names: Sequence[str], problems: Problems) -> 
     """What lies in the folders that these arguments name, of those that are given; notes what is wrong."""
     texts = people = None
     if given.prompts is not None or given.prompt:
-        from fairlit.data.prompt_sources import read_prompts
+        from fairlit.data.prompts.sources import read_prompts
 
         with problems.collecting():
             entries = read_prompts(given.prompt or (), given.prompts, given.families, given.split)

@@ -16,7 +16,7 @@ from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import add_target_argument, read_target
 from fairlit.errors import Problems
 from fairlit.generation import GenerationPlan, generate
-from fairlit.generation.runner import missing_images
+from fairlit.generation.run import missing_images
 from fairlit.pictures.manifest import MANIFEST
 from fairlit.terminal import quieten_libraries
 

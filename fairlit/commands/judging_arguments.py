@@ -7,16 +7,16 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from torch import nn
 
-from fairlit.audit.features import Encoders
-from fairlit.audit.observations import Judge
 from fairlit.commands.devices import DEVICE_HELP
 from fairlit.commands.target_argument import add_target_argument
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces import FaceDetector
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
 from fairlit.faces.observation import People
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.model_folders import check_model_folder
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.io.model_folders import check_model_folder
+from fairlit.judging.features import Encoders
+from fairlit.judging.observations import Judge
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.terminal import quieten_libraries
 

@@ -6,7 +6,7 @@ from typing import get_args
 
 from jsonargparse import ArgumentParser
 
-from fairlit.data.prompt_families import Split
+from fairlit.data.prompts.families import Split
 
 
 def add_prompt_file(parser: ArgumentParser, explained: str) -> None:

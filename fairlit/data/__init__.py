@@ -6,23 +6,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fairlit.data.celeba import CelebA
-    from fairlit.data.face_data import FaceDataModule
-    from fairlit.data.fairface import FairFace
-    from fairlit.data.labelled_faces import LabelledFaces
-    from fairlit.data.prompt_sets import Prompt, PromptFamily, PromptSet
-    from fairlit.data.prompts import PromptBatch, PromptDataModule
+    from fairlit.data.faces.celeba import CelebA
+    from fairlit.data.faces.datamodule import FaceDataModule
+    from fairlit.data.faces.fairface import FairFace
+    from fairlit.data.faces.labelled_folders import LabelledFaces
+    from fairlit.data.prompts.datamodule import PromptBatch, PromptDataModule
+    from fairlit.data.prompts.sets import Prompt, PromptFamily, PromptSet
 
 _HOMES = {
-    "CelebA": "celeba",
-    "FaceDataModule": "face_data",
-    "FairFace": "fairface",
-    "LabelledFaces": "labelled_faces",
-    "Prompt": "prompt_sets",
-    "PromptBatch": "prompts",
-    "PromptDataModule": "prompts",
-    "PromptFamily": "prompt_sets",
-    "PromptSet": "prompt_sets",
+    "CelebA": "faces.celeba",
+    "FaceDataModule": "faces.datamodule",
+    "FairFace": "faces.fairface",
+    "LabelledFaces": "faces.labelled_folders",
+    "Prompt": "prompts.sets",
+    "PromptBatch": "prompts.datamodule",
+    "PromptDataModule": "prompts.datamodule",
+    "PromptFamily": "prompts.sets",
+    "PromptSet": "prompts.sets",
 }
 
 __all__ = [

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
-from fairlit.model_folders import check_weights, is_hub_id, read_json
+from fairlit.io.model_folders import check_weights, is_hub_id, read_json
 
 ImageSize = int | tuple[int, int]
 """Side of a square in pixels, or height and width."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from fairlit.errors import Problems
-from fairlit.functional.guidance import classifier_free_guidance
-from fairlit.functional.solver import LinearSolver
+from fairlit.functional.sampling.guidance import classifier_free_guidance
+from fairlit.functional.sampling.solver import LinearSolver
 
 Denoiser = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(states [M, C, h, w], timesteps [M], embeddings [M, L, D]) -> outputs [M, C, h, w]."""

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fairlit.diffusion.backbone import Backbone
 from fairlit.errors import Problems
-from fairlit.functional.noise import keyed_generator
+from fairlit.functional.sampling.noise import keyed_generator
 
 _MULTIPLE = 8  # sides that the stock pipeline takes are multiples of it
 
@@ -56,7 +56,7 @@ class Inpainter:
             images: float [n, 3, H, W], RGB in [0, 1], any size.
             masks: [n, H, W]; every latent cell with a pixel above 0 is made anew.
             prompts: one an image.
-            keys: of the noise, one an image, see `functional.noise`.
+            keys: of the noise, one an image, see `functional.sampling.noise`.
 
         Returns:
             float32 [n, 3, H, W] in [0, 1] on the device of `images`. All pixels have been through the autoencoder,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fairlit.diffusion.chain import Chain, Conditioning
 from fairlit.diffusion.rollout import Rollout
-from fairlit.functional.clean_chain import CleanChain, NoiseGradient
+from fairlit.functional.sampling.x0_chain import NoiseGradient, X0Chain
 
 
 def noise_gradient(
@@ -15,13 +15,13 @@ def noise_gradient(
     sampled: Rollout,
     conditioning: Conditioning,
     cotangent: Tensor,
-    clean: CleanChain,
+    x0: X0Chain,
     gradient: NoiseGradient = "uniform",
     max_batch: int | None = None,
 ) -> Tensor:
     """Brings dL/dx_S back to dL/dz.
 
-    With the notation of `functional.clean_chain`, the cotangent of a prediction d_t is, in ``full``,
+    With the notation of `functional.x0_chain`, the cotangent of a prediction d_t is, in ``full``,
     sum_{s>t} states[s, 1 + t] xbar_s, where xbar_S = dL/dx_S and xbar_s is the cotangent of the state x_s as the model
     was given it; else it is w_t dL/dx_S alone. The result is sum_s states[s, 0] xbar_s. Either needs one call with
     gradient for each call of the chain, in the memory of one call; ``full`` is what `rollout.full_graph` gives.
@@ -31,15 +31,15 @@ def noise_gradient(
         sampled: the rollout of N images.
         conditioning: prompts of the N images.
         cotangent: dL/dx_S [N, C, h, w].
-        clean: the chain's solver in clean predictions.
+        x0: the chain's solver in x0 predictions.
         gradient: which gradient.
         max_batch: at most so many images go through the model at once; None: all.
 
     Returns:
         dL/dz [N, C, h, w].
     """
-    states = clean.states.tolist()
-    weights = None if gradient == "full" else clean.weights(gradient).tolist()
+    states = x0.states.tolist()
+    weights = None if gradient == "full" else x0.weights(gradient).tolist()
     last = len(states) - 1
     arrived = {last: cotangent}
     for call in reversed(range(last)):
@@ -48,7 +48,7 @@ def noise_gradient(
         else:
             through = sum((states[later][1 + call] * found for later, found in arrived.items()), 0.0 * cotangent)
         products = _products(chain, sampled, conditioning, call, through, max_batch)
-        arrived[call] = float(clean.from_state[call]) * through + float(clean.from_output[call]) * products
+        arrived[call] = float(x0.from_state[call]) * through + float(x0.from_output[call]) * products
     return sum((states[call][0] * found for call, found in arrived.items()), 0.0 * cotangent)
 
 

@@ -42,11 +42,17 @@ class Pairs:
         return cls(pairs // images, pairs % images)
 
     @classmethod
-    def drawn(cls, calls: Tensor, num_calls: int, device: torch.device) -> Pairs:
-        """Calls drawn for each image, LongTensor [N, K] of `num_calls` (see `functional.step_subsets`)."""
+    def drawn(cls, calls: Tensor, num_evaluations: int, device: torch.device) -> Pairs:
+        """Calls drawn for each image, see `functional.sampling.step_subsets`.
+
+        Args:
+            calls: LongTensor [N, K] of `num_evaluations`.
+            num_evaluations: of the whole chain.
+            device: of the pairs.
+        """
         count, size = calls.shape
         images = torch.arange(count).repeat(size)
-        return cls(calls.T.flatten().to(device), images.to(device), num_calls / size)
+        return cls(calls.T.flatten().to(device), images.to(device), num_evaluations / size)
 
 
 @dataclass(frozen=True)
@@ -135,7 +141,7 @@ def replay(
         sampled: the rollout of N images.
         conditioning: prompts of the N images; the gradient with respect to its embeddings goes on into the text
             encoder.
-        weights: factor on the cotangent of each model output [S], see `functional.solver.output_weights`.
+        weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
         parameters: trainable tensors inside the denoiser (empty where only the text encoder is trained).
         micro_batch: (image, call) pairs in one model call; with guidance the model sees twice as many. Where a GPU has
             too little memory, it is halved until it has enough.

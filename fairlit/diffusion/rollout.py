@@ -42,7 +42,7 @@ def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: 
     outputs: list[Tensor] = []
     states: list[Tensor] = []
     images = torch.arange(len(noise), device=noise.device)
-    for call in range(chain.solver.num_calls):
+    for call in range(chain.solver.num_evaluations):
         state = chain.solver.state(call, noise, outputs)
         calls = torch.full_like(images, call)
         parts = [
@@ -51,7 +51,7 @@ def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: 
         ]
         outputs.append(torch.cat(parts))
         states.append(state)
-    return Rollout(chain.solver.state(chain.solver.num_calls, noise, outputs), torch.stack(states))
+    return Rollout(chain.solver.state(chain.solver.num_evaluations, noise, outputs), torch.stack(states))
 
 
 def detached_graph(
@@ -65,7 +65,7 @@ def detached_graph(
         chain: denoiser, solver and guidance.
         noise: unit noise [N, C, h, w].
         conditioning: prompts of the N images.
-        weights: factor on the cotangent of each model output [S], see `functional.solver.output_weights`.
+        weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
         checkpointing: recompute each call in the backward pass instead of keeping its activations.
 
     Returns:
@@ -78,7 +78,7 @@ def detached_graph(
         output = _predict_call(chain, state, call, conditioning, checkpointing)
         outputs.append(output.detach())
         through = through + weight * (output - output.detach())
-    return chain.solver.state(chain.solver.num_calls, noise, outputs) + through
+    return chain.solver.state(chain.solver.num_evaluations, noise, outputs) + through
 
 
 def full_graph(
@@ -101,13 +101,13 @@ def full_graph(
     Returns:
         Final latents [N, C, h, w].
     """
-    first = 0 if last_calls is None else max(chain.solver.num_calls - last_calls, 0)
+    first = 0 if last_calls is None else max(chain.solver.num_evaluations - last_calls, 0)
     outputs: list[Tensor] = []
-    for call in range(chain.solver.num_calls):
+    for call in range(chain.solver.num_evaluations):
         with torch.set_grad_enabled(torch.is_grad_enabled() and call >= first):
             state = chain.solver.state(call, noise, outputs)
             outputs.append(_predict_call(chain, state, call, conditioning, checkpointing))
-    return chain.solver.state(chain.solver.num_calls, noise, outputs)
+    return chain.solver.state(chain.solver.num_evaluations, noise, outputs)
 
 
 def _predict_call(chain: Chain, state: Tensor, call: int, conditioning: Conditioning, checkpointing: bool) -> Tensor:

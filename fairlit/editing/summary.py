@@ -11,11 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from fairlit.faces.observation import observe
-from fairlit.functional.fairness import total_variation
-from fairlit.functional.intervals import clopper_pearson
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.fairness import total_variation
+from fairlit.functional.statistics.intervals import clopper_pearson
 from fairlit.mitigation.class_words import phrases
-from fairlit.mitigation.face_editor import FaceEditor
+from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.pictures.comparison import PictureRow, comparison_picture
 from fairlit.pictures.files import read_image
 

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairlit.atomic import atomic_path
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.embedding import FaceEmbedder
+from fairlit.io.atomic import atomic_path
 
 FORMAT = "1"
 SIMILARITIES_AT_ONCE = 2**24  # bounds the memory of a search

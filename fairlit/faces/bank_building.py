@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from fairlit.atomic import atomic_path, atomic_write_text
 from fairlit.errors import ConfigurationError
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.detector import FaceDetector
 from fairlit.faces.embedding import FaceEmbedder
+from fairlit.io.atomic import atomic_path, atomic_write_text
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 NO_FACE = "no face found"

@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.validation import AttributeValidation
-from fairlit.functional.calibration import LARGEST, fit_temperature
+from fairlit.functional.statistics.calibration import LARGEST, fit_temperature
 
 BINS = 15
 GIVEN_UP = 0.99 * LARGEST  # a temperature at which all classes are equally probable

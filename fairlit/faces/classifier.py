@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairlit.atomic import atomic_path, atomic_write_text
 from fairlit.faces.architectures import build_backbone
 from fairlit.faces.classifier_config import CONFIG_NAME, ClassifierConfig, CropSettings
 from fairlit.faces.crops import DLIB_CHIP_TEMPLATE, align_faces, crop_faces
 from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.weights import load_weights
+from fairlit.io.atomic import atomic_path, atomic_write_text
 
 WEIGHTS_NAME = "model.safetensors"
 

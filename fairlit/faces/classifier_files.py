@@ -8,7 +8,7 @@ from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.zero_shot import ClipZeroShotClassifier, ZeroShotConfig, read_words
-from fairlit.model_folders import check_model_folder, check_weights
+from fairlit.io.model_folders import check_model_folder, check_weights
 
 
 def load_classifier(path: str | Path) -> FaceClassifier:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairlit.faces.detector import Faces
-from fairlit.functional.geometry import aligned_grid, crop_grid, expand_boxes, similarity_transform, square_boxes
+from fairlit.functional.boxes.geometry import aligned_grid, crop_grid, expand_boxes, similarity_transform, square_boxes
 
 # Where the eyes, the nose and the mouth corners of an aligned face lie, (x, y) as shares of the side. Positions of the
 # 112 x 112 crops of Deng et al., ArcFace, CVPR 2019, the layout that face-recognition networks commonly expect.

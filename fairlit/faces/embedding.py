@@ -12,12 +12,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairlit.atomic import atomic_path
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier import WEIGHTS_NAME, AttributeClassifier, crop_for
 from fairlit.faces.classifier_config import CropSettings
 from fairlit.faces.detector import Faces
 from fairlit.faces.weights import load_weights
+from fairlit.io.atomic import atomic_path
 
 DOWNLOADS = ("vggface2", "casia-webface")
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from fairlit.faces.detector import Faces
-from fairlit.functional.geometry import boxes_to_mask
-from fairlit.functional.preservation import scale_gradient
+from fairlit.functional.alignment.preservation import scale_gradient
+from fairlit.functional.boxes.geometry import boxes_to_mask
 
 
 def shield_neighbours(images: Tensor, faces: Faces) -> tuple[Tensor, Faces]:

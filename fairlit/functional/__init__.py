@@ -1,30 +1,41 @@
 """Pure functions on tensors: the mathematics of fairlit, without models, files or training loops."""
 
-from fairlit.functional.alignment import Assignment, alignment_loss, assign_targets
-from fairlit.functional.bootstrap import (
-    hierarchical_bootstrap,
-    hierarchical_bootstrap_difference,
-    hierarchical_bootstrap_mean,
+from fairlit.functional.alignment.assignment import Assignment, alignment_loss, assign_targets
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.alignment.transport import expected_assignment
+from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.sampling.solver import solver_coefficients, step_weights
+from fairlit.functional.statistics.bootstrap import (
+    cluster_bootstrap,
+    cluster_bootstrap_difference,
+    cluster_bootstrap_mean,
 )
-from fairlit.functional.classifier_error import cleam, correct_frequencies, corrected_bootstrap, corrected_intervals
-from fairlit.functional.counts import class_counts, joint_cells, marginal_counts, pair_counts
-from fairlit.functional.cross_fitting import noise_free_bias_interval, noise_free_total_variation_interval
-from fairlit.functional.equivalence import equivalence_test, total_variation_bound
-from fairlit.functional.fairness import kl_divergence, noise_floor, noise_floor_tv, pairwise_bias, total_variation
-from fairlit.functional.intervals import clopper_pearson, goodman
-from fairlit.functional.multinomial import multinomial_test
-from fairlit.functional.multiple_testing import holm
-from fairlit.functional.noise import keyed_noise
-from fairlit.functional.sample_size import (
+from fairlit.functional.statistics.classifier_error import (
+    cleam,
+    correct_frequencies,
+    corrected_bootstrap,
+    corrected_intervals,
+)
+from fairlit.functional.statistics.counts import class_counts, joint_classes, marginal_counts, pair_counts
+from fairlit.functional.statistics.cross_fitting import noise_free_bias_interval, noise_free_total_variation_interval
+from fairlit.functional.statistics.equivalence import equivalence_test, total_variation_bound
+from fairlit.functional.statistics.fairness import (
+    kl_divergence,
+    noise_floor,
+    noise_floor_tv,
+    pairwise_bias,
+    total_variation,
+)
+from fairlit.functional.statistics.intervals import clopper_pearson, goodman
+from fairlit.functional.statistics.multinomial import multinomial_test
+from fairlit.functional.statistics.multiple_testing import holm
+from fairlit.functional.statistics.sample_size import (
     bias_width,
     frequency_width,
     images_for_bias,
     images_for_frequency,
     prompts_for_bias,
 )
-from fairlit.functional.solver import solver_coefficients, step_weights
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.functional.transport import expected_assignment
 
 __all__ = [
     "Assignment",
@@ -35,6 +46,9 @@ __all__ = [
     "class_counts",
     "cleam",
     "clopper_pearson",
+    "cluster_bootstrap",
+    "cluster_bootstrap_difference",
+    "cluster_bootstrap_mean",
     "correct_frequencies",
     "corrected_bootstrap",
     "corrected_intervals",
@@ -42,13 +56,10 @@ __all__ = [
     "expected_assignment",
     "frequency_width",
     "goodman",
-    "hierarchical_bootstrap",
-    "hierarchical_bootstrap_difference",
-    "hierarchical_bootstrap_mean",
     "holm",
     "images_for_bias",
     "images_for_frequency",
-    "joint_cells",
+    "joint_classes",
     "keyed_noise",
     "kl_divergence",
     "marginal_counts",

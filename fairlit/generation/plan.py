@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fairlit.adaptors.files import adaptor_files, read_tensors
-from fairlit.data.prompt_families import Prompt
+from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_image_size, check_pipeline
 from fairlit.errors import CheckpointError, Problems
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.identity import fairlit_version, tensor_digest
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation, SamplingPlan
 from fairlit.pictures.files import read_parameters
 from fairlit.pictures.manifest import folder_name
@@ -40,7 +40,7 @@ class PlannedImage:
 
     @property
     def noise_key(self) -> tuple[int, ...]:
-        """Key of its noise, see `functional.noise`."""
+        """Key of its noise, see `functional.sampling.noise`."""
         return tuple(self.parameters["noise_key"])
 
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from fairlit.errors import Problems
-from fairlit.functional.alignment import Assignment, assign_targets
-from fairlit.functional.alignment import alignment_loss as confident_cross_entropy
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.assignment import Assignment, assign_targets
+from fairlit.functional.alignment.assignment import alignment_loss as confident_cross_entropy
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fairlit.errors import Problems
-from fairlit.functional.preservation import change_factors, image_factors, overlap_scale, scale_gradient
+from fairlit.functional.alignment.preservation import change_factors, image_factors, overlap_scale, scale_gradient
 
 
 @dataclass(frozen=True)

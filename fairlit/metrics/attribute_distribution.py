@@ -10,21 +10,21 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from fairlit.errors import Problems
-from fairlit.functional.bootstrap import frequencies, hierarchical_bootstrap
-from fairlit.functional.counts import marginal_counts
-from fairlit.functional.cross_fitting import noise_free_bias_interval, noise_free_total_variation_interval
-from fairlit.functional.equivalence import total_variation_bound
-from fairlit.functional.fairness import (
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.bootstrap import cluster_bootstrap, frequencies
+from fairlit.functional.statistics.counts import marginal_counts
+from fairlit.functional.statistics.cross_fitting import noise_free_bias_interval, noise_free_total_variation_interval
+from fairlit.functional.statistics.equivalence import total_variation_bound
+from fairlit.functional.statistics.fairness import (
     kl_divergences,
     noise_floor,
     noise_floor_tv,
     pairwise_biases,
     total_variations,
 )
-from fairlit.functional.intervals import Interval, clopper_pearson
-from fairlit.functional.multinomial import multinomial_test
-from fairlit.functional.multiple_testing import holm
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.statistics.intervals import Interval, clopper_pearson
+from fairlit.functional.statistics.multinomial import multinomial_test
+from fairlit.functional.statistics.multiple_testing import holm
 from fairlit.metrics.states import joined
 
 
@@ -61,7 +61,7 @@ class AttributeDistribution(Metric):
     image_prompts: list[Tensor]
     image_found: list[Tensor]
     face_prompts: list[Tensor]
-    face_cells: list[Tensor]
+    face_joint_classes: list[Tensor]
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class AttributeDistribution(Metric):
         self.draws = draws
         self.level = level
         self.seed = seed
-        for state in ("image_prompts", "image_found", "face_prompts", "face_cells"):
+        for state in ("image_prompts", "image_found", "face_prompts", "face_joint_classes"):
             self.add_state(state, [], dist_reduce_fx="cat")
         for index in range(len(target.attributes)):
             self.add_state(f"face_confidence_{index}", [], dist_reduce_fx="cat")
@@ -113,7 +113,7 @@ class AttributeDistribution(Metric):
         self.image_prompts.append(prompt_index.float())
         self.image_found.append(found)
         self.face_prompts.append(prompt_index[faces].float())
-        self.face_cells.append(cells)
+        self.face_joint_classes.append(cells)
 
     def compute(self) -> dict[str, Any]:
         """Figures over everything seen.
@@ -123,7 +123,7 @@ class AttributeDistribution(Metric):
             predictions below the confidence) and `joint` (figures on the product of the classes, named "a/b"),
             where figures are `bias`, `bias_ci`, `noise_floor` (expected bias of perfectly aligned images, for
             each prompt's own number of faces), `frequencies`, `frequencies_ci`, `target`, `tv`, `tv_ci`,
-            `tv_noise_floor` and `kl`, the intervals by `hierarchical_bootstrap`; `bias_noise_free_ci` and
+            `tv_noise_floor` and `kl`, the intervals by `cluster_bootstrap`; `bias_noise_free_ci` and
             `tv_noise_free_ci`, for what infinitely many images would show; `off_target`, the number of prompts of
             which the multinomial test, after Holm's correction, says at `level` that they miss the target;
             further `face_rate`, `unsure` (over all attributes), `images`, `faces`, `faces_per_image`, `prompts`, `n`
@@ -136,7 +136,7 @@ class AttributeDistribution(Metric):
         of_face = torch.searchsorted(prompts, joined(self.face_prompts).long())
         shape = self.target.table.shape
         cells = torch.bincount(
-            of_face * shape.numel() + joined(self.face_cells).long(), minlength=len(prompts) * shape.numel()
+            of_face * shape.numel() + joined(self.face_joint_classes).long(), minlength=len(prompts) * shape.numel()
         )
         joint = cells.view(len(prompts), *shape)
         counts = {
@@ -156,7 +156,7 @@ class AttributeDistribution(Metric):
         return {
             "attributes": attributes,
             "joint": {"off_target": self._off_target(tests_of_joint)}
-            | self._figures(joint.flatten(1), self.target.table.flatten(), _cell_names(self.target)),
+            | self._figures(joint.flatten(1), self.target.table.flatten(), _joint_class_names(self.target)),
             "face_rate": _mean(found),
             "unsure": _mean(torch.cat(confidence) < self.confidence),
             "images": len(found),
@@ -188,7 +188,7 @@ class AttributeDistribution(Metric):
                 | tests[attribute]
                 for axis, (attribute, names) in enumerate(self.target.classes.items(), start=1)
             },
-            "joint": self._plain_figures(joint.flatten(), self.target.table.flatten(), _cell_names(self.target))
+            "joint": self._plain_figures(joint.flatten(), self.target.table.flatten(), _joint_class_names(self.target))
             | tests_of_joint,
         }
 
@@ -246,7 +246,7 @@ class AttributeDistribution(Metric):
         }
 
     def _interval(self, counts: Tensor, statistic: Callable[[Tensor], Tensor]) -> Interval:
-        low, high = hierarchical_bootstrap(counts, statistic, draws=self.draws, level=self.level, seed=self.seed)
+        low, high = cluster_bootstrap(counts, statistic, draws=self.draws, level=self.level, seed=self.seed)
         return max(0.0, low) if low == low else low, min(1.0, high) if high == high else high
 
     def _check(self, prompt_index: Tensor, predictions: Mapping[str, Tensor], faces: Tensor) -> None:
@@ -262,7 +262,7 @@ class AttributeDistribution(Metric):
                 problems.add(f"image_index leaves the {len(prompt_index)} images of prompt_index")
 
 
-def _cell_names(target: TargetDistribution) -> tuple[str, ...]:
+def _joint_class_names(target: TargetDistribution) -> tuple[str, ...]:
     names = [""]
     for classes in target.classes.values():
         names = [f"{name}/{next_name}" if name else next_name for name in names for next_name in classes]

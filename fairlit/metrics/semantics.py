@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from fairlit.errors import ConfigurationError
-from fairlit.functional.bootstrap import hierarchical_bootstrap_mean
+from fairlit.functional.statistics.bootstrap import cluster_bootstrap_mean
 from fairlit.metrics.states import joined
 
 _FIGURES = ("clip_t", "clip_i", "dino")
@@ -105,7 +105,7 @@ class SemanticSimilarity(Metric):
             groups = [group for group in groups if len(group)]
             if groups:
                 result[name] = float(torch.stack([group.double().mean() for group in groups]).mean())
-                result[f"{name}_ci"] = hierarchical_bootstrap_mean(
+                result[f"{name}_ci"] = cluster_bootstrap_mean(
                     groups, draws=self.draws, level=self.level, seed=self.seed
                 )
         original_prompts = joined(self.original_prompts).long()

@@ -7,9 +7,9 @@ from fairlit.mitigation.ethical_intervention import EthicalIntervention
 from fairlit.mitigation.fair_diffusion import FairDiffusion
 from fairlit.mitigation.latent_guidance import LatentGuidance
 from fairlit.mitigation.method import Chunk, ImageEditor, Method, Need, Sampler, SamplingPlan
-from fairlit.mitigation.none import NoMitigation
 from fairlit.mitigation.output_editing import OutputEditing
 from fairlit.mitigation.prompt_projection import PromptProjection
+from fairlit.mitigation.unchanged import NoMitigation
 
 __all__ = [
     "AttributeWords",

@@ -11,9 +11,9 @@ from fairlit.adaptors import load_adaptor
 from fairlit.adaptors.files import adaptor_files
 from fairlit.diffusion import Backbone
 from fairlit.errors import CheckpointError, Problems
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation.method import Method, Need, Sampler, SamplingPlan
-from fairlit.mitigation.none import one_prompt_sampler
+from fairlit.mitigation.unchanged import one_prompt_sampler
 
 
 class FinetunedAdaptor(Method):

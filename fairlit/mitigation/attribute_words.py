@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import Problems
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation.class_words import (
     PROMPT,
     WORDS,

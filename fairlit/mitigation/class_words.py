@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fairlit.errors import Problems
-from fairlit.functional.apportionment import apportion
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.apportionment import apportion
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation.method import Chunk
 
 WORDS, PROMPT = "{words}", "{prompt}"
@@ -94,8 +94,9 @@ def words_by_attribute(words: Words, target: TargetDistribution) -> list[list[st
 def joint_labels(chunk: Chunk, target: TargetDistribution, seed: int) -> Tensor:
     """The joint class that each image of a chunk is to show.
 
-    Over the whole set the target's shares hold as exactly as whole numbers allow (`functional.apportionment`). Which
-    image shows what depends on seed, prompt, position and size of the set alone.
+    Over the whole set the target's shares hold as exactly as whole numbers allow
+    (`functional.alignment.apportionment`). Which image shows what depends on seed, prompt, position and size of the set
+    alone.
 
     Returns:
         int64 [n], places in the flattened table of `target`.

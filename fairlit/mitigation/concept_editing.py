@@ -15,13 +15,13 @@ from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import FaceClassifier, FaceDetector
 from fairlit.faces.observation import observe
-from fairlit.functional.concept_editing import debiasing_step, edit_projection
-from fairlit.functional.noise import keyed_noise
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.model_editing.concept_editing import debiasing_step, edit_projection
+from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.mitigation.class_words import check_words, words_by_attribute
-from fairlit.mitigation.face_judge import FaceJudge
+from fairlit.mitigation.face_editing.judge import FaceJudge
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
-from fairlit.mitigation.none import one_prompt_sampler
+from fairlit.mitigation.unchanged import one_prompt_sampler
 from fairlit.terminal import tell
 
 CONCEPT, WORD = "{concept}", "{word}"
@@ -34,14 +34,13 @@ EditedTokens = Literal["concept", "prompt"]
 class UnifiedConceptEditing(Method):
     """Edits the model for a list of concepts (Gandikota et al., WACV 2024, arXiv 2308.14761).
 
-    Every cross-attention key and value projection W gets the closed form of `functional.concept_editing`: a concept c
-    shall have the value W (c + sum_k s_k a_k), where a_k is the embedding of the word for class k, and preserved
-    prompts shall keep theirs. The strengths s_k of each concept begin at 0. In each iteration images of all concepts
-    are made with the edited model and classified, and s_k moves by step_size times what share k lacks, by half as much
-    from each time on that it went too far; concepts within the tolerance stay. The strengths of the best measurement
-    are kept. Of a target whose attributes depend on
-    each other, only the shares of each attribute are aimed at. Prompts without one of the concepts are sampled with
-    the edited model as well: nothing tells them apart.
+    Every cross-attention key and value projection W gets the closed form of `functional.model_editing.concept_editing`:
+    a concept c shall have the value W (c + sum_k s_k a_k), where a_k is the embedding of the word for class k, and
+    preserved prompts shall keep theirs. The strengths s_k of each concept begin at 0. In each iteration images of all
+    concepts are made with the edited model and classified, and s_k moves by step_size times what share k lacks, by half
+    as much from each time on that it went too far; concepts within the tolerance stay. The strengths of the best
+    measurement are kept. Of a target whose attributes depend on each other, only the shares of each attribute are aimed
+    at. Prompts without one of the concepts are sampled with the edited model as well: nothing tells them apart.
 
     Args:
         classifier: measures the shares, a folder or YAML file, see `faces.load_classifier`.
@@ -234,7 +233,7 @@ class ProjectionEditor:
         concepts: embeddings [T_c, D] of each of C concepts.
         classes: embeddings of classes [K, D].
         preserved: embeddings that keep their values [P, D].
-        scales: see `functional.concept_editing.edit_projection`.
+        scales: see `functional.model_editing.concept_editing.edit_projection`.
         originals: the weights as they were.
     """
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from fairlit.diffusion import Backbone
 from fairlit.errors import Problems
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation.method import Method, Sampler, SamplingPlan
-from fairlit.mitigation.none import one_prompt_sampler
+from fairlit.mitigation.unchanged import one_prompt_sampler
 
 ATTRIBUTES = "{attributes}"
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fairlit.diffusion import Backbone, Chain, check_guidance_scale
 from fairlit.errors import Problems
-from fairlit.functional.guidance import classifier_free_guidance, semantic_edit, semantic_momentum
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.guidance import classifier_free_guidance, semantic_edit, semantic_momentum
 from fairlit.mitigation.class_words import check_words, joint_labels, words_by_attribute
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
 
@@ -153,7 +153,7 @@ def guided_rollout(
         chain: the model, its solver and the scale of classifier-free guidance.
         noise: unit noise [n, C, h, w].
         embeddings: [2 + E, L, D] of the empty prompt, the prompt and the edit prompts.
-        weights: of the edits for each image [E, n], see `functional.guidance.semantic_edit`.
+        weights: of the edits for each image [E, n], see `functional.sampling.guidance.semantic_edit`.
         guidance: settings.
 
     Returns:
@@ -163,7 +163,7 @@ def guided_rollout(
     spread = embeddings.repeat_interleave(count, dim=0)
     outputs: list[Tensor] = []
     velocity = torch.zeros_like(noise)
-    for call in range(solver.num_calls):
+    for call in range(solver.num_evaluations):
         states = float(solver.input_scale[call]) * solver.state(call, noise, outputs)
         timesteps = solver.timesteps[call].to(noise.device).expand(len(spread))
         predicted = chain.denoise(states.repeat(len(embeddings), 1, 1, 1), timesteps, spread).to(noise)
@@ -178,4 +178,4 @@ def guided_rollout(
             if call >= guidance.warmup:
                 output = output + added / in_noise
         outputs.append(output)
-    return solver.state(solver.num_calls, noise, outputs)
+    return solver.state(solver.num_evaluations, noise, outputs)

@@ -14,10 +14,10 @@ from fairlit.diffusion import Backbone, Conditioning, noise_gradient, rollout
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier, FaceDetector
 from fairlit.faces.detector import Faces
-from fairlit.functional.clean_chain import NoiseGradient, clean_chain
-from fairlit.functional.fairness import kl_divergences
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.mitigation.face_judge import FaceJudge
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.x0_chain import NoiseGradient, x0_chain
+from fairlit.functional.statistics.fairness import kl_divergences
+from fairlit.mitigation.face_editing.judge import FaceJudge
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, require_whole_set
 from fairlit.terminal import tell
 
@@ -41,7 +41,7 @@ class LatentGuidance(Method):
 
     Args:
         classifier: gives probabilities, a folder or YAML file, see `faces.load_classifier`.
-        gradient: ``uniform`` and ``natural``: adjusted, of paths through one model call, see `functional.clean_chain`;
+        gradient: ``uniform`` and ``natural``: adjusted, of paths through one model call, see `functional.x0_chain`;
             ``full``: through the whole chain.
         iterations: steps at most; each samples all images and repeats every model call with gradient.
         step_size: largest root mean square of an image's step, in standard deviations of the noise.
@@ -100,7 +100,7 @@ class LatentGuidance(Method):
         with Problems(self.name) as problems:
             self.check(target, problems)
         chain = plan.chain(backbone)
-        clean = clean_chain(backbone.scheduler, plan.steps)
+        x0 = x0_chain(backbone.scheduler, plan.steps)
         detector, classifier = self.judge.load(backbone.device)
         divergence = SetDivergence(backbone, detector, classifier, target, plan.batch_size)
 
@@ -122,7 +122,7 @@ class LatentGuidance(Method):
                 if iteration == self.iterations or value <= self.tolerance or seen == 0:
                     break
                 slope = noise_gradient(
-                    chain, sampled, conditioning, cotangent, clean, self.gradient, plan.batch_size
+                    chain, sampled, conditioning, cotangent, x0, self.gradient, plan.batch_size
                 ).float()
                 slope = slope + self.leash / moved.numel() * (moved - noise)
                 moved = self._step(moved, slope, noise.float())

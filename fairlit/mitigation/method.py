@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fairlit.diffusion import Backbone, Chain, check_guidance_scale
 from fairlit.errors import Problems
-from fairlit.functional.solver import linear_solver
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.solver import linear_solver
 
 Need = Literal["training", "classifier", "words"]
 """What a user must have before a method can be used: a finetuning run, a classifier of faces, words for classes."""
@@ -51,7 +51,7 @@ class SamplingPlan:
             guidance_scale: instead of the plan's own; None: that one.
 
         Raises:
-            ConfigurationError: the scheduler is not linear, see `functional.solver.linear_solver`.
+            ConfigurationError: the scheduler is not linear, see `functional.sampling.solver.linear_solver`.
         """
         scale = self.guidance_scale if guidance_scale is None else guidance_scale
         return Chain(backbone, linear_solver(backbone.scheduler, self.steps), scale)

@@ -15,14 +15,14 @@ from fairlit.diffusion.inpainting import Inpainter
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.classifier_files import load_classifier, read_classes
 from fairlit.faces.observation import People
-from fairlit.functional.composition import read_compositions
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.composition import read_compositions
 from fairlit.mitigation.class_words import WORDS, check_wording, check_words, insert_words, phrases
-from fairlit.mitigation.face_editing import FaceChange, FaceEditing
-from fairlit.mitigation.face_editor import FaceEditor
-from fairlit.mitigation.face_judge import FaceJudge
+from fairlit.mitigation.face_editing.editor import FaceEditor
+from fairlit.mitigation.face_editing.judge import FaceJudge
+from fairlit.mitigation.face_editing.settings import FaceChange, FaceEditing
 from fairlit.mitigation.method import Chunk, ImageEditor, Method, Need, Sampler, SamplingPlan, require_whole_set
-from fairlit.mitigation.none import one_prompt_sampler
+from fairlit.mitigation.unchanged import one_prompt_sampler
 
 _EDITS = 0x45444954  # sets the noise of edits apart from that of the images
 

@@ -13,8 +13,8 @@ from torch.nn.functional import normalize
 
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import Problems
-from fairlit.functional.debiasing_projection import debiasing_projection
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.model_editing.debiasing_projection import debiasing_projection
 from fairlit.mitigation.class_words import check_words, words_by_attribute
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
 

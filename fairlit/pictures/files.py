@@ -12,8 +12,8 @@ import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from fairlit.atomic import atomic_path
 from fairlit.errors import FairlitError
+from fairlit.io.atomic import atomic_path
 
 PARAMETERS = "fairlit"
 """Keyword of the PNG text chunk that holds an image's parameters as JSON."""

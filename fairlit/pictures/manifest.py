@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fairlit.atomic import atomic_write_text
+from fairlit.io.atomic import atomic_write_text
 
 MANIFEST = "manifest.jsonl"
 

@@ -1,11 +1,11 @@
 """LightningModules: finetuning the text-to-image model, and training classifiers of perceived attributes."""
 
 from fairlit.diffusion.acceleration import Acceleration
-from fairlit.training.classifier import AttributeClassifierTrainer
-from fairlit.training.finetuner import FairFinetuner
-from fairlit.training.generated import Generated
-from fairlit.training.settings import Detection, Gradient, Models, Originals, Replay, Sampling
-from fairlit.training.sharding import FrozenShardsStrategy
+from fairlit.training.classifiers.trainer import AttributeClassifierTrainer
+from fairlit.training.distributed.sharding import FrozenShardsStrategy
+from fairlit.training.finetuning.finetuner import FairFinetuner
+from fairlit.training.finetuning.generated import Generated
+from fairlit.training.finetuning.settings import Detection, Gradient, Models, Originals, Replay, Sampling
 
 __all__ = [
     "Acceleration",

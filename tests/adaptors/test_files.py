@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from fairlit.adaptors import AdaptorMetadata, Lora, read_metadata
 from fairlit.adaptors.files import adaptor_files, read_tensors, write_tensors
 from fairlit.errors import CheckpointError
-from fairlit.identity import tensor_digest
+from fairlit.io.digests import tensor_digest
 
 RECORD = AdaptorMetadata(
     base_model="some/model",

@@ -17,7 +17,7 @@ from fairlit.errors import ConfigurationError
 from fairlit.faces import Faces
 from fairlit.faces.observation import Observation
 from fairlit.functional import TargetDistribution, noise_floor
-from fairlit.identity import tensor_digest
+from fairlit.io.digests import tensor_digest
 from fairlit.training import FairFinetuner, Generated, Models
 
 BALANCED = TargetDistribution({"gender": {"male": 0.5, "female": 0.5}})  # not in the classifier's order

@@ -19,8 +19,8 @@ from fairlit.callbacks.model_card import adaptor_card, export_card, find_summary
 from fairlit.callbacks.results_table import table_rows
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
 from fairlit.functional import TargetDistribution
-from fairlit.functional.solver import linear_solver
-from fairlit.identity import tensor_digest
+from fairlit.functional.sampling.solver import linear_solver
+from fairlit.io.digests import tensor_digest
 
 TENSORS = {"<fair>": torch.arange(6.0).view(2, 3)}
 SAMPLING = {"guidance_scale": 3.5, "evaluation_steps": 12, "prompt_padding": "max_length"}

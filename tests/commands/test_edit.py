@@ -11,10 +11,10 @@ import yaml
 from PIL import Image, ImageCms
 
 from fairlit.cli import main
-from fairlit.miniature.drawing import LANDSCAPE, draw_scene
-from fairlit.miniature.world import sample_scene
 from fairlit.pictures.files import read_image, read_parameters
 from fairlit.pictures.manifest import read_manifest
+from fairlit_miniature.drawing import LANDSCAPE, draw_scene
+from fairlit_miniature.world import sample_scene
 
 REPOSITORY = Path(__file__).parents[2]
 MODELS = str(REPOSITORY / "checkpoints" / "miniature")

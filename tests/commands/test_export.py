@@ -18,8 +18,8 @@ from torch import Tensor
 from fairlit.adaptors import AdaptorMetadata, Lora, SoftTokens
 from fairlit.cli import main
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
-from fairlit.functional.noise import keyed_noise
-from fairlit.functional.solver import linear_solver
+from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.sampling.solver import linear_solver
 
 MINIATURE = Path(__file__).parents[2] / "checkpoints" / "miniature" / "pipeline"
 PROMPT = "a photo of the face of a plumber, a person"

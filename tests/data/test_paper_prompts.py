@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fairlit.data import PromptSet
-from fairlit.data.prompt_sets import SPLITS
+from fairlit.data.prompts.sets import SPLITS
 
 FILE = Path(__file__).parents[2] / "configs" / "prompts" / "paper.yaml"
 FAMILIES = ("occupations", "style_and_context", "descriptors", "sports")

@@ -11,7 +11,7 @@ from diffusers import PNDMScheduler, StableDiffusionPipeline
 
 from fairlit.diffusion import Backbone, check_pipeline
 from fairlit.errors import ConfigurationError, Problems
-from fairlit.functional.solver import linear_solver
+from fairlit.functional.sampling.solver import linear_solver
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_solver_can_be_chosen_and_keeps_the_noise_schedule(folder: Path, solver:
     scheduler = Backbone.load(folder, solver=solver).scheduler
     assert type(scheduler).__name__ == made
     torch.testing.assert_close(scheduler.alphas_cumprod, own.alphas_cumprod)
-    assert linear_solver(scheduler, 5).num_calls == calls
+    assert linear_solver(scheduler, 5).num_evaluations == calls
 
 
 @pytest.mark.parametrize("solver", ["pipeline", "euler"])
@@ -151,4 +151,4 @@ def test_another_default_device_does_not_matter(tiny_pipeline_folder: Path, solv
         backbone = Backbone.load(tiny_pipeline_folder, solver=solver)
     assert {parameter.device.type for parameter in backbone.parameters()} == {"cpu"}
     assert backbone.scheduler.alphas_cumprod.device.type == "cpu"
-    assert linear_solver(backbone.scheduler, 4).num_calls == 4
+    assert linear_solver(backbone.scheduler, 4).num_evaluations == 4

@@ -14,8 +14,8 @@ from torch import Tensor
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
 from fairlit.diffusion import Backbone, Chain, Conditioning, Pairs, detached_graph, full_graph, replay, rollout
 from fairlit.diffusion.sample_counter import SampleCounter
-from fairlit.functional.solver import linear_solver, output_weights
-from fairlit.functional.step_subsets import stratified_calls
+from fairlit.functional.sampling.solver import linear_solver, output_weights
+from fairlit.functional.sampling.step_subsets import stratified_calls
 
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SCHEDULERS = {

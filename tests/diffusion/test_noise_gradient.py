@@ -8,8 +8,8 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from fairlit.diffusion import Chain, Conditioning, full_graph, noise_gradient, rollout
-from fairlit.functional.clean_chain import clean_chain
-from fairlit.functional.solver import linear_solver
+from fairlit.functional.sampling.solver import linear_solver
+from fairlit.functional.sampling.x0_chain import x0_chain
 
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": "epsilon"}
 
@@ -33,22 +33,20 @@ def test_full_is_back_propagation(max_batch: int | None) -> None:
     scheduler = DPMSolverMultistepScheduler(**SCHEDULE)
     chain, noise, conditioning, cotangent = setting(scheduler)
     sampled = rollout(chain, noise, conditioning)
-    found = noise_gradient(
-        chain, sampled, conditioning, cotangent, clean_chain(scheduler, 5), "full", max_batch=max_batch
-    )
+    found = noise_gradient(chain, sampled, conditioning, cotangent, x0_chain(scheduler, 5), "full", max_batch=max_batch)
     leaf = noise.clone().requires_grad_()
     expected = torch.autograd.grad(full_graph(chain, leaf, conditioning, checkpointing=False), leaf, cotangent)[0]
     assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12 * float(expected.abs().max()))
 
 
 def test_natural_is_the_sum_of_paths_through_one_call() -> None:
-    """DDIM by its own recursion: each clean prediction sees the noise by what sigma leaves of it, and nothing else."""
+    """DDIM by its own recursion: each x0 prediction sees the noise by what sigma leaves of it, and nothing else."""
     scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False)
     chain, noise, conditioning, cotangent = setting(scheduler)
     sampled = rollout(chain, noise, conditioning)
-    clean = clean_chain(scheduler, 5)
-    found = noise_gradient(chain, sampled, conditioning, cotangent, clean, "natural")
-    uniform = noise_gradient(chain, sampled, conditioning, cotangent, clean, "uniform")
+    x0 = x0_chain(scheduler, 5)
+    found = noise_gradient(chain, sampled, conditioning, cotangent, x0, "natural")
+    uniform = noise_gradient(chain, sampled, conditioning, cotangent, x0, "uniform")
 
     scheduler.set_timesteps(5)
     before = scheduler.alphas_cumprod.double()[scheduler.timesteps].sqrt()
@@ -68,7 +66,7 @@ def test_natural_is_the_sum_of_paths_through_one_call() -> None:
     total = sigma[-1] / sigma[0] * leaf + sum(k * d for k, d in zip(weight, predictions, strict=True))
     expected = torch.autograd.grad(total, leaf, cotangent, retain_graph=True)[0]
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))  # float32 schedule
-    flat = clean.weights("uniform")
+    flat = x0.weights("uniform")
     total = sigma[-1] / sigma[0] * leaf + sum(k * d for k, d in zip(flat, predictions, strict=True))
     expected = torch.autograd.grad(total, leaf, cotangent)[0]
     assert torch.allclose(uniform, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))

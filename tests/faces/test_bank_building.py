@@ -18,8 +18,8 @@ from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.faces import ClassifierEmbedder, FaceBank, FaceDetector
 from fairlit.faces.bank_building import NO_FACE, build_bank
 from fairlit.faces.embedding import download_inception_resnet, load_embedder
-from fairlit.miniature.drawing import draw_scene
-from fairlit.miniature.world import balanced_scene
+from fairlit_miniature.drawing import draw_scene
+from fairlit_miniature.world import balanced_scene
 
 EMBEDDER = str(Path(__file__).parents[2] / "checkpoints" / "miniature" / "classifier_train")
 COUNT = 11

@@ -14,7 +14,7 @@ from fairlit.errors import ConfigurationError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.faces.calibration import calibrate, calibration_error, describe_validation
 from fairlit.faces.validation import AttributeValidation
-from fairlit.functional.calibration import fit_temperature
+from fairlit.functional.statistics.calibration import fit_temperature
 
 CLASSES = {"hat": ("none", "cap", "crown"), "mood": ("calm", "cross"), "gaze": ("left", "right")}
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}

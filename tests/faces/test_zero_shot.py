@@ -13,8 +13,8 @@ from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces import AttributeClassifier, Faces, crop_faces, load_classifier
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
 from fairlit.faces.zero_shot import ClipZeroShotClassifier
-from fairlit.miniature.drawing import draw_scene
-from fairlit.miniature.world import ATTRIBUTES, WORDS, balanced_scene
+from fairlit_miniature.drawing import draw_scene
+from fairlit_miniature.world import ATTRIBUTES, WORDS, balanced_scene
 
 CLASSES = {"age": {"young": ["young"], "old": ["old", "nurse"]}, "job": {"doctor": ["doctor"], "chef": ["chef"]}}
 TEMPLATES = ["a photo of a {word} person", "the face of a {word}"]

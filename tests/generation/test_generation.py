@@ -7,11 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from fairlit.data.prompt_families import Prompt
+from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, Problems
-from fairlit.functional.noise import keyed_noise
-from fairlit.generation import GenerationPlan, generate, runner
+from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.generation import GenerationPlan, generate
+from fairlit.generation import run as runner
 from fairlit.mitigation import Chunk, NoMitigation, SamplingPlan
 from fairlit.pictures.files import read_image, read_parameters
 from fairlit.pictures.manifest import read_manifest

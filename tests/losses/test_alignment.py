@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fairlit.errors import ConfigurationError
-from fairlit.functional.alignment import Assignment, assign_targets
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.assignment import Assignment, assign_targets
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.losses import AlignmentLoss
 
 

@@ -13,8 +13,8 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
-from fairlit.functional.fairness import noise_floor, noise_floor_tv
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.fairness import noise_floor, noise_floor_tv
 from fairlit.metrics import AttributeDistribution, to_jsonable
 
 TARGET = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.75, "old": 0.25}})

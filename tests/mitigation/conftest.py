@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fairlit.diffusion import Backbone
-from fairlit.functional.noise import keyed_noise
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.mitigation import Chunk, Method, SamplingPlan
 
 PROMPT = "a photo of the face of a doctor"

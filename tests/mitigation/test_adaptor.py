@@ -13,8 +13,8 @@ from torch import Tensor
 from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, SoftTokens
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import CheckpointError, Problems
-from fairlit.functional.noise import keyed_noise
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.mitigation import FinetunedAdaptor, NoMitigation, SamplingPlan
 
 Run = Callable[..., Tensor]

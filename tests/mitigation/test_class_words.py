@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from fairlit.errors import Problems
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import Chunk
 from fairlit.mitigation.class_words import check_words, joint_labels, phrases, words_by_attribute
 

@@ -14,9 +14,10 @@ from torch import Tensor
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import Faces
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.mitigation import NoMitigation, SamplingPlan, UnifiedConceptEditing, concept_editing, face_judge
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.mitigation import NoMitigation, SamplingPlan, UnifiedConceptEditing, concept_editing
 from fairlit.mitigation.concept_editing import cross_attention_projections, embed_tokens
+from fairlit.mitigation.face_editing import judge as face_judge
 
 Run = Callable[..., Tensor]
 State = Callable[[], dict[str, Tensor]]

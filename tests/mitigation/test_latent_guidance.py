@@ -13,10 +13,11 @@ from torch import Tensor
 from fairlit.diffusion import Backbone, rollout
 from fairlit.errors import ConfigurationError
 from fairlit.faces import Faces
-from fairlit.functional.fairness import kl_divergence
-from fairlit.functional.noise import keyed_noise
-from fairlit.functional.target_distribution import TargetDistribution
-from fairlit.mitigation import Chunk, LatentGuidance, NoMitigation, SamplingPlan, face_judge, latent_guidance
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.statistics.fairness import kl_divergence
+from fairlit.mitigation import Chunk, LatentGuidance, NoMitigation, SamplingPlan, latent_guidance
+from fairlit.mitigation.face_editing import judge as face_judge
 from fairlit.mitigation.latent_guidance import SetDivergence
 
 Run = Callable[..., Tensor]

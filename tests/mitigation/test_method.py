@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError
-from fairlit.functional.noise import keyed_noise
+from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.mitigation import Chunk, NoMitigation, SamplingPlan
 from fairlit.mitigation.method import require_whole_set
 

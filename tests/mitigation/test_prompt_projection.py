@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import NoMitigation, PromptProjection
 
 Run = Callable[..., Tensor]

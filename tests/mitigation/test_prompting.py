@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import ConfigurationError
-from fairlit.functional.noise import keyed_noise
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.mitigation import AttributeWords, Chunk, EthicalIntervention, SamplingPlan
 from fairlit.mitigation.class_words import joint_labels
 

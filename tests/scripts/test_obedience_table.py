@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from script_runs import run_script
 
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import Chunk
 from fairlit.mitigation.class_words import joint_labels
 

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from fairlit.faces import Faces, crop_faces
-from fairlit.miniature.drawing import draw_scene
-from fairlit.miniature.world import Labels, balanced_scene
+from fairlit_miniature.drawing import draw_scene
+from fairlit_miniature.world import Labels, balanced_scene
 
 RACES = ("White", "Black", "Latino_Hispanic", "East Asian", "Southeast Asian", "Indian", "Middle Eastern")
 AGES = {"young": ("0-2", "3-9", "10-19", "20-29", "30-39"), "old": ("40-49", "50-59", "60-69", "more than 70")}

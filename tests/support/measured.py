@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fairlit.functional.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
 
 ATTRIBUTES = {"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.75, "old": 0.25}}

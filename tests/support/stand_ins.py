@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from fairlit.faces import FaceDetector, Faces
-from fairlit.training import FairFinetuner, ranks
+from fairlit.training import FairFinetuner
+from fairlit.training.distributed import ranks
 
 
 class MiddleFaces(FaceDetector):

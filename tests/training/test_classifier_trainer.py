@@ -15,11 +15,11 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision import models
 
-from fairlit.data.face_data import UNLABELLED
-from fairlit.data.labelled_faces import LabelledFaces
+from fairlit.data.faces.datamodule import UNLABELLED
+from fairlit.data.faces.labelled_folders import LabelledFaces
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.faces import AttributeClassifier
-from fairlit.training.classifier import AttributeClassifierTrainer
+from fairlit.training.classifiers.trainer import AttributeClassifierTrainer
 
 CLASSES = {"tint": ["red", "green", "blue"], "half": ["top", "bottom"]}
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
@@ -92,7 +92,7 @@ def test_data_whose_labels_mean_something_else_are_refused(folder: Path) -> None
 def test_lightning_cli_builds_and_trains_it(folder: Path) -> None:
     arguments = {
         "model": {
-            "class_path": "fairlit.training.classifier.AttributeClassifierTrainer",
+            "class_path": "fairlit.training.classifiers.trainer.AttributeClassifierTrainer",
             "init_args": {
                 "classes": CLASSES,
                 "architecture": "shufflenet_v2",
@@ -101,7 +101,7 @@ def test_lightning_cli_builds_and_trains_it(folder: Path) -> None:
             },
         },
         "data": {
-            "class_path": "fairlit.data.labelled_faces.LabelledFaces",
+            "class_path": "fairlit.data.faces.labelled_folders.LabelledFaces",
             "init_args": {"folder": str(folder), "classes": CLASSES, "image_size": 32, "batch_size": 60},
         },
         "trainer": {"max_steps": 2, "accelerator": "cpu", "logger": False, "enable_checkpointing": False},

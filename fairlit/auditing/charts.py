@@ -1,0 +1,277 @@
+"""The charts of a report, drawn once for wide and once for narrow screens; colours are those of the pictures."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from fairlit.auditing.measure import JOINT, blocks_of
+from fairlit.pictures.colours import web_colour
+
+WIDE, NARROW = 8.6, 3.6
+"""Widths in inches: a page of text on a desk, and a phone."""
+
+INK, GREY, FAINT, RULE = "#202124", "#5f6368", "#eceef1", "#c9ccd1"
+TARGET = "#d93025"
+_STYLE: Any = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so that charts look the same everywhere
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.edgecolor": RULE,
+    "axes.labelcolor": GREY,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "text.parse_math": False,  # a dollar in a prompt is a dollar
+    "svg.fonttype": "path",
+    "svg.hashsalt": "fairlit",  # equal figures, equal files
+}
+MOST_PROMPTS = 60
+"""Prompts in a chart; the most biased ones of more."""
+
+Figures = Mapping[str, Any]
+
+
+def draw(chart: Callable[[float], Figure]) -> dict[str, bytes]:
+    """A chart in all forms that a report needs.
+
+    Args:
+        chart: from a width in inches to the figure.
+
+    Returns:
+        ``png`` and ``svg`` of the wide form, ``narrow_svg`` for phones.
+    """
+    with mpl.rc_context(_STYLE):
+        wide = chart(WIDE)
+        return {"png": _saved(wide, "png"), "svg": _saved(wide, "svg"), "narrow_svg": _saved(chart(NARROW), "svg")}
+
+
+def shares_chart(figures: Figures, original: Figures | None = None) -> Callable[[float], Figure]:
+    """Frequencies of all classes, averaged over prompts, with 95 % intervals, against the target.
+
+    Args:
+        figures: from `auditing.measure.measure`.
+        original: those of the original model's images, drawn as hollow marks.
+    """
+    attributes = figures["attributes"]
+    lines = sum(len(block["target"]) + 1 for block in attributes.values())
+
+    def chart(width: float) -> Figure:
+        figure, axes = empty_figure(width, 0.75 + 0.3 * lines)
+        y = 0.0
+        for row, (attribute, block) in enumerate(attributes.items()):
+            axes.text(0, y, _plain(attribute), va="center", weight="bold")
+            for column, (name, share) in enumerate(block["target"].items()):
+                y += 1
+                colour = web_colour(column, len(block["target"]), row)
+                low, high = block["frequencies_ci"][name]
+                value = block["frequencies"][name]
+                axes.add_patch(Rectangle((0, y - 0.32), 1, 0.64, color=FAINT, lw=0, zorder=1))
+                axes.add_patch(Rectangle((0, y - 0.32), value, 0.64, color=colour, lw=0, zorder=2))
+                reach = [[max(value - low, 0)], [max(high - value, 0)]]
+                for edge, line, cap, above in (("white", 3.4, 4.2, 3), (INK, 1.4, 3, 4)):  # seen on dark bars too
+                    axes.errorbar(
+                        [value],
+                        [y],
+                        xerr=reach,
+                        fmt="none",
+                        ecolor=edge,
+                        elinewidth=line,
+                        capthick=line,
+                        capsize=cap,
+                        zorder=above,
+                    )
+                target_tick(axes, share, y - 0.46, y + 0.46)
+                if original is not None:
+                    before = original["attributes"][attribute]["frequencies"][name]
+                    axes.plot([before], [y], "o", mfc="white", mec=INK, ms=5.5, mew=1.2, zorder=6)
+                axes.text(-0.015, y, _plain(name), ha="right", va="center", color=INK)
+                axes.text(1.015, y, f"{100 * value:.0f} %", ha="left", va="center", color=INK)
+            y += 1
+        axes.set_xlim(0, 1)
+        axes.set_ylim(y - 0.3, -0.7)
+        percent_axis(axes)
+        handles = [
+            axes.plot([], [], color=TARGET, lw=2.0, label="target")[0],
+            axes.plot([], [], color=INK, lw=1.4, label="95 % interval")[0],
+        ]
+        if original is not None:
+            handles.append(axes.plot([], [], "o", mfc="white", mec=INK, ms=5.5, label="original model")[0])
+        legend_above(axes, handles, columns=2 if width < WIDE else len(handles))
+        return figure
+
+    return chart
+
+
+def prompts_chart(
+    figures: Figures, name: str, place: int, original: Figures | None = None
+) -> Callable[[float], Figure]:
+    """Every prompt's shares of one attribute, the most biased prompt first.
+
+    Args:
+        figures: from `auditing.measure.measure`.
+        name: the attribute.
+        place: number of the attribute, for its colours.
+        original: those of the original model, drawn as a thin strip above each bar.
+    """
+    entries = sorted_by_bias(figures, name)[:MOST_PROMPTS]
+    target = figures["attributes"][name]["target"]
+    before = {entry["prompt"]: entry for entry in original["per_prompt"] if entry["faces"]} if original else {}
+
+    def chart(width: float) -> Figure:
+        texts = [wrapped(entry["prompt"], round(14.2 * (width - 1.25))) for entry in entries]
+        heights = [0.17 * (text.count("\n") + 1) + 0.36 for text in texts]  # in inches, as all of this axis
+        figure, axes = empty_figure(width, sum(heights) + 0.95, left=0.15)
+        bottom = 0.1
+        for entry, text, height in zip(entries, texts, heights, strict=True):
+            shown = entry["attributes"][name]
+            bottom += height
+            top = bottom - 0.31  # of the bar
+            axes.text(0, top - 0.07, text, va="bottom", fontsize=8.5, linespacing=1.15)
+            axes.text(1, top - 0.07, f"n = {entry['faces']}", va="bottom", ha="right", color=GREY, fontsize=7.5)
+            if entry["prompt"] in before:
+                strip(axes, before[entry["prompt"]]["attributes"][name]["frequencies"], top - 0.05, 0.035, place)
+            strip(axes, shown["frequencies"], top, 0.17, place)
+            for edge in np.cumsum(list(target.values()))[:-1]:
+                target_tick(axes, edge, top, top + 0.22)
+            colour = {"off": "#c5221f", "within": "#137333"}.get(shown["standing"], GREY)
+            axes.text(1.015, top + 0.085, f"{shown['bias']:.2f}", va="center", color=colour, weight="bold")
+        axes.text(1.015, 0.02, "bias", va="center", color=GREY)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(sum(heights) + 0.15, 0)
+        percent_axis(axes)
+        handles: list[Any] = [
+            Rectangle((0, 0), 1, 1, color=web_colour(index, len(target), place), label=_plain(label))
+            for index, label in enumerate(target)
+        ]
+        handles.append(axes.plot([], [], color=TARGET, lw=2.0, label="target")[0])
+        legend_above(axes, handles, columns=3 if width < WIDE else len(handles))
+        return figure
+
+    return chart
+
+
+def joint_chart(figures: Figures) -> Callable[[float], Figure]:
+    """Joint shares of all classes, averaged over prompts: rows are the first attribute, columns the others' classes."""
+    attributes = {name: list(block["target"]) for name, block in figures["attributes"].items()}
+    first, *others = attributes
+    block = figures[JOINT]
+    columns = list(itertools.product(*(attributes[other] for other in others)))
+    shape = (len(attributes[first]), len(columns))
+    shown = np.array(list(block["frequencies"].values())).reshape(shape)
+    target = np.array(list(block["target"].values())).reshape(shape)
+
+    def chart(width: float) -> Figure:
+        turned = width < WIDE and shape[1] > shape[0]  # a phone has room below, not beside
+        cells, wanted = (shown.T, target.T) if turned else (shown, target)
+        figure, axes = empty_figure(width, 1.0 + 0.55 * cells.shape[0], left=1.55 if turned else 1.05)
+        word = "target " if cells.shape[1] <= (8 if width == WIDE else 3) else ""
+        reach = max(0.05, float(np.abs(shown - target).max()))
+        scale = LinearSegmentedColormap.from_list("difference", ["#7ba3d6", "#f7f7f5", "#e9a15b"])
+        norm = TwoSlopeNorm(0.0, -reach, reach)
+        axes.imshow(cells - wanted, cmap=scale, norm=norm, aspect="auto")
+        for (row, column), value in np.ndenumerate(cells):
+            axes.text(column, row - 0.1, f"{100 * value:.0f} %", ha="center", va="center", weight="bold")
+            axes.text(
+                column,
+                row + 0.26,
+                f"{word}{100 * wanted[row, column]:.3g} %",
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                color=INK,
+            )
+        down = [_plain(name) for name in attributes[first]]
+        across = ["\n".join(map(_plain, names)) for names in columns]
+        beside = [", ".join(map(_plain, names)) for names in columns]
+        axes.set_xticks(range(cells.shape[1]), down if turned else across)
+        axes.set_yticks(range(cells.shape[0]), beside if turned else down)
+        axes.tick_params(length=0, labelcolor=INK)
+        axes.xaxis.tick_top()
+        axes.set_xticks(np.arange(0.5, cells.shape[1] - 1), minor=True)
+        axes.set_yticks(np.arange(0.5, cells.shape[0] - 1), minor=True)
+        axes.grid(which="minor", color="white", lw=2)
+        axes.tick_params(which="minor", length=0)
+        for side in axes.spines.values():
+            side.set_visible(False)
+        return figure
+
+    return chart
+
+
+def sorted_by_bias(figures: Figures, name: str) -> list[Any]:
+    """Figures of the prompts with faces, the most biased first."""
+    entries = [entry for entry in figures["per_prompt"] if entry["faces"]]
+    return sorted(entries, key=lambda entry: -blocks_of(entry)[name]["bias"])
+
+
+def empty_figure(width: float, height: float, left: float = 1.05) -> tuple[Figure, Axes]:
+    """An empty figure whose margins are inches, whatever its size."""
+    figure = Figure(figsize=(width, height))
+    top, bottom, right = 0.5, 0.3, 0.55
+    axes = figure.add_axes(
+        (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
+    )
+    return figure, axes
+
+
+def strip(axes: Axes, shares: Mapping[str, float], top: float, height: float, place: int) -> None:
+    """Shares side by side in a bar."""
+    edges = np.cumsum([0.0, *shares.values()])
+    for index, (start, stop) in enumerate(itertools.pairwise(edges)):
+        colour = web_colour(index, len(shares), place)
+        axes.add_patch(Rectangle((start, top), stop - start, height, color=colour, lw=0, zorder=2))
+
+
+def target_tick(axes: Axes, share: float, start: float, stop: float) -> None:
+    """Marks the target; the white rim keeps it apart from red classes."""
+    for colour, line, above in (("white", 4.0, 4.8), (TARGET, 2.0, 5)):
+        axes.plot([share, share], [start, stop], color=colour, lw=line, solid_capstyle="butt", zorder=above)
+
+
+def percent_axis(axes: Axes) -> None:
+    """Shares from 0 to 100 % along the bottom, and nothing else."""
+    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
+    axes.set_yticks([])
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def legend_above(axes: Axes, handles: Sequence[Any], columns: int) -> None:
+    """A legend over the right end of the axes."""
+    axes.legend(
+        handles=handles,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        ncols=columns,
+        frameon=False,
+        borderaxespad=0.2,
+        handlelength=1.2,
+        handletextpad=0.5,
+        columnspacing=1.2,
+    )
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def wrapped(text: str, length: int) -> str:
+    """At most two lines of so many letters."""
+    return "\n".join(textwrap.wrap(text, length, max_lines=2, placeholder=" …"))
+
+
+def _saved(figure: Figure, form: str) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format=form, dpi=200, facecolor="white", metadata={"Date": None} if form == "svg" else None)
+    return stream.getvalue()

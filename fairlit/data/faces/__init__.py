@@ -1,0 +1,1 @@
+"""Labelled photographs of faces, for training classifiers."""

@@ -1,0 +1,1 @@
+"""Prompts: families, files, splits, and the datamodule that deals them out."""

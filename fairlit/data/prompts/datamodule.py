@@ -1,0 +1,193 @@
+"""The data of finetuning: a stream of prompts, each with its target distribution and the keys of its noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader, IterableDataset
+
+from fairlit.data.prompts.sets import Prompt, PromptSet, Split
+from fairlit.errors import Problems
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+
+NoiseKey = tuple[int, ...]
+_STREAMS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
+
+
+class PromptBatch(NamedTuple):
+    """N images of one prompt: what one training or evaluation step works on.
+
+    Attributes:
+        index: number of the batch since the start of training, or of the prompt in its split.
+        prompt: the text.
+        family: the prompt's family.
+        target: distribution that the people in the images shall follow.
+        keys: noise key of each of the N images, over all ranks; a rank takes every world-size-th.
+    """
+
+    index: int  # type: ignore[assignment]  # a batch is never searched as a tuple
+    prompt: str
+    family: str
+    target: TargetDistribution
+    keys: list[NoiseKey]
+
+
+class _Stream(IterableDataset[PromptBatch]):
+    """Batches by number; iterable, so that Lightning leaves their distribution over ranks to fairlit."""
+
+    def __init__(self, data: PromptDataModule, split: Split, first: int, count: int | None) -> None:
+        self.data, self.split, self.first, self.count = data, split, first, count
+
+    def __iter__(self) -> Iterator[PromptBatch]:
+        index = self.first
+        while self.count is None or index < self.count:
+            yield self.data.batch(self.split, index)
+            index += 1
+
+
+class _FiniteStream(_Stream):
+    def __len__(self) -> int:
+        return (self.count or 0) - self.first
+
+
+class PromptDataModule(L.LightningDataModule):
+    """Streams prompts for training, validation and test.
+
+    Training goes through the prompts in an order that is shuffled anew for each pass; batch number i depends on the
+    seed and i alone, so training resumes where it stopped. Validation and test use the same noise each time.
+
+    Args:
+        prompts: file of prompt families, in YAML or in the published JSON layout, see `data.prompt_files`.
+        target: shares of each class of each attribute, e.g. ``{gender: {female: 0.5, male: 0.5}}``, or a joint table,
+            see `TargetDistribution.from_dict`; or the path of a YAML file with either.
+        families: names of the families to train on and to validate on; null: all.
+        test_families: families to test on, say prompts that training shall leave alone; null: `families`.
+        images_per_prompt: images of each training prompt in one step, over all ranks.
+        validation_images: images of each validation prompt, over all ranks.
+        test_images: images of each test prompt, over all ranks.
+        validation_prompts: validate on at most so many prompts, as many of each family as of another; null: all.
+        test_prompts: test on at most so many prompts, likewise; null: all.
+        seed: of the noise and of the order of prompts.
+
+    Raises:
+        ConfigurationError: a number out of range, an invalid target or prompt file, no prompts.
+    """
+
+    def __init__(
+        self,
+        prompts: str,
+        target: dict[str, Any] | str,
+        families: list[str] | None = None,
+        test_families: list[str] | None = None,
+        images_per_prompt: int = 24,
+        validation_images: int = 24,
+        test_images: int = 48,
+        validation_prompts: int | None = None,
+        test_prompts: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self._prompts: dict[Split, list[Prompt]] = {}
+        with Problems("data") as problems:
+            counts = {
+                "images_per_prompt": images_per_prompt,
+                "validation_images": validation_images,
+                "test_images": test_images,
+                "validation_prompts": validation_prompts,
+                "test_prompts": test_prompts,
+            }
+            for name, count in counts.items():
+                if count is not None and count < 1:
+                    problems.add(f"{name}: got {count}; give a number of at least 1")
+            problems.at_least("seed", seed, 0)
+            with problems.collecting():
+                self.target = TargetDistribution.read(target)
+            with problems.collecting():
+                prompt_set = PromptSet.from_file(prompts)
+            if not problems.messages:
+                limits: dict[Split, int | None] = {"train": None, "val": validation_prompts, "test": test_prompts}
+                for split, limit in limits.items():
+                    names = families if split != "test" or test_families is None else test_families
+                    with problems.collecting():
+                        self._prompts[split] = _share_out(prompt_set.select(split, names), limit)
+        self.images: dict[Split, int] = {"train": images_per_prompt, "val": validation_images, "test": test_images}
+        self.seed = seed
+        self.first_batch = 0
+
+    def prompts(self, split: Split) -> list[Prompt]:
+        """The prompts of a split."""
+        return self._prompts[split]
+
+    @property
+    def trained_families(self) -> set[str]:
+        """Names of the families with training prompts among those chosen."""
+        return {prompt.family for prompt in self._prompts["train"]}
+
+    def targets(self) -> list[TargetDistribution]:
+        """Every distinct target that any prompt asks for."""
+        own = [prompt.target for prompts in self._prompts.values() for prompt in prompts if prompt.target]
+        distinct: list[TargetDistribution] = []
+        for target in [self.target, *own]:
+            if target not in distinct:
+                distinct.append(target)
+        return distinct
+
+    def batch(self, split: Split, index: int) -> PromptBatch:
+        """Batch number `index` of a split; training batches go on for ever."""
+        prompts = self._prompts[split]
+        if split == "train":
+            epoch, position = divmod(index, len(prompts))
+            order = np.random.default_rng((self.seed, _STREAMS[split], epoch)).permutation(len(prompts))
+            prompt = prompts[order[position]]
+        else:
+            prompt = prompts[index]
+        keys: list[NoiseKey] = [(self.seed, _STREAMS[split], index, image) for image in range(self.images[split])]
+        return PromptBatch(index, prompt.text, prompt.family, prompt.target or self.target, keys)
+
+    def train_dataloader(self) -> DataLoader[PromptBatch]:
+        """Endless; starts at the first batch that a restored checkpoint has not seen."""
+        return _loader(_Stream(self, "train", self.first_batch, None))
+
+    def val_dataloader(self) -> DataLoader[PromptBatch]:
+        """One batch a validation prompt."""
+        return _loader(_FiniteStream(self, "val", 0, len(self._prompts["val"])))
+
+    def test_dataloader(self) -> DataLoader[PromptBatch]:
+        """One batch a test prompt."""
+        return _loader(_FiniteStream(self, "test", 0, len(self._prompts["test"])))
+
+    def predict_dataloader(self) -> DataLoader[PromptBatch]:
+        """One batch a test prompt."""
+        return self.test_dataloader()
+
+    def state_dict(self) -> dict[str, int]:
+        """The number of the next training batch."""
+        assert self.trainer is not None
+        return {"next_batch": self.trainer.fit_loop.epoch_loop.batch_progress.total.processed}  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Goes on with the batch after the last that the checkpoint has seen."""
+        self.first_batch = state_dict["next_batch"]
+
+
+def _loader(stream: _Stream) -> DataLoader[PromptBatch]:
+    return DataLoader(stream, batch_size=None, collate_fn=_as_it_is)
+
+
+def _share_out(prompts: list[Prompt], limit: int | None) -> list[Prompt]:
+    """At most `limit` prompts in their order: of every family its first ones, as many as of another where it can."""
+    turns: dict[str, int] = {}
+    order: list[tuple[int, int]] = []  # whose turn in its family, place
+    for place, prompt in enumerate(prompts):
+        turns[prompt.family] = turns.get(prompt.family, -1) + 1
+        order.append((turns[prompt.family], place))
+    chosen = sorted(place for _, place in sorted(order)[:limit])
+    return [prompts[place] for place in chosen]
+
+
+def _as_it_is(batch: Any) -> Any:
+    """Keeps torch's default conversion from turning the tuples of noise keys into lists."""
+    return batch

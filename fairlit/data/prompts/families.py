@@ -1,0 +1,123 @@
+"""Families of prompts: templates with words to fill them, or whole prompts, split for training, validation and test."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+PLACEHOLDER = re.compile(r"{(an? )?(\w+)}")
+# Words are spelt with a vowel and spoken with a consonant (a unicyclist, a one-man band), or the other way round.
+_SPOKEN_CONSONANT = re.compile(r"(eu|ewe|uni(?!n)|us(?=[ae])|uti|uro|uku|ufo|one\b|once\b)", re.IGNORECASE)
+_SPOKEN_VOWEL = re.compile(r"([aeiou]|hon(?=est|ou?r)|hour|heir|[fhlmnrsx]-)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One prompt.
+
+    Attributes:
+        text: what the model is asked for.
+        family: name of the family it belongs to.
+        target: its own target distribution; None: that of the run.
+        people: how many people it asks for.
+    """
+
+    text: str
+    family: str
+    target: TargetDistribution | None = None
+    people: int = 1
+
+
+@dataclass(frozen=True)
+class PromptFamily:
+    """Templates and the words that fill them, or whole prompts, or both.
+
+    Attributes:
+        name: of the family.
+        templates: texts with ``{placeholders}``, for all splits or for each; ``{a word}`` takes the word with its
+            indefinite article.
+        fillers: placeholder -> split -> words.
+        repeat: how often each training prompt occurs in one pass over the family.
+        target: the family's own target distribution; None: that of the run.
+        whole: split -> prompts that need no filling; they come after those of the templates.
+        targets: word or whole prompt -> target distribution of the prompts with it, instead of the family's.
+        people: how many people every prompt asks for; or word -> number, by the first of these words in a prompt.
+    """
+
+    name: str
+    templates: Sequence[str] | Mapping[str, Sequence[str]]
+    fillers: Mapping[str, Mapping[str, Sequence[str]]]
+    repeat: int = 1
+    target: TargetDistribution | None = None
+    whole: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    targets: Mapping[str, TargetDistribution] = field(default_factory=dict)
+    people: int | Mapping[str, int] = 1
+
+    def prompts(self, split: Split) -> list[Prompt]:
+        """Every template with every combination of its words of that split, then whole prompts, without duplicates."""
+        found: dict[str, Prompt] = {}
+        templates = self.templates.get(split, ()) if isinstance(self.templates, Mapping) else self.templates
+        for template in templates:
+            names = placeholders(template)
+            words = [self.fillers[name].get(split, ()) for name in names]
+            for combination in itertools.product(*words):
+                self._add(found, fill(template, dict(zip(names, combination, strict=True))), combination)
+        for text in self.whole.get(split, ()):
+            self._add(found, text, [text])
+        return list(found.values()) * (self.repeat if split == "train" else 1)
+
+    def _add(self, found: dict[str, Prompt], text: str, made_of: Sequence[str]) -> None:
+        own = next((self.targets[part] for part in made_of if part in self.targets), self.target)
+        found.setdefault(text, Prompt(text, self.name, own, people_asked(text, self.people)))
+
+
+def people_asked(text: str, people: int | Mapping[str, int]) -> int:
+    """How many people a prompt asks for, given the number, or the words that say it; 1 where none of them is in it.
+
+    Example:
+        >>> people_asked("a team of three engineers", {"two": 2, "three": 3})
+        3
+    """
+    if isinstance(people, int):
+        return people
+    return next((people[word] for word in re.findall(r"[\w-]+", text.lower()) if word in people), 1)
+
+
+def placeholders(template: str) -> list[str]:
+    """Names of the placeholders of a template, in the order in which they first occur.
+
+    Example:
+        >>> placeholders("{a job} {place}, the {job}")
+        ['job', 'place']
+    """
+    return list(dict.fromkeys(name for _, name in PLACEHOLDER.findall(template)))
+
+
+def fill(template: str, words: Mapping[str, str]) -> str:
+    """The template with its placeholders replaced.
+
+    Example:
+        >>> fill("the face of {a job} {place}", {"job": "architect", "place": "at sea"})
+        'the face of an architect at sea'
+    """
+    return PLACEHOLDER.sub(lambda found: (with_article if found[1] else str)(words[found[2]]), template)
+
+
+def with_article(words: str) -> str:
+    """The words with the indefinite article that fits how their beginning is spoken.
+
+    A rule of thumb for English with the common exceptions; whole prompts are there for words that it gets wrong.
+
+    Example:
+        >>> [with_article(word) for word in ("actor", "usher", "user experience designer", "hourly worker", "nurse")]
+        ['an actor', 'an usher', 'a user experience designer', 'an hourly worker', 'a nurse']
+    """
+    vowel = _SPOKEN_VOWEL.match(words) and not _SPOKEN_CONSONANT.match(words)
+    return f"{'an' if vowel else 'a'} {words}"

@@ -1,0 +1,1 @@
+"""Geometry of face boxes: crops, matching and regions."""

@@ -1,0 +1,1 @@
+"""Linear solvers, weights of their steps, guidance and keyed noise."""

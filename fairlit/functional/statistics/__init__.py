@@ -1,0 +1,1 @@
+"""Counts, distances, intervals and tests of an audit."""

@@ -1,0 +1,141 @@
+"""Makes planned images: one after the other on disk, none twice, whatever stops it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fairlit.diffusion import Backbone
+from fairlit.errors import Problems
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.generation.plan import UNUSED_TARGET, GenerationPlan, PlannedImage, is_made
+from fairlit.mitigation import Chunk, ImageEditor, Sampler
+from fairlit.pictures.files import save_png
+from fairlit.pictures.manifest import write_manifest
+
+Progress = Callable[[int], None]
+"""Told after every batch how many images more are on disk."""
+
+Stopwatch = Callable[[int, float], None]
+"""Told of how many images and how many seconds it took to sample and decode them; 0 images: to prepare the method."""
+
+
+def missing_images(plan: GenerationPlan) -> list[list[PlannedImage]]:
+    """The images of each prompt that are not on disk yet; prompts with all of them are left out.
+
+    Raises:
+        ConfigurationError: the folder holds images that were made otherwise.
+    """
+    with Problems("generate") as problems:
+        missing = [[image for image in images if not is_made(image, plan.out, problems)] for images in plan.planned()]
+    return [images for images in missing if images]
+
+
+def load_backbone(plan: GenerationPlan, device: torch.device | str = "cpu") -> Backbone:
+    """The model of a plan, without its method, ready for `generate`.
+
+    Raises:
+        ConfigurationError: the folder is incomplete.
+    """
+    return Backbone.load(plan.model, plan.prompt_padding, getattr(torch, plan.precision), plan.solver).to(device)
+
+
+def generate(
+    plan: GenerationPlan,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+    backbone: Backbone | None = None,
+    stopwatch: Stopwatch | None = None,
+) -> int:
+    """Makes what is missing of a plan, and writes the manifest.
+
+    The manifest, written first, says what shall be there in the end. Every image is written atomically with its
+    parameters, so that a run that was killed goes on where it stopped.
+
+    Args:
+        plan: checked by `GenerationPlan.check`.
+        device: where the model runs.
+        progress: told how many images have been made.
+        backbone: the plan's model where it is loaded already, from `load_backbone`; None: it is loaded if need be.
+        stopwatch: told how long it took.
+
+    Returns:
+        Number of images made; others were there already.
+
+    Raises:
+        ConfigurationError: the folder holds images that were made otherwise, or the method does not fit the model.
+        CheckpointError: a file of model or method is damaged.
+    """
+    missing = missing_images(plan)
+    write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
+    if missing:
+        backbone = backbone or load_backbone(plan, device)
+        stopwatch = stopwatch or (lambda count, seconds: None)
+        by_target = itertools.groupby(missing, key=lambda images: _target(plan, images))
+        for target, group in by_target:
+            started = time.perf_counter()
+            with plan.method.prepare(backbone, plan.sampling(), target) as sampler:
+                edit = plan.method.image_editor(backbone, plan.sampling(), target)
+                stopwatch(0, time.perf_counter() - started)
+                for images in group:
+                    for part in _parts(plan, images):
+                        _make(plan, backbone, sampler, edit, part, stopwatch)
+                        if progress is not None:
+                            progress(len(part))
+    return sum(map(len, missing))
+
+
+def _target(plan: GenerationPlan, images: Sequence[PlannedImage]) -> TargetDistribution:
+    own = plan.target_of(images[0].prompt) if plan.needs_target else None
+    return own or UNUSED_TARGET
+
+
+def _parts(plan: GenerationPlan, images: list[PlannedImage]) -> Iterator[list[PlannedImage]]:
+    """Images of one prompt in batches; all in one where the method moves them together."""
+    size = len(images) if plan.method.whole_set else plan.batch_size
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+@torch.no_grad()
+def _decode(backbone: Backbone, latents: torch.Tensor, size: int) -> torch.Tensor:
+    return torch.cat([backbone.decode(part).float().cpu() for part in latents.split(size)])
+
+
+def _make(
+    plan: GenerationPlan,
+    backbone: Backbone,
+    sampler: Sampler,
+    edit: ImageEditor | None,
+    part: list[PlannedImage],
+    stopwatch: Stopwatch,
+) -> None:
+    """Samples, edits and writes images of one prompt."""
+    prompt = part[0].prompt
+    positions = list(range(plan.images)) if plan.method.whole_set else [image.position for image in part]
+    first = part[0].noise_key[:-1]
+    noise = keyed_noise([(*first, position) for position in positions], backbone.latent_shape(plan.image_size))
+    weight = next(backbone.unet.parameters())
+    started = time.perf_counter()
+    chunk = Chunk(prompt.text, positions, plan.images)
+    latents = sampler(chunk, noise.to(weight.device, weight.dtype))
+    wanted = [positions.index(image.position) for image in part]
+    notes: list[dict[str, Any]] = [{} for _ in part]
+    if edit is None:
+        decoded = _decode(backbone, latents[wanted], plan.batch_size)
+    else:
+        pixels, told = edit(chunk, (_decode(backbone, latents, plan.batch_size) * 255).round().to(torch.uint8))
+        decoded, notes = pixels[wanted].float() / 255, [told[place] for place in wanted]
+    stopwatch(len(positions), time.perf_counter() - started)
+    for image, pixels, note in zip(part, decoded, notes, strict=True):
+        save_png(pixels, plan.out / image.file, image.parameters | note)
+
+
+def _entry(image: PlannedImage) -> dict[str, Any]:
+    return {"file": Path(image.file).as_posix(), **image.parameters}

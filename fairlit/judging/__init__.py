@@ -1,0 +1,1 @@
+"""Images as judges see them: folders, faces found in them, features."""

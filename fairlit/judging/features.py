@@ -1,0 +1,121 @@
+"""What CLIP and DINO make of images and prompts, kept on disk so that nothing is encoded twice."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fairlit.io.atomic import atomic_path
+from fairlit.judging.image_folders import ImageFolder
+from fairlit.judging.observations import file_mark, module_digest
+from fairlit.perception import ClipEncoder, DinoEncoder
+from fairlit.pictures.files import UnreadableImageError, read_image
+
+_KEY = "made_from"
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Frozen encoders that images are compared by; what is None is not measured.
+
+    Attributes:
+        clip: for CLIP-T and CLIP-I.
+        dino: for DINO.
+        names: what the user called them.
+    """
+
+    clip: ClipEncoder | None = None
+    dino: DinoEncoder | None = None
+    names: Mapping[str, Any] | None = None
+
+    @property
+    def by_name(self) -> dict[str, ClipEncoder | DinoEncoder]:
+        """Those that are there."""
+        return {name: encoder for name in ("clip", "dino") if (encoder := getattr(self, name)) is not None}
+
+    def describe(self) -> dict[str, Any]:
+        """Names, and digests of the weights."""
+        digests = {name: module_digest(encoder) for name, encoder in self.by_name.items()}
+        return {**(self.names or {}), "digests": digests}
+
+    def text_features(self, prompts: Sequence[str]) -> Tensor | None:
+        """CLIP's directions of prompts, float32 [P, D] on the CPU; None without CLIP."""
+        return None if self.clip is None else self.clip.text_features(prompts).float().cpu()
+
+
+def image_features(
+    folder: ImageFolder,
+    encoders: Encoders,
+    cache: Path,
+    batch_size: int = 16,
+    progress: Callable[[int], None] = lambda count: None,
+) -> dict[str, Tensor]:
+    """Directions of all images of a folder.
+
+    Args:
+        folder: images.
+        encoders: what to look with.
+        cache: file of what they saw; with other encoders, or files that have changed, it is not believed.
+        batch_size: images looked at together.
+        progress: told how many images more are done.
+
+    Returns:
+        `clip` and `dino`, as far as there are encoders: float32 [N, D] of length 1 on the CPU, in the folder's order;
+        NaN for images that cannot be read.
+    """
+    names = [image.file for image in folder.images]
+    key = json.dumps([encoders.describe()["digests"], [file_mark(folder.root / name) for name in names]])
+    features = _recall(cache, key)
+    if features is None:
+        features = {}
+        parts: dict[str, list[Tensor]] = {name: [] for name in encoders.by_name}
+        for start in range(0, len(names), batch_size):
+            batch = names[start : start + batch_size]
+            for name, rows in _encode(folder.root, batch, encoders.by_name).items():
+                parts[name].append(rows)
+            progress(len(batch))
+        features = {name: torch.cat(rows) for name, rows in parts.items() if rows}
+        with atomic_path(cache) as temporary:
+            save_file(features, temporary, metadata={_KEY: key})
+    else:
+        progress(len(names))
+    return features
+
+
+@torch.no_grad()
+def _encode(root: Path, files: Sequence[str], encoders: Mapping[str, ClipEncoder | DinoEncoder]) -> dict[str, Tensor]:
+    by_size: dict[torch.Size, list[tuple[int, Tensor]]] = defaultdict(list)
+    for place, file in enumerate(files):
+        try:
+            pixels = read_image(root / file)
+        except UnreadableImageError:
+            continue
+        by_size[pixels.shape].append((place, pixels))
+    encoded = {}
+    for name, encoder in encoders.items():
+        encoded[name] = torch.full((len(files), encoder.dim), torch.nan)
+        device = next(encoder.parameters()).device
+        for found in by_size.values():
+            images = torch.stack([pixels for _, pixels in found]).to(device).float() / 255
+            encoded[name][[place for place, _ in found]] = encoder.image_features(images).float().cpu()
+    return encoded
+
+
+def _recall(cache: Path, key: str) -> dict[str, Tensor] | None:
+    """What a cache holds; None where there is none, it is damaged, or was made from something else."""
+    try:
+        with safe_open(cache, "pt") as stored:
+            if (stored.metadata() or {}).get(_KEY) != key:
+                return None
+            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no mapping
+    except (OSError, SafetensorError):
+        return None

@@ -1,0 +1,229 @@
+"""Looks at every image once: reads it, finds its faces, classifies them, and notes the result on disk.
+
+Images stream through in batches, so memory does not grow with their number but for a few numbers each. What was
+noted is not looked at again: an audit that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fairlit.errors import ConfigurationError
+from fairlit.faces import FaceClassifier, Faces
+from fairlit.faces.observation import People, observe
+from fairlit.io.atomic import atomic_write_text
+from fairlit.io.digests import tensor_digest
+from fairlit.judging.image_folders import FoundImage, ImageFolder
+from fairlit.pictures.files import UnreadableImageError, read_image
+
+
+@dataclass(frozen=True)
+class SeenFace:
+    """One face.
+
+    Attributes:
+        box: xyxy in pixels.
+        score: the detector's confidence in it.
+        probabilities: attribute -> probability of each class.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    probabilities: Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen in one file.
+
+    Attributes:
+        damaged: why it cannot be read; None where it can.
+        width: in pixels.
+        height: in pixels.
+        box: of the largest face, xyxy in pixels; None: no face was found.
+        score: the detector's confidence in it.
+        probabilities: attribute -> probability of each class, of the largest face; empty without one.
+        others: the smaller faces, where all count.
+    """
+
+    damaged: str | None = None
+    width: int = 0
+    height: int = 0
+    box: tuple[float, float, float, float] | None = None
+    score: float | None = None
+    probabilities: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    others: Sequence[SeenFace] = ()
+
+    @property
+    def faces(self) -> list[SeenFace]:
+        """Every face that counts, the largest first."""
+        if self.box is None or self.score is None:
+            return []
+        return [SeenFace(self.box, self.score, self.probabilities), *self.others]
+
+    @property
+    def status(self) -> str:
+        """``face``, ``no face`` or ``damaged``."""
+        return "damaged" if self.damaged is not None else "no face" if self.box is None else "face"
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Who looks.
+
+    Attributes:
+        detector: from images [N, 3, H, W] in [0, 1] to `Faces`.
+        classifier: of perceived attributes.
+        names: what the user called both, as plain data.
+        people: who counts in an image.
+    """
+
+    detector: nn.Module
+    classifier: FaceClassifier
+    names: Mapping[str, Any]
+    people: People = "largest"
+
+    def describe(self) -> dict[str, Any]:
+        """Names, and digests of the weights: two audits with equal descriptions were judged alike."""
+        digests = {"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)}
+        return {**self.names, "people": self.people, "digests": digests}
+
+    @torch.no_grad()
+    def look(self, images: Tensor) -> list[Seen]:
+        """Sees N images uint8 [N, 3, H, W] of one size.
+
+        Raises:
+            ConfigurationError: the detector gives something else than `Faces`.
+        """
+        pixels = images.to(self.classifier.device).float() / 255
+        observation = observe(pixels, self._checked, self.classifier, self.people).to("cpu")
+        height, width = images.shape[-2:]
+        found: list[list[SeenFace]] = [[] for _ in images]
+        for face, image in enumerate(observation.faces.image_index.tolist()):
+            left, top, right, bottom = (round(side, 2) for side in observation.faces.boxes[face].tolist())
+            probabilities = {
+                name: [round(p, 5) for p in rows[face].tolist()] for name, rows in observation.probabilities.items()
+            }
+            score = round(float(observation.faces.scores[face]), 4)
+            found[image].append(SeenFace((left, top, right, bottom), score, probabilities))
+        return [_seen(width, height, faces) for faces in found]
+
+    def _checked(self, images: Tensor) -> Faces:
+        faces = self.detector(images)
+        if not isinstance(faces, Faces):
+            raise ConfigurationError(f"detector: gives {type(faces).__name__}; it must give fairlit.faces.Faces")
+        return faces
+
+
+def _seen(width: int, height: int, faces: Sequence[SeenFace]) -> Seen:
+    if not faces:
+        return Seen(width=width, height=height)
+    first, *others = faces
+    return Seen(None, width, height, first.box, first.score, first.probabilities, tuple(others))
+
+
+def observe_folder(
+    folder: ImageFolder,
+    judge: Judge,
+    notes: Path,
+    batch_size: int = 16,
+    progress: Callable[[int], None] = lambda count: None,
+) -> list[Seen]:
+    """Looks at all images of a folder, or recalls what was seen in them.
+
+    Args:
+        folder: what to look at.
+        judge: who looks.
+        notes: file of what was seen, one line an image; of another judge, or of files that have changed, it is not
+            believed.
+        batch_size: images looked at together.
+        progress: told how many images more are done.
+
+    Returns:
+        What was seen in each image, in the folder's order.
+    """
+    header = json.dumps({"judge": judge.describe()}, sort_keys=True)
+    known = _recall(notes, header)
+    marks = {image.file: file_mark(folder.root / image.file) for image in folder.images}
+    seen = {file: known[mark] for file, mark in marks.items() if mark in known}
+    lines = [header, *(_line(marks[file], entry) for file, entry in seen.items())]
+    atomic_write_text(notes, "\n".join(lines) + "\n")  # without a line that was cut off, and what is no longer there
+    progress(len(seen))
+    left = [image for image in folder.images if image.file not in seen]
+    with notes.open("a", encoding="utf-8") as stream:
+        for batch, entries in _look_at(folder.root, left, judge, batch_size):
+            seen.update(zip(batch, entries, strict=True))
+            stream.writelines(_line(marks[file], entry) + "\n" for file, entry in zip(batch, entries, strict=True))
+            stream.flush()
+            progress(len(batch))
+    return [seen[image.file] for image in folder.images]
+
+
+def _look_at(
+    root: Path, images: Sequence[FoundImage], judge: Judge, batch_size: int
+) -> Iterator[tuple[list[str], list[Seen]]]:
+    """Files and what was seen in them, batch by batch; a batch holds images of one size."""
+    files: list[str] = []
+    pixels: list[Tensor] = []
+    for image in images:
+        try:
+            read = read_image(root / image.file)
+        except UnreadableImageError as error:
+            yield [image.file], [Seen(damaged=str(error))]
+            continue
+        if pixels and (len(pixels) == batch_size or read.shape != pixels[0].shape):
+            yield files, judge.look(torch.stack(pixels))
+            files, pixels = [], []
+        files.append(image.file)
+        pixels.append(read)
+    if pixels:
+        yield files, judge.look(torch.stack(pixels))
+
+
+_Mark = tuple[str, int, int]  # path, size and time of change: another one, another file
+
+
+def file_mark(path: Path) -> _Mark:
+    """What tells a file from another one, or from itself after a change."""
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _line(mark: _Mark, seen: Seen) -> str:
+    return json.dumps({"mark": mark, **asdict(seen)})
+
+
+def _recall(notes: Path, header: str) -> dict[_Mark, Seen]:
+    """What notes say; nothing where they are another judge's. A cut line is what a killed process leaves."""
+    known: dict[_Mark, Seen] = {}
+    try:
+        lines = notes.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return known
+    if not lines or lines[0] != header:
+        return known
+    for line in lines[1:]:
+        try:
+            entry = json.loads(line)
+            mark = entry.pop("mark")
+            box = entry.pop("box")
+            others = tuple(SeenFace(tuple(face.pop("box")), **face) for face in entry.pop("others"))
+            known[mark[0], mark[1], mark[2]] = Seen(box=None if box is None else tuple(box), others=others, **entry)
+        except (ValueError, KeyError, TypeError, IndexError):
+            continue
+    return known
+
+
+def module_digest(module: nn.Module) -> str:
+    """Digest of a module's tensors, see `io.digests.tensor_digest`."""
+    return tensor_digest({name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)})

@@ -1,0 +1,1 @@
+"""Making chosen faces of finished images anew."""

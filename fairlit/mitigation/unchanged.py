@@ -1,0 +1,46 @@
+"""No mitigation: the model as it is, what every method is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from fairlit.diffusion import Backbone, Conditioning, rollout
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.mitigation.method import Chunk, Method, Sampler, SamplingPlan
+
+
+class NoMitigation(Method):
+    """Samples every prompt as it stands."""
+
+    name: ClassVar[str] = "none"
+
+    @contextmanager
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
+        """The plain model; `target` has no say."""
+        yield one_prompt_sampler(backbone, plan)
+
+
+def one_prompt_sampler(
+    backbone: Backbone, plan: SamplingPlan, rewrite: Callable[[str], str] = lambda prompt: prompt
+) -> Sampler:
+    """A sampler that gives all images of a prompt the same text.
+
+    Args:
+        backbone: the model, in the state in which it is to sample.
+        plan: how to sample.
+        rewrite: what to make of the prompt.
+    """
+    chain = plan.chain(backbone)
+
+    @torch.no_grad()
+    def sample(chunk: Chunk, noise: Tensor) -> Tensor:
+        embeddings = backbone.encode(["", rewrite(chunk.prompt)])
+        conditioning = Conditioning.of_one_prompt(embeddings, len(noise))
+        return rollout(chain, noise, conditioning, plan.batch_size).latents
+
+    return sample

@@ -1,0 +1,1 @@
+"""Finetuning the text-to-image model: one training step, in parts."""

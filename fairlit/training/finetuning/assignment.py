@@ -1,0 +1,107 @@
+"""From what the classifier sees on all ranks to what each face of this rank is to become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fairlit.faces.observation import Observation
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.fairness import pairwise_bias
+from fairlit.losses import AlignmentLoss
+from fairlit.training.distributed import ranks
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the F faces of this rank are to become, in the order of its observation.
+
+    Attributes:
+        labels: attribute -> LongTensor [F], the class to become.
+        confidence: attribute -> [F], certainty of that class.
+        weights: float32 [F], what each face counts.
+        images: number of images over all ranks.
+        total_weight: sum of the weights over all ranks.
+        scale: factor on the loss, the number of ranks: strategies average gradients over them.
+    """
+
+    labels: dict[str, Tensor]
+    confidence: dict[str, Tensor]
+    weights: Tensor
+    images: int
+    total_weight: float
+    scale: float = 1.0
+
+
+def assign_over_ranks(
+    observation: Observation, target: TargetDistribution, images: int, alignment: AlignmentLoss, seed: int
+) -> tuple[Wanted, dict[str, Tensor | float]]:
+    """Assigns target classes to the faces of all ranks together and picks out this rank's.
+
+    Args:
+        observation: this rank's images; every rank calls this, also one without a face.
+        target: classes in the order of the observation's columns.
+        images: number of images over all ranks.
+        alignment: settings of the assignment.
+        seed: of the draws of target labels; the same on every rank.
+
+    Returns:
+        The assignment of this rank's faces, and figures to log about all of them.
+    """
+    counts = ranks.gather_rows(observation.faces.counts, images)
+    most = max(int(counts.max()), 1)
+    there = torch.arange(most, device=counts.device) < counts[:, None]
+    gathered = {
+        name: ranks.gather_rows(observation.padded(_finite(observation.probabilities[name]), most, 0.0), images)[there]
+        for name in target.attributes
+    }
+    assignment = alignment.assign(gathered, target, seed)
+    weights = alignment.face_weights(counts)
+    wanted = Wanted(
+        {name: _of_rank(rows, there) for name, rows in assignment.labels.items()},
+        {name: _of_rank(rows, there) for name, rows in assignment.confidence.items()},
+        _of_rank(weights, there),
+        images,
+        float(weights.sum()),
+        float(ranks.world_size()),
+    )
+    logs: dict[str, Tensor | float] = {"faces/missing": (counts == 0).float().mean()}
+    if most > 1:
+        logs["faces/per_image"] = counts.float().mean()
+    if len(weights):
+        certain = [(rows >= alignment.threshold).float().mean() for rows in assignment.confidence.values()]
+        logs["faces/confident_target"] = torch.stack(certain).mean()
+        logs.update(_bias(gathered, target))
+    return wanted, logs
+
+
+def _finite(probabilities: Tensor) -> Tensor:
+    """Equal shares for faces [F, K] that the classifier overflowed on.
+
+    One rank's NaN must not decide the labels of the others; it makes the gradient one too, and the step is skipped.
+    """
+    equal = probabilities.new_tensor(1 / probabilities.shape[-1])
+    return torch.where(probabilities.isfinite().all(dim=-1, keepdim=True), probabilities, equal)
+
+
+def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
+    """This rank's share of one row a face over all ranks; `there` bool [images, most] says which images have them."""
+    everyone = rows.new_zeros((*there.shape, *rows.shape[1:]))
+    everyone[there] = rows
+    mine = slice(ranks.rank(), None, ranks.world_size())
+    return everyone[mine][there[mine]]
+
+
+def _bias(probabilities: dict[str, Tensor], target: TargetDistribution) -> dict[str, Tensor | float]:
+    """Bias of the arg-max classes: per attribute, and over the joint classes."""
+    logs: dict[str, Tensor | float] = {}
+    joint = torch.zeros(len(next(iter(probabilities.values()))), dtype=torch.long)
+    for name, rows in probabilities.items():
+        classes = rows.argmax(dim=-1).cpu()
+        joint = joint * rows.shape[-1] + classes
+        logs[f"bias/{name}"] = pairwise_bias(torch.bincount(classes, minlength=rows.shape[-1]) / len(rows))
+    if len(probabilities) > 1:
+        logs["bias/joint"] = pairwise_bias(torch.bincount(joint, minlength=target.table.numel()) / len(joint))
+    return logs

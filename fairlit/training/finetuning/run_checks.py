@@ -1,0 +1,87 @@
+"""Where the trainer's settings do not fit those of finetuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import lightning as L
+from lightning.pytorch.strategies import ModelParallelStrategy
+from torch.optim import Optimizer
+
+from fairlit.data.prompts.sets import Split
+from fairlit.errors import Problems
+from fairlit.functional.sampling.step_subsets import subset_size
+from fairlit.training.finetuning.settings import Gradient, Replay, Sampling
+
+PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
+
+
+def check_run(
+    trainer: L.Trainer,
+    images: Mapping[Split, int],
+    sampling: Sampling,
+    gradient: Gradient,
+    replay: Replay,
+    problems: Problems,
+) -> None:
+    """Notes what cannot be trained with this trainer.
+
+    Args:
+        trainer: with its strategy.
+        images: of each prompt of a split, over all processes.
+        sampling: how they are generated.
+        gradient: how the gradient goes through the chain.
+        replay: how model calls are repeated.
+        problems: where messages go.
+    """
+    if trainer.precision not in PRECISIONS:
+        problems.add(
+            f"trainer.precision: got {trainer.precision}; the trained weights need full precision, "
+            "take bf16-mixed, 16-mixed or 32-true"
+        )
+    world = trainer.world_size
+    sharded = isinstance(trainer.strategy, ModelParallelStrategy)
+    if sharded and gradient.mode == "replay" and replay.micro_batch == "auto":
+        problems.add(
+            "replay.micro_batch: got auto for processes that hold shards of one model, which must all make the same "
+            "calls; give a number, 16 say"
+        )
+        return
+    for split, count in images.items():
+        if count < world:
+            problems.add(
+                f"data: got {count} images of each {split} prompt for {world} processes; "
+                "give at least one image a process"
+            )
+        elif sharded:
+            fewest, most = count // world, -(-count // world)
+            if _model_calls(fewest, split, sampling, gradient, replay) != _model_calls(
+                most, split, sampling, gradient, replay
+            ):
+                problems.add(
+                    f"data: got {count} images of each {split} prompt for {world} processes that hold shards of one "
+                    f"model: some would wait for ever for the model calls of others; give {fewest * world} or "
+                    f"{(fewest + 1) * world}"
+                )
+
+
+def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems) -> None:
+    """Notes that a fused optimiser cannot skip steps or clip gradients that are scaled for half precision.
+
+    Args:
+        optimizer: as configured, of any parameters.
+        trainer: with its precision.
+        problems: where messages go.
+    """
+    if trainer.precision == "16-mixed" and any(group.get("fused") for group in optimizer.param_groups):
+        problems.add("optimizer.fused: got true with trainer.precision 16-mixed; give false, or take bf16-mixed")
+
+
+def _model_calls(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
+    """Batches that `images` images take in sampling and, for each possible number of steps, in the replay."""
+    calls = [-(-images // sampling.batch_size)]
+    if split == "train" and gradient.mode == "replay" and replay.micro_batch != "auto":
+        calls.append(-(-2 * images // sampling.batch_size))  # with the originals
+        steps = range(sampling.min_steps, sampling.max_steps + 1)
+        calls += [-(-images * subset_size(count, replay.step_fraction) // replay.micro_batch) for count in steps]
+    return calls

@@ -1,0 +1,235 @@
+"""The settings of finetuning, as they stand in a config; each checks itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_guidance_scale, check_image_size, check_pipeline
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
+from fairlit.faces.classifier_files import check_classifier_files, read_classes
+from fairlit.faces.detector import check_detection
+from fairlit.faces.observation import People
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.sampling.solver import WeightScheme
+from fairlit.io.model_folders import check_model_folder, check_weight_file
+
+GradientMode = Literal["replay", "detached", "published", "full"]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Where the models come from: folders, or ids on a model hub.
+
+    Attributes:
+        backbone: the Stable Diffusion pipeline that is finetuned.
+        classifier: the attribute classifier to train against: a folder, or a YAML file of words (`faces.zero_shot`).
+        audit_classifier: another classifier, which judges validation and test; null: the one trained against, which
+            is then said in the results.
+        clip: CLIP model for image preservation and for semantics; null: none.
+        dino: DINOv2 model for the same; null: none.
+        face_embedder: for face realism: a classifier folder, or a file with the weights of InceptionResnetV1; null:
+            none.
+        face_bank: embeddings of real faces by that embedder; null: none.
+    """
+
+    backbone: str
+    classifier: str
+    audit_classifier: str | None = None
+    clip: str | None = None
+    dino: str | None = None
+    face_embedder: str | None = None
+    face_bank: str | None = None
+
+    def check(self, problems: Problems) -> None:
+        """Notes missing or damaged files, without loading any weights."""
+        check_pipeline(self.backbone, problems)
+        for name in ("clip", "dino"):
+            if (path := getattr(self, name)) is not None:
+                check_model_folder(path, f"models.{name}", problems)
+        for name in ("classifier", "audit_classifier"):
+            if (path := getattr(self, name)) is not None:  # what else can be wrong, `check_targets` meets
+                check_classifier_files(path, f"models.{name}", problems)
+        for name in ("face_embedder", "face_bank"):
+            if (path := getattr(self, name)) is None:
+                continue
+            if Path(path).is_file():
+                check_weight_file(Path(path), f"models.{name}", problems)
+            elif Path(path).is_dir() and name == "face_embedder":
+                check_model_folder(path, f"models.{name}", problems)
+            else:
+                problems.add(f"models.{name}: {path} does not exist; give a file, or null to go without face realism")
+        if (self.face_embedder is None) != (self.face_bank is None):
+            problems.add("models: face_embedder and face_bank go together; give both or neither")
+
+    def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
+        """Notes targets that a classifier does not know the attributes or classes of; reads their config.json only."""
+        for name in ("classifier", "audit_classifier"):
+            path = getattr(self, name)
+            if path is None:
+                continue
+            try:
+                classes: Mapping[str, tuple[str, ...]] = read_classes(path)
+            except (ConfigurationError, CheckpointError) as error:
+                problems.add(f"models.{name}: {error}")
+                continue
+            for target in targets:
+                try:
+                    target.reorder(classes)
+                except ConfigurationError as error:
+                    problems.add(f"models.{name} ({path}) does not fit the target: {error}")
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How faces are found, see `faces.FaceDetector`.
+
+    Attributes:
+        min_face_size: smallest face side looked for, in pixels of the enlarged image.
+        enlarge: factor by which images are enlarged before detection.
+        min_score: least score of a face that counts.
+        batch_size: images looked at together.
+        selection: who counts in an image: its `largest` face, as in the published method, or `all`.
+    """
+
+    min_face_size: float = 20.0
+    enlarge: float = 1.0
+    min_score: float = 0.0
+    batch_size: int = 32
+    selection: People = "largest"
+
+    def __post_init__(self) -> None:
+        with Problems("detection") as problems:
+            if self.selection not in get_args(People):
+                problems.add(f"selection: got {self.selection!r}; choose largest or all")
+            check_detection(self.min_face_size, self.enlarge, self.min_score, self.batch_size, problems)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images are generated.
+
+    Attributes:
+        min_steps: fewest solver steps of a training iteration; each draws its number from min_steps..max_steps.
+        max_steps: most solver steps of a training iteration.
+        evaluation_steps: solver steps in validation, test and prediction.
+        guidance_scale: of classifier-free guidance.
+        image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
+        solver: what to sample with: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or `euler`
+            on its noise schedule.
+        prompt_padding: pad prompts to the `longest` of the batch or to the tokenizer's `max_length`.
+        batch_size: images that go through the model together when no gradient is kept.
+    """
+
+    min_steps: int = 19
+    max_steps: int = 23
+    evaluation_steps: int = 25
+    guidance_scale: float = 7.5
+    image_size: ImageSize | None = None
+    solver: Solver = "pipeline"
+    prompt_padding: PromptPadding = "longest"
+    batch_size: int = 16
+
+    def __post_init__(self) -> None:
+        with Problems("sampling") as problems:
+            for name, value, choices in (
+                ("solver", self.solver, get_args(Solver)),
+                ("prompt_padding", self.prompt_padding, get_args(PromptPadding)),
+            ):
+                if value not in choices:
+                    problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
+            if not 1 <= self.min_steps <= self.max_steps:
+                problems.add(f"min_steps, max_steps: got {self.min_steps}, {self.max_steps}; give 1 <= min <= max")
+            problems.at_least("evaluation_steps", self.evaluation_steps, 1)
+            check_guidance_scale(self.guidance_scale, problems)
+            problems.at_least("batch_size", self.batch_size, 1)
+            check_image_size(self.image_size, problems)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How the gradient goes through the sampling chain.
+
+    Attributes:
+        mode: `replay` (adjusted gradient, call by call), `detached` (the same as a graph with checkpointing),
+            `published` (that graph, made in a second sampling run after one without gradient, as the code of Shen et
+            al. does) or `full` (back-propagation through the whole chain).
+        weights: weights of the calls in the adjusted gradient, see `functional.sampling.solver.step_weights`.
+        last_calls: for `full`: truncate to the last K calls; null: all.
+        loss_batch: images that are decoded and judged with gradient together.
+    """
+
+    mode: GradientMode = "replay"
+    weights: WeightScheme = "uniform"
+    last_calls: int | None = None
+    loss_batch: int = 8
+
+    def __post_init__(self) -> None:
+        with Problems("gradient") as problems:
+            for name, value, choices in (
+                ("mode", self.mode, get_args(GradientMode)),
+                ("weights", self.weights, get_args(WeightScheme)),
+            ):
+                if value not in choices:
+                    problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
+            problems.at_least("loss_batch", self.loss_batch, 1)
+            if self.last_calls is not None and (self.last_calls < 1 or self.mode != "full"):
+                problems.add(
+                    f"last_calls: got {self.last_calls} with mode {self.mode}; it is for mode full, at least 1"
+                )
+
+
+@dataclass(frozen=True)
+class Replay:
+    """How model calls are repeated with gradient, in mode `replay`.
+
+    Attributes:
+        micro_batch: (image, call) pairs that are replayed together; `auto`: as many as are worth it and fit into the
+            memory budget.
+        memory_budget: GiB for the activations of one micro-batch; null: most of what is free on a GPU, no limit on a
+            CPU. For micro_batch `auto`.
+        step_fraction: share of the solver's steps that are replayed, drawn anew for each image in each iteration; below
+            1 the gradient is an unbiased estimate instead of exact.
+    """
+
+    micro_batch: int | Literal["auto"] = "auto"
+    memory_budget: float | None = None
+    step_fraction: float = 1.0
+
+    def __post_init__(self) -> None:
+        with Problems("replay") as problems:
+            if self.micro_batch != "auto" and self.micro_batch < 1:
+                problems.add(f"micro_batch: got {self.micro_batch}; give at least 1, or auto")
+            if self.memory_budget is not None and self.memory_budget <= 0:
+                problems.add(f"memory_budget: got {self.memory_budget} GiB; give more than 0, or null")
+            if self.memory_budget is not None and self.micro_batch != "auto":
+                problems.add(f"memory_budget: got {self.memory_budget} with micro_batch {self.micro_batch}; give one")
+            if not 0 < self.step_fraction <= 1:
+                problems.add(f"step_fraction: got {self.step_fraction}; give a number above 0 and at most 1")
+
+
+@dataclass(frozen=True)
+class Originals:
+    """How the images of the original model for the same noise are come by.
+
+    Attributes:
+        with_rollout: sample them in one batch with the new ones where both go through the same weights (the U-Net has
+            no adaptor) and their prompts have as many tokens.
+        noise_pool: so many sets of noise for each prompt, each with its number of solver steps, instead of new noise in
+            each iteration. What the losses need of an original is then computed once and kept on disk. An
+            approximation: fewer different images are trained on. null: new noise in each iteration.
+        cache: folder of what is kept; null: nothing is kept.
+    """
+
+    with_rollout: bool = True
+    noise_pool: int | None = None
+    cache: str | None = "runs/originals"
+
+    def __post_init__(self) -> None:
+        with Problems("originals") as problems:
+            if self.noise_pool is not None and self.noise_pool < 1:
+                problems.add(f"noise_pool: got {self.noise_pool}; give at least 1, or null for new noise each time")
+            if self.noise_pool is not None and self.cache is not None and Path(self.cache).is_file():
+                problems.add(f"cache: {self.cache} is a file; give a folder")

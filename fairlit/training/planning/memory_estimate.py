@@ -1,0 +1,299 @@
+"""How much memory finetuning will take, from the models' configs alone.
+
+Every phase of a training step is run once on tensors without content (torch's FakeTensorMode) under the run's autocast,
+while the bytes that are alive are counted. No weights are read and no device is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn import functional
+from transformers import AutoConfig, AutoModel, CLIPModel
+
+from fairlit.adaptors import Adaptor
+from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, replay
+from fairlit.diffusion.acceleration import use_checkpointing
+from fairlit.errors import FairlitError
+from fairlit.faces import AttributeClassifier, ClassifierConfig
+from fairlit.functional.sampling.solver import linear_solver
+from fairlit.io.model_folders import local_folder
+from fairlit.perception import ClipEncoder, DinoEncoder
+from fairlit.perception.pixels import PixelNormalizer
+from fairlit.training.finetuning.finetuner import FairFinetuner
+from fairlit.training.finetuning.micro_batch import LARGEST_MICRO_BATCH
+from fairlit.training.profiling.live_memory import GpuAutocast, LiveMemory, bytes_of, outline
+
+_HALF = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+_PROMPT = "a photo of the face of a person, a person"  # any of an ordinary length
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a run is spread.
+
+    Attributes:
+        images: of one prompt in this process.
+        precision: the trainer's.
+        on_gpu: whether autocast follows the rules of GPUs.
+        shards: processes over which the frozen text encoder and U-Net are spread.
+    """
+
+    images: int
+    precision: str = "32-true"
+    on_gpu: bool = True
+    shards: int = 1
+
+
+@dataclass
+class MemoryEstimate:
+    """Bytes of one process.
+
+    Attributes:
+        parameters: number of trained parameters, by component.
+        weights: frozen weights, by model.
+        trained: parameters, gradients, the optimiser's state and the moving average.
+        images: images and states that are kept for the whole step.
+        phases: what each phase of a step needs on top, at its peak.
+        optimizer_states: numbers that the optimiser keeps for each parameter.
+        left_out: what could not be counted.
+    """
+
+    parameters: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, int] = field(default_factory=dict)
+    trained: int = 0
+    images: int = 0
+    phases: dict[str, int] = field(default_factory=dict)
+    optimizer_states: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """Bytes at the peak of the step."""
+        return sum(self.weights.values()) + self.trained + self.images + max(self.phases.values(), default=0)
+
+
+def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | None:
+    """Estimates the memory of a process that trains `module`.
+
+    Args:
+        module: checked, but not set up: no weights are loaded.
+        layout: how the run is spread.
+
+    Returns:
+        The estimate; None where the model that is finetuned is not on this machine.
+    """
+    folder = local_folder(module.models.backbone)
+    if folder is None:
+        return None
+    estimate = MemoryEstimate()
+    backbone = Backbone.skeleton(folder, module.sampling.prompt_padding, module.sampling.solver)
+    for name, part in (("text encoder", backbone.text_encoder), ("U-Net", backbone.unet)):
+        estimate.weights[name] = bytes_of(part) // layout.shards
+    estimate.weights["VAE"] = bytes_of(backbone.vae)
+    settings = module.adaptor.settings()
+    if "contrasts" in settings:  # they set initial values, from what the text encoder's weights make of words
+        settings["contrasts"] = []
+    adaptor = type(module.adaptor)(**settings)
+    adaptor.attach(backbone)
+    use_checkpointing(backbone, module.acceleration.unet_checkpointing, module.acceleration.vae_checkpointing)
+    _count_trained(module, adaptor, backbone, estimate)
+    solver = linear_solver(backbone.scheduler, module.sampling.max_steps)
+    chain = Chain(backbone, solver, module.sampling.guidance_scale)
+    scale = 2 if layout.precision == "64-true" else 1
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        made = outline(backbone)
+        trained = [made[id(parameter)] for parameter in adaptor.parameters().values()]
+        step = _Step(module, backbone, chain, adaptor, trained, _judges(module, estimate), layout)
+        estimate.images = step.kept()
+        for name, phase in step.phases().items():
+            estimate.phases[name] = step.peak_of(phase) * scale
+    estimate.weights = {name: size * scale for name, size in estimate.weights.items()}
+    return estimate
+
+
+def _count_trained(module: FairFinetuner, adaptor: Adaptor, backbone: Backbone, estimate: MemoryEstimate) -> None:
+    inside = {id(parameter) for parameter in backbone.unet.parameters()}
+    for parameter in adaptor.parameters().values():
+        name = "U-Net" if id(parameter) in inside else "text encoder"
+        estimate.parameters[name] = estimate.parameters.get(name, 0) + parameter.numel()
+    estimate.optimizer_states = optimizer_states(module)
+    copies = 2 + estimate.optimizer_states + (module.ema_decay is not None)
+    estimate.trained = copies * sum(parameter.numel() * 4 for parameter in adaptor.parameters().values())
+
+
+def optimizer_states(module: FairFinetuner) -> int:
+    """Numbers that the configured optimiser keeps for each parameter, found out on a parameter of its own."""
+    with torch.device("cpu"):
+        probe = nn.Parameter(torch.zeros(64, 32))
+        optimizer = module.make_optimizer([probe])
+        probe.grad = torch.zeros_like(probe)
+        optimizer.step()
+    kept = [value.numel() for value in optimizer.state[probe].values() if isinstance(value, Tensor)]
+    return round(sum(kept) / probe.numel())
+
+
+def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[Tensor], Tensor]]:
+    """Outlines of the models in the loss, as functions of images; notes their weights."""
+    models, judges = module.models, []
+    preserves, realistic = module.preservation.weight > 0, module.realism.weight > 0
+    for name, path, wanted in (
+        ("classifier", models.classifier, True),
+        ("auditing classifier", models.audit_classifier, False),
+        ("CLIP", models.clip, preserves),
+        ("DINO", models.dino, preserves),
+        ("face embedder", models.face_embedder, realistic),
+    ):
+        if path is None:
+            continue
+        try:
+            judge, size = _outline(name, path)
+        except (FairlitError, OSError, ValueError, KeyError) as error:
+            estimate.left_out.append(f"what {name} {path} computes ({str(error).splitlines()[0]})")
+            estimate.weights[name] = _file_size(path)
+            continue
+        estimate.weights[name] = size
+        if wanted:
+            judges.append(judge)
+    if models.face_bank:
+        estimate.weights["face bank"] = _file_size(models.face_bank)
+    return judges
+
+
+def _outline(name: str, path: str) -> tuple[Callable[[Tensor], Tensor], int]:
+    """A model without its weights, as a function of images [n, 3, H, W], and the bytes of its weights."""
+    folder = local_folder(path)
+    if folder is None:
+        raise FairlitError("not on this machine")
+    if name in ("CLIP", "DINO"):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        encoder: nn.Module
+        if name == "CLIP":
+            pixels = PixelNormalizer.from_pretrained(str(folder), config.vision_config.image_size, (0.5,), (0.5,), True)
+            with torch.device("meta"):
+                encoder = ClipEncoder(CLIPModel(config), None, pixels)
+        else:
+            pixels = PixelNormalizer.from_pretrained(str(folder), config.image_size, (0.5,), (0.5,), True)
+            with torch.device("meta"):
+                encoder = DinoEncoder(AutoModel.from_config(config), pixels)
+        encoder.requires_grad_(False).eval()
+        outline(encoder)
+        return encoder, bytes_of(encoder)
+    with torch.device("meta"):
+        classifier = AttributeClassifier(ClassifierConfig.read(folder)).freeze()
+    outline(classifier)
+    side = classifier.config.input_size
+
+    def classify(images: Tensor) -> Tensor:
+        """One face an image, taken to be all of it."""
+        faces = functional.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
+        return torch.cat(list(classifier(faces).values()), dim=1)
+
+    return classify, bytes_of(classifier)
+
+
+def _micro_batch(module: FairFinetuner, layout: Layout) -> int:
+    """Samples of one model call with gradient, without guidance; `auto` is taken to find all the memory it can use."""
+    if module.gradient.mode != "replay":
+        return layout.images
+    given = module.replay.micro_batch
+    return LARGEST_MICRO_BATCH["cuda" if layout.on_gpu else "cpu"] if given == "auto" else given
+
+
+def _file_size(path: str) -> int:
+    """Bytes of the weights in a file or folder; 0 where it is not on this machine."""
+    folder = local_folder(path)
+    files = [Path(path)] if Path(path).is_file() else list(folder.rglob("*.safetensors")) if folder else []
+    return sum(file.stat().st_size for file in files)
+
+
+class _Step:
+    """The phases of one training step on outlines; a FakeTensorMode must be on."""
+
+    def __init__(
+        self,
+        module: FairFinetuner,
+        backbone: Backbone,
+        chain: Chain,
+        adaptor: Adaptor,
+        trained: list[nn.Parameter],
+        judges: list[Callable[[Tensor], Tensor]],
+        layout: Layout,
+    ) -> None:
+        self.sampling, self.gradient, self.layout = module.sampling, module.gradient, layout
+        self.micro_batch = _micro_batch(module, layout)
+        self.backbone, self.adaptor, self.trained, self.judges = backbone, adaptor, trained, judges
+        self.shape = backbone.latent_shape(module.sampling.image_size)
+        self.chain = chain
+
+    def kept(self) -> int:
+        """Bytes of the images before and after, and of the chain's states (float32)."""
+        images = self.layout.images
+        channels, height, width = self.shape
+        states = (self.chain.solver.num_evaluations + 2) * images * channels * height * width
+        return 4 * (2 * images * 3 * height * width * self.backbone.vae_scale**2 + states)
+
+    def phases(self) -> dict[str, Callable[[], object]]:
+        """What a step does after another, by name."""
+        return {"sampling": self.sample, "decoding": self.decode, "losses": self.judge, "replay": self.backward}
+
+    def peak_of(self, phase: Callable[[], object]) -> int:
+        """Most bytes alive while a phase runs, under the run's autocast."""
+        with self._precision(), LiveMemory() as live:
+            phase()
+        return live.peak
+
+    @contextmanager
+    def _precision(self) -> Iterator[None]:
+        dtype = _HALF.get(self.layout.precision)
+        with ExitStack() as stack:
+            if dtype is not None:
+                stack.enter_context(torch.autocast("cpu", dtype, cache_enabled=False))
+                if self.layout.on_gpu:
+                    stack.enter_context(GpuAutocast())
+            yield
+
+    def _latents(self, count: int) -> Tensor:
+        return torch.zeros(count, *self.shape)
+
+    def _conditioning(self, count: int) -> Conditioning:
+        embeddings = self.backbone.encode(["", self.adaptor.adapt_prompt(_PROMPT)])
+        return Conditioning.of_one_prompt(embeddings, count)
+
+    @torch.no_grad()
+    def sample(self) -> object:
+        """One model call of the rollout."""
+        count = min(self.layout.images, self.sampling.batch_size)
+        images = torch.arange(count)
+        return self.chain.predict(self._latents(count), torch.zeros_like(images), self._conditioning(count), images)
+
+    @torch.no_grad()
+    def decode(self) -> object:
+        """The images of one batch."""
+        return self.backbone.decode(self._latents(min(self.layout.images, self.sampling.batch_size)))
+
+    def judge(self) -> object:
+        """Value and gradient of the losses of a few images."""
+        leaf = self._latents(min(self.layout.images, self.gradient.loss_batch)).requires_grad_()
+        images = self.backbone.decode(leaf)
+        values = [judge(images).float().square().sum() for judge in self.judges]
+        return torch.autograd.grad(torch.stack(values).sum() if values else images.sum(), leaf)
+
+    def backward(self) -> object:
+        """The gradient through one batch of model calls; the other modes recompute a call of all images at a time."""
+        micro_batch = self.micro_batch
+        count = min(self.layout.images, micro_batch)
+        calls = min(-(-micro_batch // count), self.chain.solver.num_evaluations)
+        noise = self._latents(count)
+        sampled = Rollout(noise, torch.zeros(calls, *noise.shape))
+        inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
+        inner = [parameter for parameter in self.trained if id(parameter) in inside]
+        weights, conditioning = torch.ones(calls), self._conditioning(count)
+        latents = replay(self.chain, sampled, conditioning, weights, inner, micro_batch=micro_batch)
+        return torch.autograd.grad(latents.sum(), self.trained, allow_unused=True)

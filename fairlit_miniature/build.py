@@ -1,0 +1,299 @@
+"""Builds the miniature: every stage in order, skipped where its result is there, resumed where it was killed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
+
+from fairlit.io.atomic import atomic_path
+from fairlit_miniature import training_faces
+from fairlit_miniature.canvas import SIZE
+from fairlit_miniature.checks import run_checks
+from fairlit_miniature.dataset import Drawings, draw
+from fairlit_miniature.generator import Generator
+from fairlit_miniature.models import build_scheduler, build_unet, seeded
+from fairlit_miniature.recipe import Recipe
+from fairlit_miniature.report import show_report, write_report
+from fairlit_miniature.tokenizing import build_tokenizer
+from fairlit_miniature.training_diffusion import Captioned, caption_tokens, head_weights, train_diffusion
+from fairlit_miniature.training_encoders import MEAN, STD, train_clip, train_dino
+from fairlit_miniature.training_text import picture_facts, train_text_encoder
+from fairlit_miniature.training_vae import encode, reconstruct, train_vae
+from fairlit_miniature.world import balanced_scene, full_caption, sample_scene
+
+PARTS = ("pipeline", "clip", "dino", "classifier_train", "classifier_audit", "face_bank.safetensors")
+FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
+HELD_OUT_FROM = 20_000_000
+FACES_STEPS = 8  # about as many as finetuning samples with
+
+
+class Builder:
+    """The stages of a build. Each writes beside its place and renames, so that what exists is whole.
+
+    Args:
+        recipe: how much of everything.
+        workdir: where intermediate results are kept; belongs to one recipe.
+        device: where networks train.
+        progress: where to show bars.
+
+    Raises:
+        ConfigurationError: `workdir` was begun with another recipe.
+    """
+
+    def __init__(self, recipe: Recipe, workdir: Path, device: str, progress: Progress) -> None:
+        self.recipe, self.workdir, self.device, self.progress = recipe, workdir, device, progress
+        self.tokenizer: CLIPTokenizer = build_tokenizer()
+        recipe.claim(workdir)
+
+    def build(self) -> None:
+        """Makes every part that is not there yet."""
+        self._part("vae", self._make_vae)
+        self._part("text_encoder", self._make_text_encoder)
+        self._part("pipeline", self._make_pipeline)
+        self._part("clip", self._make_clip)
+        self._part("dino", self._make_dino)
+        self._part("faces", self._make_faces)
+        for name, network in (("classifier_train", training_faces.TRAIN), ("classifier_audit", training_faces.AUDIT)):
+            self._part(name, partial(self._make_classifier, network))
+        self._part("face_bank.safetensors", self._make_bank)
+
+    def _part(self, name: str, make: Callable[[Path], None]) -> None:
+        place = self.workdir / name
+        if place.exists():
+            return
+        unfinished = self.workdir / f"partial-{name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        make(unfinished)
+        unfinished.replace(place)
+
+    @cached_property
+    def drawings(self) -> Drawings:
+        """The captioned scenes."""
+        return draw(
+            "drawings",
+            lambda index: sample_scene(self.recipe.seed, index),
+            self.recipe.drawings,
+            self.workdir / "drawings.npz",
+            self.progress,
+        )
+
+    def _balanced(self, name: str, count: int, start: int) -> Drawings:
+        return draw(
+            name,
+            lambda index: balanced_scene(self.recipe.seed, start + index),
+            count,
+            self.workdir / f"{name.replace(' ', '_')}.npz",
+            self.progress,
+        )
+
+    @cached_property
+    def faces(self) -> Drawings:
+        """Balanced scenes that the classifiers train on."""
+        return self._balanced("balanced drawings", self.recipe.faces, FACES_FROM)
+
+    @cached_property
+    def held_out(self) -> Drawings:
+        """Balanced scenes that nothing trains on."""
+        return self._balanced("held-out drawings", self.recipe.held_out, HELD_OUT_FROM)
+
+    @cached_property
+    def vae(self) -> AutoencoderKL:
+        """The finished autoencoder."""
+        vae = AutoencoderKL.from_pretrained(self.workdir / "vae")
+        vae.register_to_config(_name_or_path="vae")  # the pipeline's config would name this machine's folder
+        return vae.to(self.device).requires_grad_(False)
+
+    @cached_property
+    def versions(self) -> Tensor:
+        """The first drawings, as drawn and as they come out of the autoencoder: uint8 [2, N, 3, 64, 64]."""
+        file = self.workdir / "passed.safetensors"
+        if not file.exists():
+            images = self.drawings.images(slice(self.recipe.passed))
+            with atomic_path(file) as path:
+                save_file({"pixels": self._pass(images)}, path)
+        passed = load_file(file)["pixels"]
+        return torch.stack([self.drawings.pixels[: len(passed)], passed])
+
+    def _pass(self, images: Tensor) -> Tensor:
+        return (reconstruct(self.vae, images) * 255).round().to(torch.uint8)
+
+    def _make_vae(self, folder: Path) -> None:
+        vae = train_vae(
+            self.drawings,
+            self.recipe.vae,
+            self.workdir / "vae.pt",
+            seed=self.recipe.seed,
+            device=self.device,
+            progress=self.progress,
+        )
+        vae.save_pretrained(folder)
+
+    @cached_property
+    def captioned(self) -> Captioned:
+        """What text encoder and U-Net learn from."""
+        file = self.workdir / "latents.safetensors"
+        if not file.exists():
+            both = torch.stack([encode(self.vae, self.drawings, mirrored=mirrored) for mirrored in (False, True)])
+            with atomic_path(file) as path:
+                save_file({"latents": (both * self.vae.config.scaling_factor).half().contiguous()}, path)
+        tokens = caption_tokens(self.tokenizer, self.drawings.scenes)
+        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), tokens)
+
+    def _make_text_encoder(self, folder: Path) -> None:
+        text_encoder = train_text_encoder(
+            self.captioned,
+            picture_facts(self.drawings.scenes),
+            self.tokenizer,
+            self.recipe.text,
+            self.workdir / "text.pt",
+            seed=self.recipe.seed,
+            device=self.device,
+            progress=self.progress,
+        )
+        text_encoder.save_pretrained(folder)
+
+    def _make_pipeline(self, folder: Path) -> None:
+        text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
+        seeded(self.recipe.seed)
+        unet = train_diffusion(
+            build_unet(),
+            self.captioned,
+            text_encoder.requires_grad_(False),
+            self.recipe.diffusion,
+            self.workdir / "diffusion.pt",
+            seed=self.recipe.seed,
+            device=self.device,
+            progress=self.progress,
+        )
+        StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=text_encoder,
+            tokenizer=self.tokenizer,
+            unet=unet,
+            scheduler=build_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
+            image_encoder=None,
+            requires_safety_checker=False,
+        ).save_pretrained(folder)
+
+    def _make_clip(self, folder: Path) -> None:
+        clip = train_clip(
+            self.versions,
+            [scene.caption for scene in self.drawings.scenes[: self.recipe.passed]],
+            self.tokenizer,
+            self.recipe.clip,
+            self.workdir / "clip.pt",
+            seed=self.recipe.seed,
+            device=self.device,
+            progress=self.progress,
+        )
+        clip.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        _image_processor().save_pretrained(folder)
+
+    def _make_dino(self, folder: Path) -> None:
+        dino = train_dino(
+            self.versions,
+            self.recipe.dino,
+            self.workdir / "dino.pt",
+            seed=self.recipe.seed,
+            device=self.device,
+            progress=self.progress,
+        )
+        dino.save_pretrained(folder)
+        _image_processor().save_pretrained(folder)
+
+    @cached_property
+    def generated(self) -> Tensor:
+        """Pictures that the finished pipeline generates of the balanced scenes, uint8 [N, 3, 64, 64].
+
+        They are what the classifiers will judge. Drawings alone teach two classifiers to rely on different signs of
+        the same attribute, which in drawings agree and in generated pictures need not.
+        """
+        file = self.workdir / "generated.safetensors"
+        if not file.exists():
+            pipeline = StableDiffusionPipeline.from_pretrained(self.workdir / "pipeline").to(self.device)
+            generate = Generator(pipeline, self.progress, noise=FACES_FROM, steps=FACES_STEPS)
+            images = generate("generating faces", [full_caption(scene) for scene in self.faces.scenes])
+            with atomic_path(file) as path:
+                save_file({"pixels": (images * 255).round().to(torch.uint8)}, path)
+        return load_file(file)["pixels"]
+
+    def _make_faces(self, folder: Path) -> None:
+        detector = training_faces.build_detector()
+        find = partial(training_faces.find_faces, detector, progress=self.progress)
+        versions = []
+        for split, drawings in {"train": self.faces, "val": self.held_out}.items():
+            faces = find(images=drawings.images(slice(None)), name=f"faces ({split})")
+            for name, pixels in (("drawn", drawings.pixels), ("passed", self._pass(drawings.images(slice(None))))):
+                versions.append(training_faces.Version(f"{split}-{name}", split, drawings.scenes, pixels, faces))
+        faces = find(images=self.generated.float() / 255.0, name="faces (generated)")
+        versions.append(training_faces.Version("train-generated", "train", self.faces.scenes, self.generated, faces))
+        training_faces.write_faces(folder, versions)
+
+    def _make_classifier(self, network: training_faces.Network, folder: Path) -> None:
+        training_faces.train_classifier(
+            network,
+            self.workdir / "faces",
+            self.recipe.epochs,
+            folder,
+            self.workdir / f"training-{network.architecture}",
+            self.progress,
+        )
+
+    def _make_bank(self, file: Path) -> None:
+        training_faces.fill_bank(self.workdir / "classifier_train", self.held_out, file, self.progress)
+
+
+def _image_processor() -> CLIPImageProcessor:
+    """What CLIP and DINOv2 expect: pictures of 64 pixels, normalised to -1..1."""
+    return CLIPImageProcessor(
+        size={"shortest_edge": SIZE},
+        crop_size={"height": SIZE, "width": SIZE},
+        image_mean=list(MEAN),
+        image_std=list(STD),
+    )
+
+
+def install(workdir: Path, out: Path, parts: Sequence[str] = PARTS) -> None:
+    """Copies finished parts from the work folder to where they are used; each part appears whole or not at all."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in parts:
+        source, target, unfinished = workdir / name, out / name, out / f".partial-{name}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if source.is_dir():
+            shutil.copytree(source, unfinished)
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            shutil.copy2(source, unfinished)
+        unfinished.replace(target)
+
+
+def build_miniature(recipe: Recipe, out: Path, workdir: Path, device: str | None = None) -> None:
+    """Builds, installs and checks the miniature.
+
+    Args:
+        recipe: how much of everything.
+        out: folder of the finished parts.
+        workdir: folder of intermediate results; keep it to resume, remove it to start over.
+        device: where networks train; by default a GPU if there is one.
+    """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
+        builder = Builder(recipe, workdir, device, progress)
+        builder.build()
+        install(workdir, out)
+        figures = run_checks(out, recipe, builder.held_out, device, progress)
+    write_report(figures, out)
+    show_report(figures)

@@ -1,0 +1,183 @@
+"""Says whether a built miniature is good enough, in figures.
+
+Attributes of generated people are what the auditing classifier perceives; it errs as its accuracy says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from rich.progress import Progress
+from torch import Tensor
+
+from fairlit.faces.classifier import AttributeClassifier
+from fairlit.faces.detector import FaceDetector, Faces
+from fairlit.perception.clip import ClipEncoder
+from fairlit_miniature.dataset import Drawings
+from fairlit_miniature.generator import Generator
+from fairlit_miniature.occupations import OCCUPATIONS
+from fairlit_miniature.recipe import GUIDANCE, STEPS, Recipe
+from fairlit_miniature.subjects import Subject
+from fairlit_miniature.training_faces import build_detector, class_indices, find_faces
+from fairlit_miniature.training_vae import reconstruct
+from fairlit_miniature.world import ATTRIBUTES, NUMBERS, Labels, caption, describe
+
+Figures = dict[str, Any]
+
+
+@torch.no_grad()
+def classifier_accuracy(classifier: AttributeClassifier, images: Tensor, labels: Tensor, faces: Faces) -> Figures:
+    """Share of right answers per attribute, over the faces that the detector found.
+
+    Args:
+        classifier: to be judged.
+        images: float [N, 3, H, W] in 0-1.
+        labels: int64 [N, A] in the world's order of attributes.
+        faces: at most one an image.
+    """
+    answers = predict(classifier, images, faces)
+    right = {name: answers[name] == labels[faces.image_index, column] for column, name in enumerate(ATTRIBUTES)}
+    return {name: round(float(hits.float().mean()), 4) for name, hits in right.items()}
+
+
+@torch.no_grad()
+def predict(classifier: AttributeClassifier, images: Tensor, faces: Faces) -> dict[str, Tensor]:
+    """The likeliest class of every attribute: int64 [F]."""
+    return {name: logits.argmax(dim=1) for name, logits in classifier.classify(images, faces).items()}
+
+
+def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Drawings, progress: Progress) -> Figures:
+    """Autoencoder and classifiers on drawings that nothing trained on."""
+    images = held_out.images(slice(None))
+    passed = reconstruct(pipeline.vae, images)
+    error = (images - passed).square().mean(dim=(1, 2, 3))
+    detector, labels = build_detector(), class_indices(held_out)
+    figures: Figures = {
+        "vae_psnr": round(float((-10 * error.log10()).mean()), 2),
+        "drawn_face_rate": {},
+        "accuracy": {},
+    }
+    for name, version in (("drawings", images), ("passed", passed)):
+        faces = find_faces(detector, version, f"faces ({name})", progress)
+        figures["drawn_face_rate"][name] = round(float(faces.has_face.float().mean()), 4)
+        for role in ("classifier_train", "classifier_audit"):
+            classifier = AttributeClassifier.load(folder / role)
+            figures["accuracy"][f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces)
+    return figures
+
+
+def check_occupations(generate: Generator, audit: AttributeClassifier, clip: ClipEncoder, count: int) -> Figures:
+    """Pictures of every occupation without attribute words: faces, frequencies against the world's, recognisability."""
+    prompts = [caption("occupations", job, {}) for job in OCCUPATIONS]
+    images = generate("generating occupations", [prompt for prompt in prompts for _ in range(count)])
+    owner = torch.arange(len(OCCUPATIONS)).repeat_interleave(count)
+    faces = find_faces(build_detector(), images, "faces (generated)", generate.progress)
+    answers = predict(audit, images, faces)
+    with torch.no_grad():
+        guesses = (clip.image_features(images) @ clip.text_features(prompts).T).argmax(dim=1)
+    table: Figures = {}
+    differences: dict[str, list[float]] = {name: [] for name in ATTRIBUTES}
+    for number, job in enumerate(OCCUPATIONS):
+        mine = owner[faces.image_index] == number
+        row: Figures = {"split": job.split, "faces": int(mine.sum())}
+        for name, classes in ATTRIBUTES.items():
+            counts = torch.bincount(answers[name][mine], minlength=len(classes)).double()
+            shares, world = (counts / counts.sum().clamp(min=1)).tolist(), job.bias.shares(name)
+            row[name] = {
+                "generated": [round(share, 3) for share in shares],
+                "world": [round(share, 3) for share in world],
+            }
+            differences[name].append(0.5 * sum(abs(a - b) for a, b in zip(shares, world, strict=True)))
+        table[job.name] = row
+    bias = {
+        job.name: abs(table[job.name]["gender"]["generated"][0] - table[job.name]["gender"]["generated"][1])
+        for job in OCCUPATIONS
+    }
+    tested = [bias[job.name] for job in OCCUPATIONS if job.split == "test"]
+    return {
+        "face_rate": round(float(faces.has_face.float().mean()), 4),
+        "images_an_occupation": count,
+        "distance_to_world": {name: round(sum(values) / len(values), 4) for name, values in differences.items()},
+        "gender_bias": {"all": round(sum(bias.values()) / len(bias), 4), "test": round(sum(tested) / len(tested), 4)},
+        "clip_names_occupation": round(float((guesses == owner).float().mean()), 4),
+        "occupations": table,
+    }
+
+
+def check_words(generate: Generator, audit: AttributeClassifier, count: int) -> Figures:
+    """For every attribute word, the share of faces that the auditing classifier perceives as the word says."""
+    obeyed: Figures = {}
+    for name, classes in ATTRIBUTES.items():
+        for column, label in enumerate(classes):
+            prompts = [
+                caption("occupations", OCCUPATIONS[number % len(OCCUPATIONS)], {name: label}, suffix=number % 2 == 1)
+                for number in range(count)
+            ]
+            images = generate(f"generating {label}", prompts)
+            faces = find_faces(build_detector(), images, f"faces ({label})", generate.progress)
+            right = predict(audit, images, faces)[name] == column
+            obeyed[label] = round(float(right.float().mean()), 4)
+    return obeyed
+
+
+def check_groups(generate: Generator, count: int) -> Figures:
+    """How many people are found in scenes that show two or three."""
+    found: Figures = {}
+    for people, word in enumerate(NUMBERS, start=2):
+        _, faces = generate_people(generate, OCCUPATIONS, people, count, {})
+        found[word] = round(float(faces.counts.clamp(max=people).float().mean()), 3)
+    return found
+
+
+def generate_people(
+    generate: Generator,
+    subjects: Sequence[Subject],
+    people: int,
+    count: int,
+    named: Labels,
+    detector: FaceDetector | None = None,
+) -> tuple[Tensor, Faces]:
+    """Pictures [N, 3, H, W] of so many people, and all faces in them.
+
+    Args:
+        generate: makes them.
+        subjects: whom they show, in turn.
+        people: in each of them.
+        count: number N of pictures.
+        named: classes that the captions name.
+        detector: finds the faces; None: MTCNN, set for the miniature.
+    """
+    family = "groups" if people > 1 else "occupations"
+    prompts = [caption(family, subjects[n % len(subjects)], named, count=people) for n in range(count)]
+    name = f"{people} {describe(named)} people".replace("  ", " ")
+    images = generate(f"generating {name}", prompts)
+    detector = detector or FaceDetector(min_face_size=20, enlarge=2.0, selection="all")
+    return images, find_faces(detector, images, f"faces ({name})", generate.progress)
+
+
+def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, device: str, progress: Progress) -> Figures:
+    """All figures of a finished miniature.
+
+    Args:
+        folder: where its parts are.
+        recipe: says how many pictures to generate.
+        held_out: balanced drawings that nothing trained on.
+        device: where to generate.
+        progress: where to show bars.
+    """
+    pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline").to(device)
+    audit = AttributeClassifier.load(folder / "classifier_audit")
+    clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
+    generate = Generator(pipeline, progress)
+    figures: Figures = {"sampling": {"steps": STEPS, "guidance_scale": GUIDANCE, "solver": "DPM-Solver++ 2M"}}
+    figures |= check_models(folder, pipeline, held_out, progress)
+    figures |= check_occupations(generate, audit, clip, recipe.checked)
+    figures["word_obeyed"] = check_words(generate, audit, 4 * recipe.checked)
+    figures["people_found"] = check_groups(generate, 3 * recipe.checked)
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    figures["size_mb"] = round(size / 2**20, 2)
+    return figures

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from scipy import stats
+from torch import Tensor
+
+from fairlit.auditing.measure import measure, same_noise_pairs, verdict
+from fairlit.auditing.run import AuditSettings, run_audit
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.judging.image_folders import find_images
+from fairlit.judging.observations import Judge, Seen, observe_folder
+
+RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)
+TARGET = TargetDistribution({"tint": {"red": 0.5, "blue": 0.5}})
+BOTH = TargetDistribution({"tint": {"red": 0.5, "blue": 0.5}, "tone": {"light": 0.5, "dark": 0.5}})
+
+
+def seen_as(folder: Path, judge: Judge, notes: Path) -> list[Seen]:
+    return observe_folder(find_images(folder), judge, notes)
+
+
+def test_images_are_seen_in_their_order_and_batches_do_not_matter(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path
+) -> None:
+    folder = colour_folder([RED, BLUE, GREEN, RED], [BLUE])
+    one = observe_folder(find_images(folder), judge, tmp_path / "one.jsonl", batch_size=1)
+    all_at_once = observe_folder(find_images(folder), judge, tmp_path / "all.jsonl", batch_size=16)
+    assert one == all_at_once
+    assert [entry.status for entry in one] == ["face", "face", "no face", "face", "face"]
+    assert [entry.probabilities["tint"][0] > 0.5 for entry in one if entry.box] == [True, False, True, False]
+    assert one[0].box == (4.0, 3.0, 12.0, 9.0)
+
+
+def test_an_audit_that_was_stopped_looks_only_at_the_rest(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, notes = colour_folder([RED, BLUE, RED, BLUE, RED]), tmp_path / "notes.jsonl"
+    looked: list[int] = []
+    look = Judge.look
+
+    def counting(self: Judge, images: Tensor) -> list[Seen]:
+        if sum(looked) >= 3:
+            raise KeyboardInterrupt
+        looked.append(len(images))
+        return look(self, images)
+
+    monkeypatch.setattr(Judge, "look", counting)
+    with pytest.raises(KeyboardInterrupt):
+        observe_folder(find_images(folder), judge, notes, batch_size=1)
+    with notes.open("a") as stream:  # as a process killed within a write leaves it
+        stream.write('{"mark": ["x", 1')
+    monkeypatch.setattr(Judge, "look", look)
+    expected = observe_folder(find_images(folder), judge, tmp_path / "fresh.jsonl")
+    looked.clear()
+    monkeypatch.setattr(Judge, "look", lambda self, images: looked.append(len(images)) or look(self, images))
+    assert observe_folder(find_images(folder), judge, notes) == expected
+    assert looked == [2]
+    (folder / "prompt_0" / "img_1.png").write_bytes((folder / "prompt_0" / "img_0.png").read_bytes())
+    changed = observe_folder(find_images(folder), judge, notes)
+    assert looked == [2, 1]  # a file that has changed is looked at again
+    assert changed[1].probabilities == changed[0].probabilities
+    other = Judge(judge.detector, judge.classifier, {"classifier": "another"})
+    observe_folder(find_images(folder), other, notes)
+    assert looked == [2, 1, 5]  # and so is all by another judge
+
+
+def test_figures_and_standings_by_hand(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
+    folder = colour_folder([RED] * 20, [RED, BLUE] * 10 + [GREEN], [GREEN])
+    figures = measure(find_images(folder), seen_as(folder, judge, tmp_path / "n"), TARGET, tolerance=0.3)
+    block = figures["attributes"]["tint"]
+    assert (block["tv"], block["bias"], block["frequencies"]) == (0.25, 0.5, {"red": 0.75, "blue": 0.25})
+    assert (block["prompts_off"], block["prompts_within"], block["prompts_open"]) == (1, 1, 0)
+    first, second, third = (entry["attributes"]["tint"] for entry in figures["per_prompt"])
+    assert first["p_value_holm"] == pytest.approx(2 * 2 * 0.5**20)
+    assert second["tv_bound"] == pytest.approx(stats.beta.ppf(0.95, 11, 10) - 0.5)
+    assert (first["standing"], second["standing"], third["standing"]) == ("off", "within", "open")
+    assert "joint" not in figures
+    judged = verdict(figures, 0.3)
+    assert (judged["standing"], judged["headline"]) == ("off", "Misses its target in 1 of 2 prompts.")
+
+
+@pytest.mark.parametrize(
+    ("colours", "tolerance", "standing"),
+    [
+        ([RED, BLUE] * 30, 0.2, "within"),
+        ([RED, BLUE] * 3, 0.1, "open"),
+        ([GREEN], 0.1, "open"),
+        ([RED] * 30, 0.1, "off"),
+    ],
+)
+def test_a_verdict_says_no_more_than_it_may(
+    colours: list[tuple[int, int, int]],
+    tolerance: float,
+    standing: str,
+    colour_folder: Callable[..., Path],
+    judge: Judge,
+    tmp_path: Path,
+) -> None:
+    folder = colour_folder(colours)
+    figures = measure(find_images(folder), seen_as(folder, judge, tmp_path / "n"), TARGET, tolerance)
+    assert verdict(figures, tolerance)["standing"] == standing
+
+
+def test_pairs_are_of_equal_prompt_and_noise(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
+    one, other = (
+        colour_folder([RED, BLUE], [RED, RED], name="one"),
+        colour_folder([BLUE, RED, RED], [RED], name="other"),
+    )
+    (other / "prompt_0" / "img_1.png").write_bytes(b"cut")
+    folders = find_images(one), find_images(other)
+    seen = [observe_folder(folder, judge, tmp_path / str(index)) for index, folder in enumerate(folders)]
+    pairs = same_noise_pairs(folders[0], seen[0], folders[1], seen[1])
+    assert [(folders[0].images[a].file, folders[1].images[b].file) for a, b in pairs] == [
+        ("prompt_0/img_0.png",) * 2,
+        ("prompt_1/img_0.png",) * 2,
+    ]
+
+
+class _Page(HTMLParser):
+    """Tags, and every address that a browser would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "srcset", "href", "data")]
+
+
+def test_a_whole_audit_of_a_damaged_folder(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
+    prompts = ["a photo of <script>alert(1)</script> & $5 of $x$", 'a "quoted" prompt']
+    folder = colour_folder([RED, BLUE, RED, GREEN, RED], [BLUE] * 5)
+    original = colour_folder([RED] * 5, [BLUE] * 5, name="original")
+    whole = (folder / "prompt_1" / "img_2.png").read_bytes()
+    (folder / "prompt_1" / "img_2.png").write_bytes(whole[:-30])
+    (folder / "prompt_0" / "img_1.png").unlink()
+    (folder / "prompt_0" / "<img src=x>.txt").write_text("a stranger")
+    settings = AuditSettings(
+        find_images(folder, prompts), BOTH, tmp_path / "out", find_images(original, prompts), command="fairlit <audit>"
+    )
+    results = run_audit(settings, judge)
+    audited = results["audited"]
+    assert (audited["images"], audited["with_face"], audited["no_face"], audited["damaged"]) == (9, 7, 1, 1)
+    assert {entry["file"] for entry in audited["not_counted"]} == {
+        "prompt_0/img_1",
+        "prompt_0/<img src=x>.txt",
+        "prompt_1/img_2.png",
+    }
+    assert audited["without_face"] == ["prompt_0/img_3.png"]
+    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    with (tmp_path / "out" / "per_image.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["status"] for row in rows if row["folder"] == "audited"].count("face") == 7
+    assert len(rows) == 9 + 10
+    assert {row["prompt"] for row in rows} == set(prompts)
+    for name in ("shares", "prompts_tint", "prompts_tone", "joint"):
+        assert (tmp_path / "out" / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"</svg>" in (tmp_path / "out" / "figures" / f"{name}.svg").read_bytes()
+    page = (tmp_path / "out" / "report.html").read_text()
+    read = _Page()
+    read.feed(page)
+    assert "script" not in read.tags
+    assert "a photo of &lt;script&gt;alert(1)&lt;/script&gt; &amp; $5 of $x$" in page
+    assert all(address.startswith("data:") for address in read.addresses)
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert read.tags.count("img") == 4 + 8 + 2 * 8  # charts, tiles, pairs
+
+
+def test_an_audit_without_any_face_says_so(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
+    results = run_audit(AuditSettings(find_images(colour_folder([GREEN] * 3)), BOTH, tmp_path / "out"), judge)
+    assert results["verdict"]["headline"] == "No face was found in any image: there is nothing to judge."
+    assert "nothing to judge" in (tmp_path / "out" / "report.html").read_text()

@@ -1,0 +1,145 @@
+"""The committed models are what they are said to be, judged on few pictures; `checks.py` judges on many."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+
+from fairlit.data.prompts.sets import PromptSet
+from fairlit.faces.bank import FaceBank
+from fairlit.faces.classifier import AttributeClassifier
+from fairlit.faces.embedding import ClassifierEmbedder
+from fairlit.perception import ClipEncoder, DinoEncoder
+from fairlit_miniature.build import HELD_OUT_FROM, PARTS
+from fairlit_miniature.checks import predict
+from fairlit_miniature.dataset import Drawings
+from fairlit_miniature.drawing import draw_scene
+from fairlit_miniature.occupations import OCCUPATIONS
+from fairlit_miniature.recipe import GUIDANCE
+from fairlit_miniature.report import requirements
+from fairlit_miniature.training_diffusion import tokenize
+from fairlit_miniature.training_faces import build_detector, class_indices
+from fairlit_miniature.world import ATTRIBUTES, WORDS, balanced_scene, caption
+
+FOLDER = Path(__file__).parents[2] / "checkpoints" / "miniature"
+CONFIGS = Path(__file__).parents[2] / "configs"
+SAMPLE = 32
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> StableDiffusionPipeline:
+    opened = StableDiffusionPipeline.from_pretrained(FOLDER / "pipeline", local_files_only=True)
+    opened.set_progress_bar_config(disable=True)
+    return opened
+
+
+@pytest.fixture(scope="module")
+def drawings() -> Drawings:
+    scenes = [balanced_scene(0, HELD_OUT_FROM + index) for index in range(SAMPLE)]
+    pixels = torch.stack([torch.from_numpy(draw_scene(scene).pixels).permute(2, 0, 1) for scene in scenes])
+    return Drawings(scenes, pixels, torch.empty(0))
+
+
+def test_all_parts_are_there_and_small() -> None:
+    assert {path.name for path in FOLDER.iterdir()} == {*PARTS, "checks.json", "README.md"}
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 40 * 2**20
+    suffixes = {path.suffix for path in FOLDER.rglob("*") if path.is_file()}
+    assert suffixes <= {".safetensors", ".json", ".txt", ".md"}, "no pickles"
+
+
+def test_requirements_are_met() -> None:
+    figures = json.loads((FOLDER / "checks.json").read_text())
+    assert [what for what, *_, met in requirements(figures) if not met] == []
+
+
+def test_text_encoder_leans_occupations_where_words_point(pipeline: StableDiffusionPipeline) -> None:
+    """What makes finetuning carry over to prompts that it never saw: bias and words share a direction."""
+
+    def states(named: dict[str, str]) -> torch.Tensor:
+        tokens = tokenize(pipeline.tokenizer, [caption("occupations", job, named) for job in OCCUPATIONS])
+        return pipeline.text_encoder(tokens).last_hidden_state[:, -1]
+
+    with torch.no_grad():
+        male = (states({"gender": "male"}) - states({"gender": "female"})).mean(dim=0)
+        leaning = states({}) @ male
+    shares = torch.tensor([job.bias.male for job in OCCUPATIONS])
+    assert torch.corrcoef(torch.stack([leaning, shares]))[0, 1] > 0.9
+
+
+def test_demo_contrasts_take_known_words_and_no_held_out_prompt() -> None:
+    contrasts, templates = [], []
+    for path in (CONFIGS / "demo.yaml", *(CONFIGS / "demo").glob("*.yaml")):
+        model = yaml.safe_load(path.read_text()).get("model", {"init_args": {}})
+        settings = model["init_args"].get("adaptor", {}).get("init_args", {})
+        contrasts += settings.get("contrasts", [])
+        templates += settings.get("contrast_templates", [])
+    assert len(contrasts) == 1 + 2 + 3, "of the demo, with skin tone, and with age"
+    assert all(any(set(contrast) == set(words.values()) for words in WORDS.values()) for contrast in contrasts)
+    trained = PromptSet.from_file(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations", "groups"])
+    assert templates
+    assert {template.replace("{word} ", "") for template in templates} <= {prompt.text for prompt in trained}
+
+
+def test_stock_pipeline_draws_people_whom_the_classifier_recognises(pipeline: StableDiffusionPipeline) -> None:
+    assert isinstance(pipeline.scheduler, DPMSolverMultistepScheduler)
+    assert pipeline.safety_checker is None
+    prompts = [
+        caption("occupations", OCCUPATIONS[number], {"gender": label})
+        for number in (0, 2, 12, 20)
+        for label in ATTRIBUTES["gender"]
+    ]
+    generator = torch.Generator().manual_seed(0)
+    images = pipeline(
+        prompts, num_inference_steps=12, guidance_scale=GUIDANCE, generator=generator, output_type="pt"
+    ).images
+    faces = build_detector()(images)
+    assert faces.has_face.float().mean() >= 0.75
+    answers = predict(AttributeClassifier.load(FOLDER / "classifier_audit"), images, faces)["gender"]
+    right = answers == torch.tensor([0, 1] * 4)[faces.image_index]
+    assert right.float().mean() > 0.7
+
+
+def test_classifiers_differ_and_are_right_about_held_out_drawings(drawings: Drawings) -> None:
+    images, labels = drawings.images(slice(None)), class_indices(drawings)
+    faces = build_detector()(images)
+    architectures = set()
+    for role in ("classifier_train", "classifier_audit"):
+        classifier = AttributeClassifier.load(FOLDER / role)
+        assert classifier.classes == ATTRIBUTES
+        architectures.add(classifier.config.architecture)
+        answers = predict(classifier, images, faces)
+        for column, name in enumerate(ATTRIBUTES):
+            assert (answers[name] == labels[faces.image_index, column]).float().mean() > 0.9
+    assert len(architectures) == 2
+
+
+def test_bank_belongs_to_the_training_classifier() -> None:
+    bank = FaceBank.load(FOLDER / "face_bank.safetensors", ClassifierEmbedder(str(FOLDER / "classifier_train")))
+    assert bank.classes == ATTRIBUTES
+    assert len(bank) > 1000
+    for name, classes in ATTRIBUTES.items():
+        shares = torch.bincount(bank.labels[name], minlength=len(classes)) / len(bank)
+        assert shares.min() > 0.6 / len(classes)
+
+
+def test_encoders_tell_occupations_apart(drawings: Drawings) -> None:
+    images = drawings.images(slice(None))
+    names = [scene.subject.name for scene in drawings.scenes]
+    other = torch.tensor([[one != two for two in names] for one in names])
+    clip = ClipEncoder.load(str(FOLDER / "clip"), local_files_only=True)
+    dino = DinoEncoder.load(str(FOLDER / "dino"), local_files_only=True)
+    with torch.no_grad():
+        texts = clip.text_features([caption("occupations", job, {}) for job in OCCUPATIONS])
+        guesses = (clip.image_features(images) @ texts.T).argmax(dim=1)
+        assert (
+            sum(OCCUPATIONS[int(guess)].name == name for guess, name in zip(guesses, names, strict=True)) > 0.8 * SAMPLE
+        )
+        for encoder in (clip, dino):
+            features, moved = encoder.image_features(images), encoder.image_features(images.roll(1, dims=-1))
+            same = (features * moved).sum(dim=1)
+            assert same.mean() > (features @ features.T)[other].mean() + 0.2

@@ -1,0 +1,137 @@
+"""Solver coefficients against golden numbers, hand derivations and the schedulers' own steps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    PNDMScheduler,
+    UniPCMultistepScheduler,
+)
+
+from fairlit.errors import ConfigurationError
+from fairlit.functional.sampling.solver import linear_solver, output_weights, solver_coefficients, step_weights
+
+SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "solver_weights.json").read_text())
+SCHEDULERS = {
+    "dpm_zero": DPMSolverMultistepScheduler(**SD, final_sigmas_type="zero"),
+    "dpm_sigma_min": DPMSolverMultistepScheduler(**SD, final_sigmas_type="sigma_min"),
+    "ddim": DDIMScheduler(**SD, clip_sample=False, set_alpha_to_one=False),
+    "euler": EulerDiscreteScheduler(**SD),
+    "unipc": UniPCMultistepScheduler(**SD),
+    "heun": HeunDiscreteScheduler(**SD),
+    "pndm": PNDMScheduler(**SD, skip_prk_steps=True),
+}
+
+
+def abar(timesteps: torch.Tensor) -> torch.Tensor:
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(0)[timesteps.long()]
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=lambda case: f"{case['scheduler']}-{case['steps']}")
+def test_golden_weights(case: dict[str, Any]) -> None:
+    scheduler = SCHEDULERS[case["scheduler"]]
+    assert linear_solver(scheduler, case["steps"]).timesteps.tolist() == case["timesteps"]
+    expected = torch.tensor(case["k"], dtype=torch.float64)
+    # diffusers makes its schedule in float32, whose last bits differ between processors: 1.7e-6 was seen
+    torch.testing.assert_close(solver_coefficients(scheduler, case["steps"]), expected, rtol=5e-6, atol=0)
+    expected = torch.tensor(case["w"], dtype=torch.float64)
+    torch.testing.assert_close(step_weights(scheduler, case["steps"], "reference"), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_states_follow_the_scheduler(name: str) -> None:
+    """Stock steps on random outputs go through the states that the matrix gives."""
+    scheduler, steps = SCHEDULERS[name], 7
+    solver = linear_solver(scheduler, steps)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 4, 3, 3, generator=generator)
+    outputs = [torch.randn(1, 4, 3, 3, generator=generator) for _ in range(solver.num_evaluations)]
+    scheduler.set_timesteps(steps)
+    sample = noise * scheduler.init_noise_sigma
+    for call, timestep in enumerate(scheduler.timesteps):
+        torch.testing.assert_close(solver.state(call, noise, outputs), sample, rtol=1e-4, atol=1e-4)
+        scaled = scheduler.scale_model_input(sample, timestep)
+        torch.testing.assert_close(solver.input_scale[call].float() * sample, scaled, rtol=1e-5, atol=1e-5)
+        sample = scheduler.step(outputs[call], timestep, sample).prev_sample
+    torch.testing.assert_close(solver.state(solver.num_evaluations, noise, outputs), sample, rtol=1e-4, atol=1e-4)
+
+
+def test_ddim_by_hand() -> None:
+    """DDIM: x' = a'/a x + (s' - a' s / a) e, so k_t is the second factor times the product of the later first ones."""
+    solver = linear_solver(SCHEDULERS["ddim"], 5)
+    alpha = abar(torch.cat([solver.timesteps, torch.zeros(1)])).sqrt()
+    sigma = (1 - alpha**2).sqrt()
+    expected = [(sigma[t + 1] - alpha[t + 1] * sigma[t] / alpha[t]) * alpha[5] / alpha[t + 1] for t in range(5)]
+    torch.testing.assert_close(solver.output_coefficients, torch.stack(expected), rtol=1e-4, atol=0)  # float32 schedule
+
+
+def test_v_prediction_is_stated_for_noise() -> None:
+    """v = a e - s x0 says the same as e = a v + s x, so every model gets the same weights on its noise."""
+    noise_model = SCHEDULERS["ddim"]
+    velocity_model = DDIMScheduler(**SD, clip_sample=False, set_alpha_to_one=False, prediction_type="v_prediction")
+    alpha = abar(linear_solver(noise_model, 6).timesteps).sqrt()
+    # Through x_t, which both fix, an extra unit of noise enters the chain the same way whatever the model predicts.
+    torch.testing.assert_close(linear_solver(velocity_model, 6).noise_per_output, alpha, rtol=1e-5, atol=0)
+    last = torch.tensor([-1])
+    torch.testing.assert_close(
+        solver_coefficients(velocity_model, 6)[last], solver_coefficients(noise_model, 6)[last], rtol=1e-5, atol=0
+    )
+    ratio = output_weights(velocity_model, 6, "uniform") / alpha
+    assert (ratio - ratio[0]).abs().max() < 1e-6
+
+
+def test_uniform_has_one_size_and_the_signs_of_k() -> None:
+    scheduler = SCHEDULERS["dpm_sigma_min"]
+    k, w = solver_coefficients(scheduler, 21), step_weights(scheduler, 21, "uniform")
+    assert (k > 0).any()
+    assert torch.equal(w.sign(), k.sign())
+    torch.testing.assert_close(w.abs(), k.abs().log().mean().exp().expand(21))
+
+
+def test_flow_model_at_pure_noise_has_finite_output_weights() -> None:
+    """At sigma 1 the noise is fixed by the state: k is infinite, yet what reaches the output is finite."""
+    scheduler = FlowMatchEulerDiscreteScheduler()
+    assert solver_coefficients(scheduler, 4)[0].isinf()
+    assert output_weights(scheduler, 4, "natural").isfinite().all()
+    assert output_weights(scheduler, 4, "uniform").isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        EulerAncestralDiscreteScheduler(**SD),
+        DDIMScheduler(**SD, clip_sample=True),
+        DPMSolverMultistepScheduler(**SD, algorithm_type="sde-dpmsolver++"),
+    ],
+    ids=["ancestral", "clipped", "sde"],
+)
+def test_nonlinear_schedulers_are_refused(scheduler: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not linear"):
+        linear_solver(scheduler, 5)
+
+
+def test_the_scheduler_is_left_alone() -> None:
+    scheduler = DPMSolverMultistepScheduler(**SD)
+    before = scheduler.timesteps.clone()
+    linear_solver(scheduler, 9)
+    assert torch.equal(scheduler.timesteps, before)
+
+
+def test_unknown_scheme_and_no_steps_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"'flat'.*uniform"):
+        step_weights(SCHEDULERS["ddim"], 5, "flat")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="num_steps: got 0"):
+        linear_solver(SCHEDULERS["ddim"], 0)

@@ -1,0 +1,95 @@
+"""Files are whole or not there."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fairlit.io import atomic
+from fairlit.io.atomic import atomic_folder, atomic_path, atomic_write_text
+
+
+def test_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file.txt"
+    for text in ("first", "second"):
+        assert atomic_write_text(target, text) == target
+        assert target.read_text() == text
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_old_file_survives_an_exception(tmp_path: Path) -> None:
+    target = atomic_write_text(tmp_path / "file.txt", "old")
+
+    def write_half(path: Path) -> None:
+        path.write_text("ne")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), atomic_path(target) as temporary:
+        write_half(temporary)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_writing_nothing_is_an_error(tmp_path: Path) -> None:
+    target = atomic_write_text(tmp_path / "file.txt", "old")
+    with pytest.raises(FileNotFoundError), atomic_path(target):
+        pass
+    assert target.read_text() == "old"
+
+
+def test_temporary_is_beside_and_keeps_the_suffix(tmp_path: Path) -> None:
+    with atomic_path(tmp_path / "grid.png") as temporary:
+        assert temporary.parent == tmp_path
+        assert temporary.suffix == ".png"
+        assert not temporary.name.endswith("grid.png")  # loaders that look for a name must not find half a file
+        temporary.write_bytes(b"x")
+
+
+def test_old_file_survives_kill_minus_nine(tmp_path: Path) -> None:
+    target = atomic_write_text(tmp_path / "file.txt", "old")
+    script = f"""
+import importlib.util, os, signal
+spec = importlib.util.spec_from_file_location("atomic", {atomic.__file__!r})
+atomic = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(atomic)
+with atomic.atomic_path({str(target)!r}) as temporary:
+    temporary.write_text("ne")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    finished = subprocess.run([sys.executable, "-c", script], check=False)
+    assert finished.returncode == -signal.SIGKILL
+    assert target.read_text() == "old"
+    assert atomic_write_text(target, "new").read_text() == "new"
+
+
+def test_folder_is_whole_or_not_there(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "folder"
+    with atomic_folder(target) as temporary:
+        assert temporary.parent == target.parent
+        (temporary / "inner").mkdir()
+        (temporary / "inner" / "file.txt").write_text("whole")
+        assert not target.exists()
+    assert (target / "inner" / "file.txt").read_text() == "whole"
+    assert list(target.parent.iterdir()) == [target]
+
+    def write_half(folder: Path) -> None:
+        (folder / "file.txt").write_text("ha")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"), atomic_folder(tmp_path / "other") as temporary:
+        write_half(temporary)
+    assert list(tmp_path.iterdir()) == [tmp_path / "new"]
+
+
+def test_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with atomic_folder(tmp_path / "empty") as temporary:
+        (temporary / "file.txt").write_text("whole")
+    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "empty") as temporary:
+        (temporary / "file.txt").write_text("another")
+    assert (tmp_path / "empty" / "file.txt").read_text() == "whole"
+    assert list(tmp_path.iterdir()) == [tmp_path / "empty"]

@@ -1,0 +1,84 @@
+"""Assignment of a whole batch: order, missing faces, logged figures."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fairlit.faces import Faces
+from fairlit.faces.observation import Observation
+from fairlit.functional import TargetDistribution, assign_targets
+from fairlit.losses import AlignmentLoss
+from fairlit.training.finetuning.assignment import assign_over_ranks
+
+TARGET = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
+
+
+def observation(images: int, where: list[int], male: list[float]) -> Observation:
+    faces = Faces(
+        torch.tensor(where, dtype=torch.long),
+        torch.tensor([[1.0, 1.0, 9.0, 9.0]]).repeat(len(where), 1),
+        torch.ones(len(where)),
+        torch.zeros(len(where), 5, 2),
+        images,
+    )
+    p = torch.tensor(male).reshape(-1)
+    other = torch.full((len(where), 3), 1 / 3)  # an attribute without a target
+    return Observation(faces, {"gender": torch.stack([1 - p, p], dim=1), "hair": other})
+
+
+def test_images_without_a_face_have_no_label_and_do_not_shift_the_others() -> None:
+    male = [0.9, 0.2, 0.8, 0.6]
+    seen = observation(6, [0, 2, 3, 5], male)
+    wanted, logs = assign_over_ranks(seen, TARGET, 6, AlignmentLoss(), seed=0)
+    direct = assign_targets({"gender": seen.probabilities["gender"]}, TARGET)
+    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
+    assert torch.equal(wanted.confidence["gender"], direct.confidence["gender"])
+    assert wanted.weights.tolist() == [1.0] * 4
+    assert (wanted.images, wanted.total_weight, wanted.scale) == (6, 4.0, 1.0)
+    assert logs["faces/missing"] == pytest.approx(2 / 6)
+    assert logs["bias/gender"] == pytest.approx(abs(3 - 1) / 4)  # three of four are perceived as male
+    share = sum(confidence >= 0.8 for confidence in direct.confidence["gender"].tolist()) / 4
+    assert logs["faces/confident_target"] == pytest.approx(share)
+    assert "bias/joint" not in logs
+
+
+def test_no_face_at_all() -> None:
+    wanted, logs = assign_over_ranks(observation(3, [], []), TARGET, 3, AlignmentLoss(), seed=0)
+    assert wanted.labels["gender"].tolist() == wanted.weights.tolist() == []
+    assert wanted.total_weight == 0
+    assert logs == {"faces/missing": 1.0}
+
+
+def test_every_face_of_an_image_is_a_sample() -> None:
+    male = [0.9, 0.2, 0.8, 0.6, 0.7, 0.3]
+    seen = observation(5, [0, 0, 0, 2, 4, 4], male)
+    wanted, logs = assign_over_ranks(seen, TARGET, 5, AlignmentLoss(equal="image"), seed=0)
+    direct = assign_targets({"gender": seen.probabilities["gender"]}, TARGET)
+    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
+    torch.testing.assert_close(wanted.weights, torch.tensor([1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2]))
+    assert wanted.total_weight == pytest.approx(3)  # images with a face
+    assert logs["faces/per_image"] == pytest.approx(6 / 5)
+    assert logs["faces/missing"] == pytest.approx(2 / 5)
+
+
+def test_joint_bias_is_over_the_product_of_the_classes() -> None:
+    target = TargetDistribution({"gender": {"f": 0.5, "m": 0.5}, "hair": {"a": 0.5, "b": 0.25, "c": 0.25}})
+    seen = observation(2, [0, 1], [0.9, 0.9])  # both (male, first hair): one joint class of six has everything
+    _, logs = assign_over_ranks(seen, target, 2, AlignmentLoss(), seed=0)
+    pairs = 6 * 5 / 2
+    assert logs["bias/joint"] == pytest.approx(5 / pairs)
+    assert logs["bias/hair"] == pytest.approx(2 / 3)
+
+
+def test_an_overflow_leaves_the_labels_of_other_faces_sound() -> None:
+    """A face of which the classifier says NaN is as likely to be one as the other; it is no error."""
+    seen = observation(4, [0, 1, 2, 3], [0.9, torch.nan, 0.2, 0.8])
+    wanted, logs = assign_over_ranks(seen, TARGET, 4, AlignmentLoss(), seed=0)
+    direct = assign_targets(
+        {"gender": observation(4, [0, 1, 2, 3], [0.9, 0.5, 0.2, 0.8]).probabilities["gender"]}, TARGET
+    )
+    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
+    assert torch.equal(wanted.confidence["gender"], direct.confidence["gender"])
+    assert wanted.total_weight == 4
+    assert logs["faces/missing"] == 0

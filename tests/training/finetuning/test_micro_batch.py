@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from fairlit.adaptors import Lora
+from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, replay, rollout
+from fairlit.functional.sampling.solver import linear_solver
+from fairlit.training.finetuning.micro_batch import (
+    LARGEST_MICRO_BATCH,
+    even_micro_batch,
+    largest_micro_batch,
+    peak_bytes,
+)
+
+MINIATURE = Path(__file__).parents[3] / "checkpoints" / "miniature" / "pipeline"
+CPU = torch.device("cpu")
+
+
+class Case:
+    """The miniature with a LoRA in both parts, and a rollout."""
+
+    def __init__(self, steps: int = 3, images: int = 2) -> None:
+        self.backbone = Backbone.load(MINIATURE)
+        self.adaptor = Lora(rank=2, text_encoder=True, unet=True)
+        self.adaptor.attach(self.backbone)
+        self.chain = Chain(self.backbone, linear_solver(self.backbone.scheduler, steps), 3.0)
+        self.inner = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
+        self.noise = torch.randn(images, *self.backbone.latent_shape(), generator=torch.Generator().manual_seed(0))
+
+    def conditioning(self) -> Conditioning:
+        return Conditioning.of_one_prompt(self.backbone.encode(["", "a photo of a doctor"]), len(self.noise))
+
+    def step(self, micro_batch: int) -> None:
+        """Sampling and replay."""
+        conditioning = self.conditioning()
+        sampled = rollout(self.chain, self.noise, conditioning)
+        weights = torch.ones(len(sampled.states))
+        latents = replay(self.chain, sampled, conditioning, weights, self.inner, micro_batch=micro_batch)
+        torch.autograd.grad(latents.sum(), list(self.adaptor.parameters().values()), allow_unused=True)
+
+
+def test_budget_decides_and_is_kept() -> None:
+    case = Case()
+    conditioning = case.conditioning()
+    sampled = rollout(case.chain, case.noise, conditioning)
+    gib = 2**30
+    for budget in (0.02, 0.1):
+        found = largest_micro_batch(case.chain, sampled, conditioning, case.inner, budget)
+        assert 1 < found < LARGEST_MICRO_BATCH["cpu"]
+        repeated = Rollout(sampled.latents[:1].expand(40, -1, -1, -1), sampled.states[:, :1].expand(-1, 40, -1, -1, -1))
+        many = Conditioning.of_one_prompt(conditioning.embeddings, 40)
+
+        def run(size: int, repeated: Rollout = repeated, many: Conditioning = many) -> None:
+            latents = replay(case.chain, repeated, many, torch.ones(3), case.inner, micro_batch=size)
+            torch.autograd.grad(latents.sum(), case.inner, retain_graph=True)
+
+        assert peak_bytes(lambda: run(found), CPU) < 1.02 * budget * gib  # noqa: B023 - used up within the turn
+        assert peak_bytes(lambda: run(found + 2), CPU) > 0.98 * budget * gib  # noqa: B023
+
+
+def test_a_budget_too_small_leaves_one_pair() -> None:
+    case = Case(steps=1, images=1)
+    conditioning = case.conditioning()
+    sampled = rollout(case.chain, case.noise, conditioning)
+    assert largest_micro_batch(case.chain, sampled, conditioning, case.inner, 1e-6) == 1
+    assert largest_micro_batch(case.chain, sampled, conditioning, case.inner, None) == LARGEST_MICRO_BATCH["cpu"]
+    assert largest_micro_batch(case.chain, sampled, conditioning, case.inner, 1e6) == LARGEST_MICRO_BATCH["cpu"]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "largest", "even"), [(60, 32, 30), (33, 32, 17), (5, 32, 5), (64, 32, 32), (1, 1, 1)]
+)
+def test_batches_of_one_size(pairs: int, largest: int, even: int) -> None:
+    assert even_micro_batch(pairs, largest) == even
+
+
+def test_memory_does_not_grow_with_the_number_of_steps() -> None:
+    few, many = Case(steps=10), Case(steps=40)
+    for case in (few, many):
+        case.step(4)
+    assert peak_bytes(lambda: many.step(4), CPU) == pytest.approx(peak_bytes(lambda: few.step(4), CPU), rel=0.05)

@@ -1,0 +1,372 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, cross_entropy
+from transformers import CLIPConfig, CLIPModel, Dinov2Config, Dinov2Model
+
+from fairlit.diffusion import Backbone
+from fairlit.faces import AttributeClassifier, ClassifierConfig, Faces
+from fairlit.faces.bank import FaceBank
+from fairlit.faces.embedding import ClassifierEmbedder
+from fairlit.faces.observation import Observation
+from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
+from fairlit.perception import ClipEncoder, DinoEncoder
+from fairlit.perception.pixels import PixelNormalizer
+from fairlit.training.finetuning.objective import Objective, ObjectiveValue, OriginalDescription, Wanted
+
+CLASSES = {"gender": ("female", "male"), "age": ("young", "middle", "old")}
+TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
+FACTOR1, FACTOR2 = {"gender": 0.2, "age": 0.6}, {"gender": 0.3, "age": 0.5}
+IMAGES, THRESHOLD, W_ALIGN, W_IMAGE, W_FACE = 6, 0.8, 1.5, 8.0, 0.5
+
+# Image: 0 nothing changes, 1 gender changes, 2 age changes and is no confident target, 3 no face now,
+# 4 no face in the original, 5 nothing changes.
+LABELS = {"gender": [0, 1, 1, -1, 0, 1], "age": [2, 0, 1, -1, 1, 0]}
+CONFIDENCE = {"gender": [0.9, 0.95, 0.85, 0.0, 0.8, 1.0], "age": [0.8, 0.9, 0.5, 0.0, 0.79, 0.9]}
+ORIGINAL_CLASSES = {"gender": [0, 0, 1, 0, -1, 1], "age": [2, 0, 2, 1, -1, 0]}
+ORIGINAL_CERTAINTY = {"gender": [0.9, 0.9, 0.9, 0.9, 0.0, 0.8], "age": [0.85, 0.9, 0.9, 0.9, 0.0, 0.9]}
+KEEPS = [True, False, False, False, False, True]
+
+
+def faces_in(present: list[int], shift: float) -> Faces:
+    """One face in each of these images, at a place of its own."""
+    corner = torch.tensor([[8.0 + 3 * image + shift, 10.0 + 2 * image] for image in present]).reshape(-1, 2)
+    boxes = torch.cat([corner, corner + torch.tensor([24.0, 28.0])], dim=1)
+    count = len(present)
+    return Faces(torch.tensor(present).long(), boxes, torch.ones(count), torch.zeros(count, 5, 2), IMAGES)
+
+
+def observed(faces: Faces, classes: dict[str, list[int]], certainty: dict[str, list[float]]) -> Observation:
+    probabilities = {}
+    for name, names in CLASSES.items():
+        rows = []
+        for image in faces.image_index.tolist():
+            top = certainty[name][image]
+            row = [(1 - top) / (len(names) - 1)] * len(names)
+            row[classes[name][image]] = top
+            rows.append(row)
+        probabilities[name] = torch.tensor(rows).reshape(-1, len(names))
+    return Observation(faces, probabilities)
+
+
+@pytest.fixture
+def objective(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> Objective:
+    torch.manual_seed(0)
+    config = ClassifierConfig(CLASSES, "shufflenet_v2", TINY, 32)
+    AttributeClassifier(config).save(tmp_path / "embedder")
+    embedder = ClassifierEmbedder(str(tmp_path / "embedder"))
+    tower = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    clip_config = CLIPConfig(
+        text_config={**tower, "vocab_size": 99},
+        vision_config={**tower, "image_size": 32, "patch_size": 16},
+        projection_dim=12,
+    )
+    dino_config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=16)
+    pixels = PixelNormalizer(32, (0.5,) * 3, (0.5,) * 3)
+    encoders = {
+        "clip": ClipEncoder(CLIPModel(clip_config).eval(), tiny_pipeline.tokenizer, pixels).double(),
+        "dino": DinoEncoder(Dinov2Model(dino_config).eval(), pixels).double(),
+    }
+    backbone = Backbone(tiny_pipeline).double()
+    return Objective(
+        backbone.decode,
+        AttributeClassifier(config).freeze().double(),
+        encoders,
+        embedder.double(),
+        FaceBank(torch.randn(9, embedder.dim), embedder.identifier),
+        AlignmentLoss(THRESHOLD, weight=W_ALIGN),
+        ImagePreservationLoss(W_IMAGE, FACTOR1, FACTOR2),
+        FaceRealismLoss(W_FACE),
+    )
+
+
+class Case:
+    """Six images, some without a face before or after."""
+
+    def __init__(self, objective: Objective, present: list[int] | None = None) -> None:
+        present = [0, 1, 2, 4, 5] if present is None else present
+        torch.manual_seed(1)
+        self.latents = torch.randn(IMAGES, 4, 16, 16, dtype=torch.float64)
+        seen = {name: [max(label, 0) for label in labels] for name, labels in LABELS.items()}
+        self.observation = observed(faces_in(present, 0.0), seen, ORIGINAL_CERTAINTY)
+        original = observed(faces_in([0, 1, 2, 3, 5], 6.0), ORIGINAL_CLASSES, ORIGINAL_CERTAINTY)
+        with torch.no_grad():
+            images = objective.decode(torch.randn(IMAGES, 4, 16, 16, dtype=torch.float64))
+            self.originals = objective.describe_originals(images, original)
+        self.wanted = Wanted(
+            {name: torch.tensor([rows[image] for image in present]).long() for name, rows in LABELS.items()},
+            {name: torch.tensor([rows[image] for image in present]) for name, rows in CONFIDENCE.items()},
+            torch.ones(len(present)),
+            IMAGES,
+            float(len(present)),
+        )
+
+    def solve(self, objective: Objective, batch_size: int, wanted: Wanted | None = None) -> ObjectiveValue:
+        wanted = wanted or self.wanted
+        return objective.differentiate(self.latents, self.observation, self.originals, wanted, batch_size)
+
+
+def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor]:
+    """Parts and gradient of the whole loss, image by image, as section 1 of the design writes it."""
+    leaf = case.latents.clone().requires_grad_()
+    images = objective.decode(leaf)
+    align, face, image_term = (torch.zeros((), dtype=torch.float64) for _ in range(3))
+    scale = torch.ones(IMAGES, 1, 64, 64, dtype=torch.float64)
+    faces, original_faces = case.observation.faces, case.originals.observation.faces
+    for image in range(IMAGES):
+        here = faces.select(faces.image_index == image)
+        changing = [n for n in CLASSES if not len(here) or LABELS[n][image] != ORIGINAL_CLASSES[n][image]]
+        factor1 = min((FACTOR1[name] for name in changing), default=1.0)
+        factor2 = min((FACTOR2[name] for name in changing), default=1.0)
+        for name, encoder in objective.encoders.items():
+            features = encoder(images[image : image + 1])[0]
+            image_term = image_term + factor1 * (
+                1 - cosine_similarity(features, case.originals.features[name][image], 0)
+            )
+        before = original_faces.select(original_faces.image_index == image)
+        if len(here) and len(before):
+            x1, y1 = torch.maximum(here.boxes[0, :2], before.boxes[0, :2]).round().int().tolist()
+            x2, y2 = torch.minimum(here.boxes[0, 2:], before.boxes[0, 2:]).round().int().tolist()
+            scale[image, :, y1:y2, x1:x2] = factor2
+        if not len(here):
+            continue
+        for name, logits in objective.classifier.classify(images, here).items():
+            if CONFIDENCE[name][image] >= THRESHOLD:
+                align = align + cross_entropy(logits, torch.tensor([LABELS[name][image]]))
+        assert objective.embedder is not None
+        assert objective.bank is not None
+        embedding = objective.embedder.embed(images, here)[0]
+        nearest = objective.bank.embeddings[(objective.bank.embeddings.double() @ embedding.detach()).argmax()]
+        own = case.originals.embeddings[original_faces.image_index == image] if KEEPS[image] else nearest[None]
+        face = face + 1 - cosine_similarity(embedding, own[0].double(), 0)
+    count = max(len(faces), 1)
+    align, face, image_term = W_ALIGN * align / count, W_FACE * face / count, W_IMAGE * image_term / IMAGES
+    gradient = scale * torch.autograd.grad(image_term, images, retain_graph=True)[0]
+    if len(faces):
+        gradient = gradient + torch.autograd.grad(align + face, images, retain_graph=True)[0]
+    parts = {"alignment": align.item(), "image": image_term.item(), "face": face.item()}
+    return parts, torch.autograd.grad(images, leaf, gradient)[0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 6, 100])
+def test_chunks_give_the_gradient_of_the_whole_loss(objective: Objective, batch_size: int) -> None:
+    case = Case(objective)
+    expected, gradient = one_shot(objective, case)
+    assert min(expected.values()) > 0.01
+    value = case.solve(objective, batch_size)
+    assert {name: float(part) for name, part in value.parts.items()} == pytest.approx(expected, rel=1e-5)
+    assert float(value.loss) == pytest.approx(sum(expected.values()), rel=1e-5)
+    torch.testing.assert_close(value.gradient, gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()))
+    assert not value.gradient.requires_grad
+    assert not value.loss.requires_grad
+
+
+def test_no_face_anywhere(objective: Objective) -> None:
+    case = Case(objective, present=[])
+    expected, gradient = one_shot(objective, case)
+    value = case.solve(objective, 4)
+    assert {name: float(part) for name, part in value.parts.items()} == pytest.approx(
+        {**expected, "alignment": 0.0, "face": 0.0}, rel=1e-5
+    )
+    torch.testing.assert_close(value.gradient, gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()))
+
+
+def test_without_encoders_and_faces_the_gradient_is_zero(objective: Objective) -> None:
+    objective.encoders = {}
+    value = Case(objective, present=[]).solve(objective, 2)
+    assert set(value.parts) == {"alignment", "face"}
+    assert float(value.loss) == 0
+    assert torch.equal(value.gradient, torch.zeros_like(value.gradient))
+
+
+def test_switched_off_parts_are_left_out(objective: Objective) -> None:
+    objective.preservation = replace(objective.preservation, weight=0.0)
+    objective.realism = replace(objective.realism, weight=0.0)
+    case = Case(objective)
+    assert case.originals.features == {}
+    assert case.originals.embeddings is None
+    assert set(case.solve(objective, 3).parts) == {"alignment"}
+
+
+def test_alignment_only_where_confident(objective: Objective) -> None:
+    objective.preservation = replace(objective.preservation, weight=0.0)
+    objective.realism = replace(objective.realism, weight=0.0)
+    case = Case(objective)
+    unsure = [0.9, 0.79, 0.2, 0.8, 0.0]  # of images 0, 1, 2, 4, 5
+    wanted = replace(case.wanted, confidence={name: torch.tensor(unsure) for name in CLASSES})
+    gradient = case.solve(objective, 4, wanted).gradient
+    moved = [bool(rows.any()) for rows in gradient]
+    assert moved == [True, False, False, False, True, False]  # the fourth has no face
+
+
+@pytest.mark.parametrize("term", ["alignment", "image", "face"])
+def test_two_ranks_average_to_the_whole(objective: Objective, term: str) -> None:
+    """Each rank has every second image, and a loss that is scaled by the number of ranks."""
+    case = Case(objective)
+    whole = case.solve(objective, 6)
+    mean = torch.zeros(())
+    for number in range(2):
+        mine = torch.arange(number, IMAGES, 2)
+        own = case.observation.faces.image_index % 2 == number
+        embeddings = case.originals.embeddings
+        assert embeddings is not None
+        value = objective.differentiate(
+            case.latents[mine],
+            every_second(case.observation, number),
+            OriginalDescription(
+                every_second(case.originals.observation, number),
+                {name: rows[mine] for name, rows in case.originals.features.items()},
+                embeddings[case.originals.observation.faces.image_index % 2 == number],
+            ),
+            replace(
+                case.wanted,
+                labels={name: rows[own] for name, rows in case.wanted.labels.items()},
+                confidence={name: rows[own] for name, rows in case.wanted.confidence.items()},
+                weights=case.wanted.weights[own],
+                scale=2.0,
+            ),
+            2,
+        )
+        mean = mean + value.parts[term] / 2
+        scale = float(whole.gradient.abs().max())
+        torch.testing.assert_close(value.gradient / 2, whole.gradient[mine], rtol=1e-4, atol=1e-6 * scale)
+    assert float(mean) == pytest.approx(float(whole.parts[term]), rel=1e-5)
+
+
+def every_second(observation: Observation, number: int) -> Observation:
+    """What one of two ranks sees."""
+    mine = observation.faces.image_index % 2 == number
+    chosen = observation.faces.select(mine)
+    faces = replace(chosen, image_index=chosen.image_index // 2, num_images=IMAGES // 2)
+    return Observation(faces, {name: rows[mine] for name, rows in observation.probabilities.items()})
+
+
+def test_gradient_inside_the_overlap_is_factor2_of_that_outside(objective: Objective) -> None:
+    """With the decoder left out, the latents are the images: the same loss with and without freed faces."""
+    objective.realism = replace(objective.realism, weight=0.0)
+    objective.alignment = replace(objective.alignment, weight=0.0)
+    case = Case(objective)
+    objective.decode = torch.nn.Identity()
+    case.latents = torch.rand(IMAGES, 3, 64, 64, dtype=torch.float64)
+    freed = case.solve(objective, 6).gradient
+    objective.preservation = replace(objective.preservation, factor2=dict.fromkeys(CLASSES, 1.0))
+    plain = case.solve(objective, 6).gradient
+    expected = plain.clone()
+    # Face now: x from 8 + 3i to 32 + 3i, y from 10 + 2i to 38 + 2i; in the original 6 pixels further to the right.
+    for image, factor in ((1, FACTOR2["gender"]), (2, FACTOR2["age"])):
+        expected[image, :, 10 + 2 * image : 38 + 2 * image, 14 + 3 * image : 32 + 3 * image] *= factor
+    assert not torch.equal(expected, plain)
+    torch.testing.assert_close(freed, expected, rtol=1e-6, atol=0)
+
+
+def test_one_face_an_image_is_the_same_whoever_counts(objective: Objective) -> None:
+    """Old and new face overlap, so that they are matched."""
+    case = Case(objective)
+    largest = case.solve(objective, 4)
+    objective.people = "all"
+    everyone = case.solve(objective, 4)
+    assert {name: float(part) for name, part in everyone.parts.items()} == pytest.approx(
+        {name: float(part) for name, part in largest.parts.items()}
+    )
+    torch.testing.assert_close(everyone.gradient, largest.gradient)
+
+
+class Groups:
+    """Four images: three faces, none, one that the original lacks, two; matched across places."""
+
+    WHERE = (0, 0, 0, 2, 3, 3)
+    LABELS = (1, 0, 1, 1, 1, 1)
+    ORIGINAL_WHERE = (0, 0, 0, 1, 3, 3)
+    ORIGINAL = (0, 0, 1, 0, 1, 1)  # classes
+    PARTNERS = (1, 0, 2, None, 4, 5)
+    WEIGHTS = (1 / 3, 1 / 3, 1 / 3, 1.0, 0.5, 0.5)
+
+    def __init__(self, objective: Objective) -> None:
+        torch.manual_seed(2)
+        self.latents = torch.rand(4, 3, 64, 64, dtype=torch.float64)
+        corners = [[0.0, 0.0], [24.0, 0.0], [44.0, 0.0], [20.0, 20.0], [2.0, 30.0], [30.0, 30.0]]
+        before = [[25.0, 0.0], [1.0, 0.0], [45.0, 1.0], [9.0, 9.0], [2.0, 31.0], [31.0, 30.0]]
+        self.boxes, self.original_boxes = self._boxes(corners), self._boxes(before)
+        self.observation = self._observation(self.WHERE, self.boxes, self.LABELS)
+        original = self._observation(self.ORIGINAL_WHERE, self.original_boxes, self.ORIGINAL)
+        with torch.no_grad():
+            images = torch.rand(4, 3, 64, 64, dtype=torch.float64)
+            self.originals = objective.describe_originals(images, original)
+        labels = torch.tensor(self.LABELS)
+        self.wanted = Wanted(
+            {"gender": labels}, {"gender": torch.full((6,), 0.9)}, torch.tensor(self.WEIGHTS), 4, sum(self.WEIGHTS)
+        )
+
+    @staticmethod
+    def _boxes(corners: list[list[float]]) -> Tensor:
+        low = torch.tensor(corners)
+        return torch.cat([low, low + 18.0], dim=1)
+
+    @staticmethod
+    def _observation(where: tuple[int, ...], boxes: Tensor, classes: tuple[int, ...]) -> Observation:
+        faces = Faces(torch.tensor(where), boxes, torch.ones(6), torch.zeros(6, 5, 2), 4)
+        sure = torch.nn.functional.one_hot(torch.tensor(classes), 2) * 0.8 + 0.1
+        return Observation(faces, {"gender": sure})
+
+
+def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
+    """Every face apart, with its own partner in the original image; the decoder is left out."""
+    objective.people = "all"
+    objective.decode = torch.nn.Identity()
+    case = Groups(objective)
+    value = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 3)
+    assert objective.embedder is not None
+    assert objective.bank is not None
+    assert case.originals.embeddings is not None
+    align, real = 0.0, 0.0
+    factors = [1.0] * 4
+    for face, image in enumerate(case.WHERE):
+        here = case.observation.faces.select(torch.tensor([face]))
+        logits = objective.classifier.classify(case.latents, here)["gender"]
+        weight = case.WEIGHTS[face] / sum(case.WEIGHTS)
+        align += W_ALIGN * weight * float(cross_entropy(logits, torch.tensor([case.LABELS[face]])))
+        embedding = objective.embedder.embed(case.latents, here)[0].float()
+        partner = case.PARTNERS[face]
+        keeps = partner is not None and case.ORIGINAL[partner] == case.LABELS[face]
+        target = objective.bank.nearest(embedding[None])[0] if not keeps else case.originals.embeddings[partner].float()
+        real += W_FACE * weight * (1 - float(cosine_similarity(embedding, target.float(), 0)))
+        factors[image] = min(factors[image], 1.0 if keeps else FACTOR1["gender"])
+    factors[1] = FACTOR1["gender"]  # no face
+    with torch.no_grad():
+        image_term = sum(
+            W_IMAGE * factor / 4 * (1 - float(cosine_similarity(encoder(case.latents)[image], rows[image], 0)))
+            for image, factor in enumerate(factors)
+            for encoder, rows in zip(objective.encoders.values(), case.originals.features.values(), strict=True)
+        )
+    assert factors == [FACTOR1["gender"], FACTOR1["gender"], FACTOR1["gender"], 1.0]
+    assert float(value.parts["alignment"]) == pytest.approx(align, rel=1e-5)
+    assert float(value.parts["face"]) == pytest.approx(real, rel=1e-4)
+    assert float(value.parts["image"]) == pytest.approx(image_term, rel=1e-5)
+    whole = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4)
+    torch.testing.assert_close(value.gradient, whole.gradient)
+    assert value.gradient.isfinite().all()
+
+
+def test_only_pairs_that_must_change_are_freed(objective: Objective) -> None:
+    objective.people = "all"
+    objective.decode = torch.nn.Identity()
+    objective.alignment = replace(objective.alignment, weight=0.0)
+    objective.realism = replace(objective.realism, weight=0.0)
+    case = Groups(objective)
+    freed = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4).gradient
+    objective.preservation = replace(objective.preservation, factor2=dict.fromkeys(CLASSES, 1.0))
+    plain = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4).gradient
+    expected = plain.clone()
+    for face, partner in enumerate(case.PARTNERS):
+        if partner is not None and case.ORIGINAL[partner] != case.LABELS[face]:
+            low = torch.maximum(case.boxes[face, :2], case.original_boxes[partner, :2]).int().tolist()
+            high = torch.minimum(case.boxes[face, 2:], case.original_boxes[partner, 2:]).int().tolist()
+            expected[case.WHERE[face], :, low[1] : high[1], low[0] : high[0]] *= FACTOR2["gender"]
+    assert not torch.equal(expected, plain)
+    torch.testing.assert_close(freed, expected, rtol=1e-6, atol=0)

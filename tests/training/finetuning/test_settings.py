@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import Dinov2Config, Dinov2Model
+
+from fairlit.diffusion.acceleration import Acceleration
+from fairlit.errors import ConfigurationError, Problems
+from fairlit.faces import AttributeClassifier, ClassifierConfig
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.training.finetuning.settings import Detection, Gradient, Models, Originals, Replay, Sampling
+
+TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
+CLASSES = {"gender": ("female", "male"), "age": ("young", "old")}
+
+
+@pytest.fixture
+def models(tiny_pipeline_folder: Path, tmp_path: Path) -> Models:
+    """Complete, on a copy that a test may damage."""
+    shutil.copytree(tiny_pipeline_folder, tmp_path / "pipeline")
+    classifier = AttributeClassifier(ClassifierConfig(CLASSES, "shufflenet_v2", TINY, 32))
+    for name in ("train", "audit"):
+        classifier.save(tmp_path / name)
+    dino = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=16)
+    Dinov2Model(dino).save_pretrained(tmp_path / "dino")
+    (tmp_path / "bank.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
+    return Models(
+        str(tmp_path / "pipeline"),
+        str(tmp_path / "train"),
+        str(tmp_path / "audit"),
+        clip="openai/clip-vit-base-patch32",  # taken on trust
+        dino=str(tmp_path / "dino"),
+        face_embedder=str(tmp_path / "train"),
+        face_bank=str(tmp_path / "bank.safetensors"),
+    )
+
+
+def complaints(models: Models, targets: list[TargetDistribution] | None = None) -> list[str]:
+    problems = Problems("test")
+    models.check(problems)
+    models.check_targets(targets or [], problems)
+    return problems.messages
+
+
+def target(**marginals: dict[str, float]) -> TargetDistribution:
+    return TargetDistribution(marginals)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def test_complete_models_pass_and_no_weights_are_loaded(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", refuse)
+    fine = [target(gender={"male": 0.5, "female": 0.5}), target(age={"young": 1.0, "old": 0.0})]
+    assert complaints(models, fine) == []
+    bare = Models(models.backbone, models.classifier)
+    assert complaints(bare, fine) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "part"),
+    [
+        (lambda folder: shutil.rmtree(folder / "pipeline" / "unet"), "pipeline/unet is missing"),
+        (lambda folder: shutil.rmtree(folder / "dino"), "models.dino: "),
+        (lambda folder: (folder / "dino" / "config.json").unlink(), "dino/config.json is missing"),
+        (lambda folder: cut(folder / "dino" / "model.safetensors"), "models.dino: "),
+        (lambda folder: cut(folder / "train" / "model.safetensors"), "models.classifier: "),
+        (lambda folder: (folder / "audit" / "model.safetensors").unlink(), "models.audit_classifier: "),
+        (lambda folder: (folder / "audit" / "config.json").unlink(), "models.audit_classifier: "),
+        (lambda folder: shutil.rmtree(folder / "audit"), "models.audit_classifier: "),
+        (lambda folder: (folder / "bank.safetensors").unlink(), "bank.safetensors does not exist"),
+        (lambda folder: cut(folder / "bank.safetensors"), "models.face_bank: "),
+    ],
+)
+def test_missing_and_damaged_files(models: Models, tmp_path: Path, harm: Callable[[Path], None], part: str) -> None:
+    harm(tmp_path)
+    messages = complaints(models)
+    assert any(part in message for message in messages), messages
+    assert all(str(tmp_path) in message and (";" in message or ":" in message) for message in messages)
+
+
+def test_all_problems_at_once(models: Models, tmp_path: Path) -> None:
+    broken = replace(models, backbone=str(tmp_path / "nothing"), clip=str(tmp_path / "no clip"), face_bank=None)
+    first, second, third = complaints(broken)
+    assert "nothing" in first
+    assert "models.clip" in second
+    assert third == "models: face_embedder and face_bank go together; give both or neither"
+
+
+def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path) -> None:
+    strange = [target(gender={"female": 0.5, "man": 0.5}), target(hat={"none": 0.5, "cap": 0.5})]
+    messages = complaints(models, strange)
+    assert len(messages) == 4  # two classifiers, two targets
+    assert messages[0].startswith(f"models.classifier ({models.classifier}) does not fit the target")
+    assert "'man' of 'gender' is unknown, use 'female', 'male'" in messages[0]
+    assert "'male' of 'gender' has no share" in messages[0]
+    assert "attribute 'hat' is unknown, use one of 'gender', 'age'" in messages[1]
+    assert messages[2].startswith("models.audit_classifier (")
+    config = tmp_path / "audit" / "config.json"
+    content = json.loads(config.read_text())
+    content["classes"]["gender"] = ["women", "men"]
+    config.write_text(json.dumps(content))
+    [message] = complaints(models, [target(gender={"female": 0.5, "male": 0.5})])
+    assert message.startswith("models.audit_classifier (")
+    assert "'women' of 'gender' has no share" in message
+
+
+@pytest.mark.parametrize(
+    ("build", "count", "parts"),
+    [
+        (lambda: Sampling(min_steps=5, max_steps=4), 1, ["min_steps, max_steps: got 5, 4"]),
+        (lambda: Sampling(min_steps=0), 1, ["got 0, 23"]),
+        (
+            lambda: Sampling(evaluation_steps=0, guidance_scale=0.5, batch_size=0, image_size=12),
+            4,
+            ["evaluation_steps: got 0", "guidance_scale: got 0.5", "batch_size: got 0", "image_size: got 12"],
+        ),
+        (lambda: Sampling(image_size=0), 1, ["image_size: got 0"]),
+        (lambda: Sampling(image_size=(64, 30)), 1, ["image_size: got (64, 30)"]),
+        (lambda: Sampling(solver="heun"), 1, ["solver: got 'heun'; choose one of pipeline, dpm-solver++, ddim, euler"]),
+        (lambda: Sampling(prompt_padding="short"), 1, ["prompt_padding: got 'short'; choose one of longest"]),
+        (
+            lambda: Detection(min_face_size=3, enlarge=0, min_score=2, batch_size=0),
+            4,
+            ["min_face_size is 3", "enlarge is 0", "min_score is 2", "batch_size: got 0"],
+        ),
+        (lambda: Gradient(mode="half"), 1, ["mode: got 'half'; choose one of replay, detached, published, full"]),
+        (
+            lambda: Gradient(weights="flat", loss_batch=-1),
+            2,
+            ["weights: got 'flat'", "loss_batch: got -1"],
+        ),
+        (lambda: Gradient(last_calls=2), 1, ["last_calls: got 2 with mode replay"]),
+        (
+            lambda: Replay(micro_batch=0, memory_budget=-1.0, step_fraction=1.5),
+            4,
+            [
+                "micro_batch: got 0",
+                "memory_budget: got -1.0 GiB",
+                "with micro_batch 0; give one",
+                "step_fraction: got 1.5",
+            ],
+        ),
+        (lambda: Originals(noise_pool=0), 1, ["noise_pool: got 0"]),
+        (lambda: Originals(noise_pool=1, cache=__file__), 1, [f"cache: {__file__} is a file"]),
+        (lambda: Acceleration(attention="fast"), 1, ["attention: got 'fast'"]),
+        (lambda: Gradient(mode="full", last_calls=0), 1, ["last_calls: got 0 with mode full"]),
+    ],
+)
+def test_numbers_out_of_range(build: Callable[[], object], count: int, parts: list[str]) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        build()
+    assert count == 1 or f"{count} problems" in str(caught.value)
+    assert all(part in str(caught.value) for part in parts)
+
+
+def test_numbers_in_range() -> None:
+    Sampling(min_steps=1, max_steps=1, evaluation_steps=1, guidance_scale=1.0, image_size=8, batch_size=1)
+    Sampling(image_size=(512, 768))
+    Gradient(mode="full", last_calls=1)
+    Gradient(mode="detached", weights="natural")

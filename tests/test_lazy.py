@@ -66,7 +66,7 @@ def test_unknown_names_are_attribute_errors(package: Path) -> None:
 def test_every_exported_name_is_there() -> None:
     code = (
         "from importlib import import_module\n"
-        f"for name in {LAZY + ('training',)}:\n"
+        f"for name in {(*LAZY, 'training')}:\n"
         "    package = import_module(f'fairlit.{name}')\n"
         "    print(name, all(hasattr(package, entry) for entry in package.__all__), len(package.__all__) > 0)"
     )

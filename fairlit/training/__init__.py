@@ -5,12 +5,11 @@ from fairlit.training.classifiers.trainer import AttributeClassifierTrainer
 from fairlit.training.distributed.sharding import FrozenShardsStrategy
 from fairlit.training.finetuning.finetuner import FairFinetuner
 from fairlit.training.finetuning.generated import Generated
-from fairlit.training.finetuning.settings import Detection, Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.finetuning.settings import Gradient, Models, Originals, Replay, Sampling
 
 __all__ = [
     "Acceleration",
     "AttributeClassifierTrainer",
-    "Detection",
     "FairFinetuner",
     "FrozenShardsStrategy",
     "Generated",

@@ -1,0 +1,1 @@
+"""Typed, versioned records of what fairlit measures and does."""

@@ -9,8 +9,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
 from fairlit.adaptors.export import Format, check_fit, check_format, merge_adaptor, verify_written, write_adaptor
+from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
 from fairlit.adaptors.soft_tokens import check_token
-from fairlit.callbacks.model_card import CARD_FILE, export_card, find_summary
 from fairlit.diffusion.backbone import check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems

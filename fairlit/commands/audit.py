@@ -20,6 +20,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import read_compositions
 from fairlit.judging.image_folders import ImageFolder, find_images
+from fairlit.results.audit import AuditResults
 
 DESCRIPTION = (
     "Judges images by a detector and a classifier of perceived attributes against a target distribution: a folder of "
@@ -63,18 +64,18 @@ def run(args: list[str]) -> None:
         folders = [find_images(plan.out) for plan in plans]
     folder, original = folders[0], folders[1] if len(folders) > 1 else None
     settings = AuditSettings(
-        folder,
-        target,
-        out,
-        original,
-        given.tolerance,
-        given.audit_seed,
-        given.batch_size,
-        given.report_prompts,
-        given.report_images,
-        given.title or f"Audit of {_subject(given, folder)}",
-        shlex.join(["fairlit", "audit", *args]),
-        compositions,
+        folder=folder,
+        target=target,
+        out=out,
+        reference=original,
+        tolerance=given.tolerance,
+        seed=given.audit_seed,
+        batch_size=given.batch_size,
+        report_prompts=given.report_prompts,
+        report_images=given.report_images,
+        title=given.title or f"Audit of {_subject(given, folder)}",
+        command=shlex.join(["fairlit", "audit", *args]),
+        compositions=compositions,
     )
     judge, encoders = load_judge(given, instances.detector, device), load_encoders(given, device)
     total = sum(len(entry.images) for entry in folders)
@@ -129,14 +130,14 @@ def _subject(given: Namespace, folder: ImageFolder) -> str:
     return f"{given.adaptor} on {given.model}" if given.adaptor else str(given.model)
 
 
-def _tell(results: dict[str, Any], out: Path) -> None:
-    audited = results["audited"]
-    print(f"verdict  {results['verdict']['headline']}")
-    for name, statement in results["verdict"]["statements"].items():
+def _tell(results: AuditResults, out: Path) -> None:
+    audited = results.audited
+    print(f"verdict  {results.verdict.headline}")
+    for name, statement in results.verdict.statements.items():
         print(f"         {name.replace('_', ' ')}: {statement}")
     print(
-        f"counted  {results['figures']['faces']} faces in {audited['images']} images; not counted: "
-        f"{audited['no_face']} without a face, {audited['damaged']} damaged, {audited['skipped']} missing or no image"
+        f"counted  {results.figures.faces} faces in {audited.images} images; not counted: "
+        f"{audited.no_face} without a face, {audited.damaged} damaged, {audited.skipped} missing or not an image"
     )
     print(f"report   {out / REPORT}\nresults  {out / RESULTS}")
 

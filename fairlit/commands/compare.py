@@ -6,7 +6,6 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -23,6 +22,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation
+from fairlit.results.comparison import ComparisonResults
 from fairlit.terminal import quieten_libraries
 
 DESCRIPTION = (
@@ -192,19 +192,19 @@ def _settings(
 ) -> ComparisonSettings:
     reference = next(name for name, plan in plans.items() if isinstance(plan.method, NoMitigation))
     return ComparisonSettings(
-        plans,
-        unrelated,
-        reference,
-        target,
-        Path(given.out or "."),
-        given.tolerance,
-        given.audit_seed,
-        given.batch_size,
-        given.report_prompts,
-        given.report_images,
-        given.title or f"Methods on {given.model}",
-        command,
-        device,
+        plans=plans,
+        unrelated=unrelated,
+        reference=reference,
+        target=target,
+        out=Path(given.out or "."),
+        tolerance=given.tolerance,
+        seed=given.audit_seed,
+        batch_size=given.batch_size,
+        report_prompts=given.report_prompts,
+        report_images=given.report_images,
+        title=given.title or f"Methods on {given.model}",
+        command=command,
+        device=device,
     )
 
 
@@ -218,45 +218,41 @@ def _folder(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
-def _tell(results: dict[str, Any], out: Path) -> None:
+def _tell(results: ComparisonResults, out: Path) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
 
-    from fairlit.auditing.measure import blocks_of
     from fairlit.auditing.report_parts import number, percent, title_of
-    from fairlit.comparison.figures import main_block
-    from fairlit.comparison.report import group_rows
+    from fairlit.comparison.report import group_table
 
-    block = main_block(results["methods"][results["reference"]]["figures"])
+    block = results.methods[results.reference].figures.main_block
     table = Table(title=f"distance to target and bias: {title_of(block)}", title_justify="left", box=SIMPLE_HEAD)
     for heading in ("method", "distance", "bias", "CLIP-I", "CLIP-T", "faces", "s/image"):
         table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading != "method")
-    for name, found in results["methods"].items():
-        own = blocks_of(found["figures"])[block]
-        similar = found["similarities"]
-        low, high = own["tv_ci"]
+    for name, method in results.methods.items():
+        own, similar = method.figures.blocks[block], method.similarities
         table.add_row(
             name,
-            f"{number(own['tv'], 2)} [{number(low, 2)}, {number(high, 2)}]",
-            number(own["bias"], 2),
-            number(similar.get("clip_i")),
-            number(similar.get("clip_t")),
-            percent(found["figures"]["face_rate"]),
-            number(found["seconds_an_image"], 2),
+            f"{number(own.tv.value, 2)} [{number(own.tv.low, 2)}, {number(own.tv.high, 2)}]",
+            number(own.bias.value, 2),
+            number(similar.clip_i and similar.clip_i.value),
+            number(similar.clip_t and similar.clip_t.value),
+            percent(method.figures.face_rate),
+            number(method.seconds_an_image, 2),
         )
     Console().print(table)
-    if groups := group_rows(results["methods"]):
+    if groups := group_table(results):
         title = "faces found an image, images with as many as asked, and distance of compositions"
         found = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-        headings = [f"of {asked}" for asked in groups["asked"]]
-        headings += [f"{title_of(attribute)} of {people}" for people, attribute in groups["compositions"]]
+        headings = [f"of {asked}" for asked in groups.asked]
+        headings += [f"{title_of(attribute)} of {people}" for people, attribute in groups.compositions]
         for heading in ("method", "exact", *headings):
             found.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading != "method")
-        for row in groups["rows"]:
-            counts = [number(count, 2) for count in row["found"]]
-            blocks = ["-" if block is None else number(block["tv"], 2) for block in row["blocks"]]
-            found.add_row(row["name"], percent(row["exact"]), *counts, *blocks)
+        for row in groups.rows:
+            counts = [number(count, 2) for count in row.found]
+            blocks = ["-" if figures is None else number(figures.tv.value, 2) for figures in row.blocks]
+            found.add_row(row.name, percent(row.exact), *counts, *blocks)
         Console().print(found)
     print("Attributes are perceived, and classifiers err.")
     print(f"report   {out / REPORT}\nresults  {out / RESULTS}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from fairlit.auditing.outputs import RESULTS, write_results
+from fairlit.auditing.outputs import RESULTS
 from fairlit.commands.devices import DEVICE_HELP, choose_device
 from fairlit.commands.folder_arguments import add_folder_argument, add_folder_prompts, find_folders
 from fairlit.commands.progress import progress_bar
@@ -24,8 +25,9 @@ from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.plan import Precision
-from fairlit.io.atomic import atomic_path
+from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.digests import fairlit_version
+from fairlit.io.jsonable import to_jsonable
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
@@ -77,7 +79,8 @@ def run(args: list[str]) -> None:
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     skipped = [vars(entry) for entry in plan.folder.skipped]
-    write_results(plan.out / RESULTS, {"summary": summary, "settings": described, "skipped": skipped, "sets": records})
+    content = to_jsonable({"summary": summary, "settings": described, "skipped": skipped, "sets": records})
+    atomic_write_text(plan.out / RESULTS, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     picture = edits_picture(plan.folder.root, plan.out / IMAGES, records, editor)
     if picture is not None:
         with atomic_path(plan.out / PICTURE) as path:

@@ -111,7 +111,12 @@ class SemanticSimilarity(RecordMetric):
             features = joined(self.reference_features).view(len(reference_prompts), -1)
             swapped = swapped_similarity(features, reference_prompts)
         return SimilarityFigures(
-            **found, clip_i_swapped=swapped, images=len(prompts), prompts=len(prompts.unique())
+            clip_t=found.get("clip_t"),
+            clip_i=found.get("clip_i"),
+            dino=found.get("dino"),
+            clip_i_swapped=swapped,
+            images=len(prompts),
+            prompts=len(prompts.unique()),
         )
 
 

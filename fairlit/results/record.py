@@ -9,7 +9,6 @@ Numbers that are not finite are null in JSON and NaN in records.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
@@ -31,6 +30,9 @@ MERGED: Mapping[str, Any] = {"merged": True}
 
 OPTIONAL_KEY: Mapping[str, Any] = {"optional": True}
 """Metadata of a field whose key is left away where the field is None."""
+
+REST: Mapping[str, Any] = {"rest": True}
+"""Metadata of a field of plain data that takes the keys that no other field has."""
 
 NO_INTERVAL: Mapping[str, Any] = {"interval": False}
 """Metadata of an estimate that is written without an interval."""
@@ -99,11 +101,15 @@ class Estimate(Record):
         return Estimate(-self.value, -self.high, -self.low)
 
 
-@functools.cache
-def field_types(record: Any) -> dict[str, Any]:
+_FIELD_TYPES: dict[type[Record], dict[str, Any]] = {}  # looked up once a class: it takes long
+
+
+def field_types(record: type[Record]) -> dict[str, Any]:
     """Return the types of a record's fields by name, in their order."""
-    hints = typing.get_type_hints(record)
-    return {entry.name: hints[entry.name] for entry in dataclasses.fields(record)}
+    if record not in _FIELD_TYPES:
+        hints = typing.get_type_hints(record)
+        _FIELD_TYPES[record] = {entry.name: hints[entry.name] for entry in dataclasses.fields(record)}
+    return _FIELD_TYPES[record]
 
 
 def encode(record: Record) -> dict[str, Any]:
@@ -117,6 +123,8 @@ def encode(record: Record) -> dict[str, Any]:
                 encoded[entry.name] = None
         elif how.get("merged"):
             encoded |= encode(value)
+        elif how.get("rest"):
+            encoded |= _encode(value)
         elif kind is Estimate:
             encoded[entry.name] = to_jsonable(value.value)
             if how.get("interval", True):
@@ -154,11 +162,13 @@ def decode(record: type[_Record], content: object, place: str) -> _Record:
     """
     if not isinstance(content, Mapping):
         raise _mismatch(place, content, "an object")
-    values = {}
+    values: dict[str, Any] = {}
     for entry in dataclasses.fields(record):
         kind, how, key = field_types(record)[entry.name], entry.metadata, f"{place}: {entry.name}"
         if how.get("merged"):
             values[entry.name] = decode(kind, content, place)
+        elif how.get("rest"):
+            values[entry.name] = {key: value for key, value in content.items() if key not in field_types(record)}
         elif entry.name not in content:
             if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING:
                 raise ConfigurationError(f"{key}: got no such key; expected {_words(kind)}; write the file anew")

@@ -88,8 +88,7 @@ def run_audit(
         return JudgedFolder(folder, seen, figures)
 
     audited = look(settings.folder, "audited")
-    # The notes have the name that fairlit 0.1.0 gave them: an audit that it has begun goes on.
-    reference = None if settings.reference is None else look(settings.reference, "original")
+    reference = None if settings.reference is None else look(settings.reference, "reference")
     results = _measure(settings, target, audited, reference, judge, encoders or Encoders(), progress)
     _write(settings, target, audited, reference, judge, results)
     return results
@@ -126,7 +125,7 @@ def _measure(
         groups=measure_groups(
             audited.folder, audited.seen, target, compositions=settings.compositions, seed=settings.seed
         )
-        if judge.people == "all"
+        if judge.faces == "all"
         else None,
         reference_images=None
         if reference is None

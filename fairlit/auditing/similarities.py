@@ -52,7 +52,7 @@ def measure_similarities(
     pairs: list[tuple[int, int]] = []
     theirs: dict[str, Tensor] = {}
     if reference is not None:
-        theirs = features(reference.folder, "original")  # the name that caches of fairlit 0.1.0 have
+        theirs = features(reference.folder, "reference")
         pairs = same_noise_pairs(audited.folder, audited.seen, reference.folder, reference.seen)
     paired = dict(pairs)
     readable = [place for place, seen in enumerate(audited.seen) if seen.damaged is None]

@@ -174,7 +174,7 @@ def comparison_report(
         against_columns=[cell.title for cell in against[0].cells if cell] if against else [],
         pairs=_pairs(results),
         charts={"methods": sources.get("methods"), "prompts": sources.get("prompts")},
-        groups=group_table(results),
+        groups=group_rows(results.methods),
         share_charts={name: sources[f"shares_{name}"] for name in classes if f"shares_{name}" in sources},
         hidden_prompts=max(0, len(prompts) - MAX_CHART_PROMPTS),
         legend=legend(classes),
@@ -190,9 +190,13 @@ def _needs(method: MethodResults) -> str:
     return ", ".join(_NEEDS.get(need, need) for need in method.needs) or "nothing"
 
 
-def group_table(results: ComparisonResults) -> GroupTable | None:
-    """Return the table of people found and of compositions; None where the largest faces alone count."""
-    found = {name: method.groups for name, method in results.methods.items() if method.groups is not None}
+def group_rows(methods: Mapping[str, MethodResults]) -> GroupTable | None:
+    """Return the table of people found and of compositions; None where the largest faces alone count.
+
+    Args:
+        methods: name -> what is known of the method.
+    """
+    found = {name: method.groups for name, method in methods.items() if method.groups is not None}
     if not found:
         return None
     asked = sorted({number for one in found.values() for number in one.per_image})

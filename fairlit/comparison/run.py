@@ -178,7 +178,7 @@ def _method_results(
     plan, judged, seed = settings.plans[name], entry.judged, settings.seed
     target = settings.target.reorder(judge.classifier.classes)
     groups = None
-    if judge.people == "all":
+    if judge.faces == "all":
         groups = measure_groups(judged.folder, judged.seen, target, seed=seed)
     return MethodResults(
         settings=describe_method(plan.method),
@@ -190,7 +190,7 @@ def _method_results(
         similarities=similarity_figures(entry.similarities, seed),
         unrelated=similarity_figures(entry.unrelated, seed),
         not_counted=judged.not_counted,
-        edits=count_edits(judged.folder, judged.seen, target.classes, judge.people),
+        edits=count_edits(judged.folder, judged.seen, target.classes, judge.faces),
         groups=groups,
     )
 

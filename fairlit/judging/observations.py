@@ -16,14 +16,15 @@ from torch import Tensor, nn
 
 from fairlit.errors import ConfigurationError
 from fairlit.faces import FaceClassifier, Faces
-from fairlit.faces.observation import People, observe
+from fairlit.faces.detection import FaceSelection
+from fairlit.faces.observation import observe
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import tensor_digest
 from fairlit.io.jsonable import to_jsonable
 from fairlit.judging.image_folders import FoundImage, ImageFolder
 from fairlit.pictures.files import UnreadableImageError, read_image
 from fairlit.results.judging import JudgeRecord
-from fairlit.results.record import PlainData
+from fairlit.results.record import PlainData, encode
 
 
 @dataclass(frozen=True)
@@ -84,20 +85,20 @@ class Judge:
         detector: from images [N, 3, H, W] in [0, 1] to `Faces`.
         classifier: classifier of perceived attributes.
         names: ``classifier`` and ``detector`` -> what the user called them, as plain data.
-        people: which faces of an image count.
+        faces: faces of an image that count.
     """
 
     detector: nn.Module
     classifier: FaceClassifier
     names: PlainData
-    people: People = "largest"
+    faces: FaceSelection = "largest"
 
     def record(self) -> JudgeRecord:
         """Return names, and digests of the weights: two audits with equal records were judged alike."""
         return JudgeRecord(
             classifier=to_jsonable(self.names.get("classifier", "")),
             detector=to_jsonable(self.names.get("detector", "")),
-            faces=self.people,
+            faces=self.faces,
             digests={"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)},
         )
 
@@ -109,7 +110,7 @@ class Judge:
             ConfigurationError: the detector gives anything but `Faces`.
         """
         pixels = images.to(self.classifier.device).float() / 255
-        observation = observe(pixels, self._checked, self.classifier, self.people).to("cpu")
+        observation = observe(pixels, self._checked, self.classifier, self.faces).to("cpu")
         height, width = images.shape[-2:]
         found: list[list[SeenFace]] = [[] for _ in images]
         for face, image in enumerate(observation.faces.image_index.tolist()):
@@ -157,7 +158,7 @@ def observe_folder(
     Returns:
         What was seen in each image, in the folder's order.
     """
-    header = _header(judge)
+    header = json.dumps({"judge": encode(judge.record())}, sort_keys=True)
     known = _recall(notes, header)
     marks = {image.file: file_mark(folder.root / image.file) for image in folder.images}
     seen = {file: known[mark] for file, mark in marks.items() if mark in known}
@@ -172,12 +173,6 @@ def observe_folder(
             stream.flush()
             progress(len(batch))
     return [seen[image.file] for image in folder.images]
-
-
-def _header(judge: Judge) -> str:
-    """First line of notes: who has judged, in the words of fairlit 0.1.0, whose notes stay valid."""
-    made_by = {**judge.names, "people": judge.people, "digests": judge.record().digests}
-    return json.dumps({"judge": made_by}, sort_keys=True)
 
 
 def _look_at(

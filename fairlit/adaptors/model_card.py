@@ -1,0 +1,273 @@
+"""The README.md in an adaptor's folder: what it is, how to load it, and what was measured, or that nothing was."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import ModelCardData
+
+from fairlit.adaptors.contents import AdaptorContents, read_adaptor
+from fairlit.adaptors.export import Format
+from fairlit.adaptors.files import read_tensors
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.io.atomic import atomic_write_text
+from fairlit.io.digests import fairlit_version, tensor_digest
+from fairlit.io.model_folders import is_hub_id
+from fairlit.results.tables import CAPTION, markdown_table, table_rows
+
+CARD_FILE = "README.md"
+SUMMARY_FILE = "summary.json"
+_FOLDER = "path/to/this/folder"
+_LIMITS = """\
+- Attributes are *perceived*: a classifier says how a drawn face looks to those who labelled its training data. It errs,
+  more for some groups than for others. Nothing here says who somebody is, or should be used to sort real people.
+- The target is a decision of whoever trained this adaptor. Shares hold over many images of a prompt, not for one image.
+- What was not measured may be worse: other prompts, base models, samplers and strengths, several people in one picture,
+  attributes that are not in the table.
+- Faces that the detector misses are not counted."""
+
+
+def adaptor_card(folder: str | Path, summary_path: str | Path | None, sampling: Mapping[str, Any]) -> Path:
+    """Writes the card of an adaptor that a run has saved.
+
+    Args:
+        folder: the adaptor's.
+        summary_path: of the run's last test, if there was one. Its figures are taken only if they are of this very
+            adaptor: an earlier run may have left a summary in the same place.
+        sampling: settings of the run, see `training.settings.Sampling`.
+
+    Returns:
+        The card's path.
+    """
+    contents = read_adaptor(folder)
+    summary = matching_summary(contents, None if summary_path is None else Path(summary_path))
+    usage = _stock_usage(contents, sampling, contents.record.base_model, summary)
+    return atomic_write_text(Path(folder) / CARD_FILE, _card(contents, usage, summary, sampling))
+
+
+def export_card(
+    contents: AdaptorContents,
+    format_: Format | None,
+    files: Sequence[Path],
+    base: str | None,
+    summary: Mapping[str, Any] | None,
+) -> str:
+    """The card of exported files.
+
+    Args:
+        contents: of the adaptor.
+        format_: of the files; None: the whole pipeline, merged.
+        files: their names in the folder.
+        base: the base model; None: the one that the adaptor names.
+        summary: figures that were measured on this adaptor, see `find_summary`.
+    """
+    sampling = dict(summary["sampling"]) if summary else {}
+    base_model = base or contents.record.base_model
+    if format_ is None:
+        usage = _python(_FOLDER, [], _prompt(contents, summary), sampling)
+    elif format_ == "diffusers":
+        usage = _stock_usage(contents, sampling, base_model, summary)
+    elif format_ == "peft":
+        parts = sorted({file.parts[0] for file in files})
+        lines = [f'PeftModel.from_pretrained(pipeline.{part}, "{_FOLDER}/{part}")  # in place' for part in parts]
+        usage = _python(base_model, lines, _prompt(contents, summary), sampling, imports=["from peft import PeftModel"])
+    else:
+        usage = _kohya_usage(contents, files, base_model, summary, sampling)
+    return _card(contents, usage, summary, sampling, base_model, merged=format_ is None)
+
+
+def find_summary(contents: AdaptorContents) -> dict[str, Any] | None:
+    """The figures of the test of the run that has saved an adaptor, if they are of this very adaptor."""
+    folders = {file.parent.parent for file in contents.files}
+    return next((found for folder in folders if (found := matching_summary(contents, folder / SUMMARY_FILE))), None)
+
+
+def matching_summary(contents: AdaptorContents, path: Path | None) -> dict[str, Any] | None:
+    """The summary at `path` if it was measured with the adaptor `contents`; None if not, or if there is none."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:  # somebody else's file of that name
+        return None
+    files = [file for file in contents.files if file.suffix == ".safetensors"]
+    tensors = {name: tensor for file in files for name, tensor in read_tensors(file)[0].items()}
+    return summary if isinstance(summary, dict) and summary.get("adaptor") == tensor_digest(tensors) else None
+
+
+def _card(
+    contents: AdaptorContents,
+    usage: str,
+    summary: Mapping[str, Any] | None,
+    sampling: Mapping[str, Any],
+    base: str = "",
+    merged: bool = False,
+) -> str:
+    base = base or contents.record.base_model
+    what = (
+        f"The whole pipeline, with this merged into it: {contents.describe()}." if merged else f"{contents.describe()}."
+    )
+    made = f" with fairlit {contents.record.version}" if contents.record.version else ""
+    if contents.record.origin:
+        made = f" by {html.escape(contents.record.origin, quote=False)}"
+    sections = {
+        "Target": _target(contents),
+        "Use": usage + _padding(sampling),
+        "Measured": _measured(summary, of_fairlit=not contents.record.origin),
+        "Limits": _LIMITS,
+    }
+    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections.items())
+    head = (
+        f"# {'Finetuned' if merged else 'Adaptor for'} `{base or 'an unknown base model'}`\n\n"
+        f"{html.escape(what, quote=False)}\n\nFinetuned{made} so that the people whom the model draws follow a target "
+        "distribution over perceived attributes, while the rest of the picture stays.\n\n"
+    )
+    foot = f"\n\nThis card was written by fairlit {fairlit_version()}.\n"
+    return f"---\n{_front_matter(contents, base, merged)}\n---\n\n{head}{text}{foot}"
+
+
+def _front_matter(contents: AdaptorContents, base: str, merged: bool) -> str:
+    kinds = (["lora"] if contents.updates else []) + (["textual_inversion"] if contents.rows is not None else [])
+    data = ModelCardData(
+        base_model=base if is_hub_id(base) else None,  # the hub takes nothing else
+        base_model_relation=("finetune" if merged else "adapter") if is_hub_id(base) else None,
+        library_name="diffusers",
+        pipeline_tag="text-to-image",
+        tags=["text-to-image", "stable-diffusion", "fairness", "fairlit", *([] if merged else kinds)],
+    )
+    return str(data.to_yaml()).strip()
+
+
+def _target(contents: AdaptorContents) -> str:
+    if not contents.record.targets:
+        return "The files do not say. Ask whoever trained them, or see where they were published."
+    target = TargetDistribution.from_dict(contents.record.targets)
+    if set(contents.record.targets) == {"joint"}:
+        names = list(target.classes)
+        cells = itertools.product(*target.classes.values())
+        rows = [[*classes, f"{float(share):.3f}"] for classes, share in zip(cells, target.table.flatten(), strict=True)]
+        return _table([[*names, "share"], *rows])
+    rows = [
+        [attribute, label, f"{share:.3f}"]
+        for attribute, shares in target.marginals.items()
+        for label, share in shares.items()
+    ]
+    return _table([["attribute", "class", "share"], *rows])
+
+
+def _measured(summary: Mapping[str, Any] | None, of_fairlit: bool) -> str:
+    if summary is None:
+        remedy = " `fairlit test` with its run's config and checkpoint measures it and writes them beside it."
+        return f"Not measured: fairlit has no figures for this adaptor.{remedy if of_fairlit else ''}"
+    parts = [_figures(summary["before"], summary["after"])]
+    for family, variants in summary["families"].items():
+        if variants["original"] != summary["before"]:
+            parts.append(f"Prompts of `{family}`, which have a target of their own:\n\n")
+            parts[-1] += _figures(variants["original"], variants[summary["after_is"]])
+    judge = f"Judged by `{summary['judge']}`"
+    if summary["judge_is_trainer"]:
+        judge += ", the classifier that was also trained against: take the figures with care"
+    average = ", with the moving average of the trained weights (this adaptor)" if summary["after_is"] == "ema" else ""
+    noise = "Its figures are the noise floor: what it would show at this number of images."
+    return "\n\n".join([*parts, f"{judge}{average}. {CAPTION} {noise}"])
+
+
+def _figures(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    rows = [row for row in table_rows({"before": before, "after": after}) if row]
+    table = _table([["", "before", "after", "at best"], *rows])
+    return f"{after['prompts']} prompts, {after['images']} images each way.\n\n{table}"
+
+
+def _table(rows: list[list[str]]) -> str:
+    return markdown_table([[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in rows])
+
+
+def _prompt(contents: AdaptorContents, summary: Mapping[str, Any] | None) -> str:
+    prompts = summary["after"]["per_prompt"] if summary else []
+    prompt = prompts[0]["prompt"] if prompts else "a photo of the face of a doctor, a person"
+    return f"{contents.token} {prompt}".strip()
+
+
+def _stock_usage(
+    contents: AdaptorContents, sampling: Mapping[str, Any], base: str, summary: Mapping[str, Any] | None
+) -> str:
+    lines = [f'pipeline.load_lora_weights("{_FOLDER}")'] if contents.updates else []
+    if contents.rows is not None:
+        lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
+    return _python(base, lines, _prompt(contents, summary), sampling)
+
+
+def _kohya_usage(
+    contents: AdaptorContents,
+    files: Sequence[Path],
+    base: str,
+    summary: Mapping[str, Any] | None,
+    sampling: Mapping[str, Any],
+) -> str:
+    words, lines = [], []
+    names = [file.name for file in files]
+    if contents.updates:
+        words.append(
+            f"Copy `{names[0]}` into the LoRA folder of ComfyUI (`models/loras`) or of A1111's web UI (`models/Lora`; "
+            f"write `<lora:{Path(names[0]).stem}:1>` into the prompt); strength 1 for model and CLIP."
+        )
+        lines.append(f'pipeline.load_lora_weights("{_FOLDER}", weight_name="{names[0]}")')
+    if contents.rows is not None:
+        word = Path(names[-1]).stem
+        words.append(
+            f"Copy `{names[-1]}` into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
+            f"(`embeddings`), and begin the prompt, not the negative one, with `embedding:{word}` or `{word}`."
+        )
+        load = f'pipeline.load_textual_inversion("{_FOLDER}", weight_name="{names[-1]}", token={contents.token!r})'
+        lines.append(load)
+    code = _python(base, lines, _prompt(contents, summary), sampling)
+    return "\n\n".join([*words, "In diffusers:", code])
+
+
+def _python(
+    model: str, lines: Sequence[str], prompt: str, sampling: Mapping[str, Any], imports: Sequence[str] = ()
+) -> str:
+    """A fenced block of code that makes an image."""
+    code = [
+        "from diffusers import DiffusionPipeline",
+        *imports,
+        "",
+        f"pipeline = DiffusionPipeline.from_pretrained({json.dumps(model)})",
+        *lines,
+        f"prompt = {json.dumps(prompt)}",
+        f"image = pipeline(prompt{_settings(sampling)}).images[0]",
+    ]
+    return "\n".join(["```python", *code, "```"])
+
+
+def _settings(sampling: Mapping[str, Any]) -> str:
+    """The arguments of a pipeline's call with which the run was measured."""
+    if not sampling:
+        return ""
+    return f", guidance_scale={sampling['guidance_scale']}, num_inference_steps={sampling['evaluation_steps']}"
+
+
+def _padding(sampling: Mapping[str, Any]) -> str:
+    """What to do for the very images that were measured, where stock pipelines pad prompts differently."""
+    if sampling.get("prompt_padding") != "longest":
+        return ""
+    code = [
+        "text = pipeline.maybe_convert_prompt(prompt, pipeline.tokenizer)",
+        'ids = pipeline.tokenizer(text, return_tensors="pt").input_ids',
+        'empty = pipeline.tokenizer("", padding="max_length", max_length=ids.shape[1], return_tensors="pt").input_ids',
+        "embeddings = {",
+        '    "prompt_embeds": pipeline.text_encoder(ids)[0],',
+        '    "negative_prompt_embeds": pipeline.text_encoder(empty)[0],',
+        "}",
+        f"image = pipeline(**embeddings{_settings(sampling)}).images[0]",
+    ]
+    return (
+        "\n\nfairlit pads a prompt only as far as the prompts beside it, as Shen et al. do; a stock pipeline pads it "
+        "to 77 tokens, which changes the pictures a little. The pictures that fairlit itself makes:\n\n"
+        + "\n".join(["```python", *code, "```"])
+    )

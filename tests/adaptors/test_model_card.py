@@ -1,0 +1,164 @@
+"""Model cards: every figure from the summary, nothing where there is none, users' words taken for words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+from huggingface_hub import ModelCard
+from measured import figures
+
+from fairlit.adaptors import AdaptorMetadata, SoftTokens
+from fairlit.adaptors.contents import read_adaptor
+from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
+from fairlit.adaptors.model_card import adaptor_card, export_card, find_summary
+from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
+from fairlit.functional import TargetDistribution
+from fairlit.functional.sampling.solver import linear_solver
+from fairlit.io.digests import tensor_digest
+from fairlit.results.tables import table_rows
+
+TENSORS = {"<fair>": torch.arange(6.0).view(2, 3)}
+SAMPLING = {"guidance_scale": 3.5, "evaluation_steps": 12, "prompt_padding": "max_length"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An adaptor that a run has saved."""
+    save(tmp_path / "run" / "adaptor", {"gender": {"female": 0.5, "male": 0.5}})
+    return tmp_path / "run" / "adaptor"
+
+
+def save(folder: Path, targets: dict[str, Any], base: str = "org/name") -> None:
+    record = AdaptorMetadata(base, targets=targets, kind="soft_tokens", tokens=("<fair>", "<fair>_1"))
+    write_tensors(folder / "learned_embeds.safetensors", TENSORS, {FAIRLIT_KEY: record.to_json()})
+
+
+def summary(**changes: Any) -> dict[str, Any]:
+    before, after = figures(1.0, ["gender"]), figures(0.6, ["gender"])
+    for block in (before, after):
+        for entry in block["per_prompt"]:
+            entry["prompt"] = "a photo of a chef"
+    made = {
+        "before": before,
+        "after": after,
+        "families": {},
+        "after_is": "ema",
+        "adaptor": tensor_digest(TENSORS),
+        "judge": "path/to/judge",
+        "judge_is_trainer": False,
+        "sampling": SAMPLING,
+    }
+    return made | changes
+
+
+def written(folder: Path, content: dict[str, Any] | None, sampling: dict[str, Any] = SAMPLING) -> str:
+    path = folder.parent / "summary.json"
+    if content is not None:
+        path.write_text(json.dumps(content))
+    return adaptor_card(folder, path, sampling).read_text()
+
+
+def test_every_figure_comes_from_the_summary(folder: Path) -> None:
+    content = summary()
+    card = written(folder, content)
+    for row in table_rows({"before": content["before"], "after": content["after"]}):
+        if row:
+            assert "| " + " | ".join(cell.strip() for cell in row) + " |" in card
+    for part in ("2 prompts, 40 images each way", "`path/to/judge`", "moving average", "noise floor", "Not measured"):
+        assert (part in card) == (part != "Not measured")
+    assert 'from_pretrained("org/name")' in card
+    assert 'prompt = "<fair> a photo of a chef"' in card
+    assert "pipeline(prompt, guidance_scale=3.5, num_inference_steps=12)" in card
+
+
+def test_figures_of_another_adaptor_or_of_none_are_not_taken(folder: Path) -> None:
+    (folder.parent / "summary.json").write_text("no summary")
+    for content in (None, summary(adaptor="of another one"), {"before": 3}):
+        card = written(folder, content)
+        assert "Not measured" in card
+        assert "bias" not in card.split("## Measured")[1]
+        assert find_summary(read_adaptor(folder)) is None
+
+
+def test_a_judge_that_also_trained_and_families_of_their_own(folder: Path) -> None:
+    own = {"original": figures(0.8, ["gender"]), "ema": figures(0.7, ["gender"])}
+    card = written(folder, summary(judge_is_trainer=True, families={"sports": own}))
+    assert "also trained against: take the figures with care" in card
+    assert "Prompts of `sports`" in card
+    assert "| share female | 0.800 | 0.700 | 0.500 |" in card
+
+
+def test_front_matter_is_what_the_hub_reads(folder: Path) -> None:
+    data = ModelCard(written(folder, summary())).data
+    assert (data.base_model, data.library_name, data.pipeline_tag) == ("org/name", "diffusers", "text-to-image")
+    assert {"fairness", "textual_inversion"} <= set(data.tags)
+    save(folder, {}, base=str(folder))  # the hub takes no paths
+    assert ModelCard(written(folder, None)).data.base_model is None
+
+
+def test_joint_targets_and_none(folder: Path) -> None:
+    target = TargetDistribution.from_joint({"a": ["x", "y"], "b": ["u", "v"]}, [[0.4, 0.1], [0.1, 0.4]])
+    save(folder, target.to_dict())
+    card = written(folder, None)
+    assert "| a | b | share |" in card
+    assert "| x | v | 0.100 |" in card
+    save(folder, {})
+    assert "The files do not say" in written(folder, None)
+
+
+def test_names_of_classes_are_no_markup(folder: Path) -> None:
+    save(folder, {"a|b": {"<script>alert(1)</script>": 0.5, "d": 0.5}})
+    card = written(folder, None)
+    assert "<script>" not in card
+    assert "a\\|b" in card
+
+
+def test_padding_is_explained_where_it_differs(folder: Path) -> None:
+    assert "prompt_embeds" not in written(folder, None)
+    assert "prompt_embeds" in written(folder, None, SAMPLING | {"prompt_padding": "longest"})
+
+
+def test_cards_of_exports_keep_the_figures(folder: Path) -> None:
+    written(folder, summary())
+    contents = read_adaptor(folder)
+    found = find_summary(contents)
+    assert found is not None
+    kohya = export_card(contents, "kohya", [Path("fair.safetensors")], None, found)
+    assert "`embedding:fair` or `fair`" in kohya
+    assert "| bias, gender | 1.000" in kohya
+    merged = export_card(contents, None, [], "some/base", found)
+    data = ModelCard(merged).data
+    assert (data.base_model, data.base_model_relation) == ("some/base", "finetune")
+    assert "load_textual_inversion" not in merged
+
+
+def test_the_code_on_the_card_makes_fairlit_s_own_pictures(
+    tiny_pipeline: StableDiffusionPipeline, tiny_pipeline_folder: Path, tmp_path: Path
+) -> None:
+    """The first snippet those with stock padding, the second those with fairlit's; soft tokens make both harder."""
+    adaptor = SoftTokens(count=2)
+    adaptor.attach(tiny_pipeline)
+    adaptor.save(tmp_path, tiny_pipeline, AdaptorMetadata(base_model=str(tiny_pipeline_folder)))
+    sampling = {"guidance_scale": 2.0, "evaluation_steps": 3, "prompt_padding": "longest"}
+    card = adaptor_card(tmp_path, None, sampling).read_text().replace("path/to/this/folder", str(tmp_path))
+    names: dict[str, Any] = {}
+    pictures = []
+    for part in card.split("```python\n")[1:]:
+        code = part.split("```")[0].replace(".images[0]", ".images")
+        names["noise"] = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+        exec(code.replace("num_inference_steps=3", "num_inference_steps=3, latents=noise, output_type='pt'"), names)
+        pictures.append(names["image"])
+    for padding, picture in zip(("max_length", "longest"), pictures, strict=True):
+        backbone = Backbone(tiny_pipeline, prompt_padding=padding)
+        chain = Chain(backbone, linear_solver(backbone.scheduler, 3), 2.0)
+        with torch.no_grad():
+            embeddings = backbone.encode(["", adaptor.adapt_prompt("a photo of the face of a doctor, a person")])
+            sampled = rollout(chain, names["noise"], Conditioning.of_one_prompt(embeddings, 1), 1)
+            own = backbone.decode(sampled.latents)
+        assert (picture - own).abs().max() < 1e-4, padding
+    assert (pictures[0] - pictures[1]).abs().max() > 1e-3

@@ -48,8 +48,8 @@ def run(args: list[str]) -> None:
         with problems.collecting():
             instances = parser.instantiate(given)
         compositions = read_compositions(given.compositions, target, problems) if target is not None else {}
-        if given.compositions and given.people != "all":
-            problems.add("compositions: they are counted where everybody is; give --people all too")
+        if given.compositions and given.faces != "all":
+            problems.add("compositions: they are counted where everybody is; give --faces all too")
         if generates:
             plans = _plans(given, instances.get("method"), target, out, problems)
         elif given.folder is not None:

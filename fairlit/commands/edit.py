@@ -22,6 +22,7 @@ from fairlit.editing.run import EDITS, IMAGES, EditingPlan, Scope, edit_folder, 
 from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
+from fairlit.faces.detector_files import load_detector
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path
 from fairlit.io.digests import fairlit_version
@@ -118,7 +119,7 @@ def _parser() -> ArgumentParser:
 def _method(given: Namespace, instances: Namespace) -> OutputEditing:
     """The method with the settings that arguments give."""
     names = inspect.signature(OutputEditing).parameters
-    return OutputEditing(**{name: (instances if name == "editing" else given)[name] for name in names})
+    return OutputEditing(**{name: (instances if name in ("editing", "detection") else given)[name] for name in names})
 
 
 def _plan(
@@ -198,7 +199,8 @@ def _auditor(given: Namespace, method: OutputEditing, device: str) -> Judge | No
     """Who is asked about the edits: another classifier, with the method's detector."""
     if given.audit_classifier is None:
         return None
-    detector, classifier = method.judge.detector("all"), load_classifier(given.audit_classifier)
+    detector = load_detector(method.detector, method.detection)
+    classifier = load_classifier(given.audit_classifier)
     return Judge(detector.to(device), classifier.to(device), {"classifier": given.audit_classifier}, "all")
 
 

@@ -34,7 +34,7 @@ def find_folders(given: Namespace, names: Sequence[str], problems: Problems) -> 
 
         with problems.collecting():
             entries = read_prompts(given.prompt or (), given.prompts, given.families, given.split)
-            texts, people = [entry.text for entry in entries], [entry.people for entry in entries]
+            texts, people = [entry.text for entry in entries], [entry.num_people for entry in entries]
     found = []
     for name in names:
         if given[name] is not None:

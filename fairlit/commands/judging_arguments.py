@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from torch import nn
 
 from fairlit.commands.devices import DEVICE_HELP
 from fairlit.commands.target_argument import add_target_argument
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.faces import FaceDetector
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
-from fairlit.faces.observation import People
+from fairlit.faces.detection import FaceSelection
+from fairlit.faces.detector import FaceDetector, FaceDetectorBase
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.model_folders import check_model_folder
 from fairlit.judging.features import Encoders
@@ -33,12 +32,14 @@ def add_judging_arguments(parser: ArgumentParser, report_prompts: int) -> None:
     parser.add_argument("--out", type=str | None, help="folder for the report and what belongs to it")
     parser.add_argument("--classifier", type=str | None, help="folder of a classifier, or YAML file of words for CLIP")
     parser.add_subclass_arguments(
-        nn.Module,
+        FaceDetectorBase,
         "detector",
         default={"class_path": _DETECTOR},
         help="module that gives fairlit.faces.Faces; settings: --detector.NAME VALUE",
     )
-    parser.add_argument("--people", type=People, default="largest", help="whose faces count in an image: largest, all")
+    parser.add_argument(
+        "--faces", type=FaceSelection, default="largest", help="faces of an image that count: largest, all"
+    )
     parser.add_argument("--clip", type=str | None, help="folder or hub id of the CLIP for CLIP-T and CLIP-I")
     parser.add_argument("--dino", type=str | None, help="folder or hub id of the DINOv2 for DINO")
     add_target_argument(parser, "what the images shall show")
@@ -80,7 +81,7 @@ def check_judging(given: Namespace, target: TargetDistribution | None, problems:
         problems.add(f"classifier: {error}")
 
 
-def load_judge(given: Namespace, detector: nn.Module, device: str) -> Judge:
+def load_judge(given: Namespace, detector: FaceDetectorBase, device: str) -> Judge:
     """The judge that arguments name, on a device.
 
     Args:
@@ -92,9 +93,9 @@ def load_judge(given: Namespace, detector: nn.Module, device: str) -> Judge:
         CheckpointError: the classifier is damaged.
     """
     names = {"classifier": given.classifier, "detector": given.detector.as_dict()}
-    if given.people == "all" and isinstance(detector, FaceDetector):
-        detector.selection = "all"
-    return Judge(detector.to(device), load_classifier(given.classifier).to(device), names, given.people)
+    if given.faces == "all" and isinstance(detector, FaceDetector):
+        detector.faces = "all"
+    return Judge(detector.to(device), load_classifier(given.classifier).to(device), names, given.faces)
 
 
 def load_encoders(given: Namespace, device: str) -> Encoders:

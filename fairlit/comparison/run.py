@@ -41,7 +41,6 @@ from fairlit.comparison.figures import (
 from fairlit.comparison.report import comparison_charts, comparison_report
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan, generate
-from fairlit.generation.plan import describe_method
 from fairlit.generation.run import load_backbone, missing_images
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version
@@ -273,7 +272,7 @@ def _describe(
     name: str, plan: GenerationPlan, entry: MethodFigures, seconds: Mapping[str, float], seed: int
 ) -> dict[str, Any]:
     return {
-        "settings": describe_method(plan.method),
+        "settings": plan.method.describe(),
         "needs": list(plan.method.needs),
         "folder": str(plan.out),
         "seconds_an_image": seconds.get("an_image"),
@@ -287,8 +286,8 @@ def _describe(
 
 def _people(audited: Audited, target: TargetDistribution, judge: Judge, seed: int) -> dict[str, Any]:
     """`edits` of the images, and `groups` where every face counts."""
-    edits = count_edits(audited.folder, audited.seen, target.classes, judge.people)
-    if judge.people == "largest":
+    edits = count_edits(audited.folder, audited.seen, target.classes, judge.faces)
+    if judge.faces == "largest":
         return {"edits": edits}
     return {"edits": edits, "groups": measure_groups(audited.folder, audited.seen, target, None, seed)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from fairlit.faces.observation import observe
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.fairness import total_variation
 from fairlit.functional.statistics.intervals import clopper_pearson
@@ -18,15 +18,16 @@ from fairlit.mitigation.class_words import phrases
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.pictures.comparison import PictureRow, comparison_picture
 from fairlit.pictures.files import read_image
+from fairlit.results.edits import ImageEdits, SetEdits
 
 _ROWS, _COLUMNS = 8, 4  # sets and images of each that the picture shows
 
 
-def summarise(records: Sequence[Mapping[str, Any]], target: TargetDistribution) -> dict[str, Any]:
+def summarise(records: Sequence[SetEdits], target: TargetDistribution) -> dict[str, Any]:
     """Figures over all sets.
 
     Args:
-        records: from `folder.edit_folder`.
+        records: records from `run.edit_folder`.
         target: classes in the order of the records' counts.
 
     Returns:
@@ -44,31 +45,31 @@ def summarise(records: Sequence[Mapping[str, Any]], target: TargetDistribution) 
         - `pixels_outside`: pixels that belong to no changed face; `pixels_changed_outside`: those of them that differ
           from the source.
     """
-    edits = [edit for record in records for entry in record["images"] for edit in entry["edits"]]
-    made = [edit for edit in edits if edit["made"]]
-    counts = {key: torch.tensor([record[key] for record in records]).sum(dim=0) for key in ("before", "after")}
+    edits = [edit for record in records for edit in record.edits]
+    made = [edit for edit in edits if edit.made]
+    counts = {key: torch.tensor([getattr(record, key) for record in records]).sum(dim=0) for key in ("before", "after")}
     names = phrases({}, target)
-    confirmed = [edit["confirmed"] for edit in made if "confirmed" in edit]
+    confirmed = [edit.confirmed for edit in made if edit.confirmed is not None]
     interval = clopper_pearson(torch.tensor([sum(confirmed)]), len(confirmed)) if confirmed else None
     return {
         "sets": len(records),
-        "images": sum(len(record["images"]) for record in records),
-        "faces": sum(record["faces"] for record in records),
-        "fewest": sum(record["fewest"] for record in records),
+        "images": sum(len(record.images) for record in records),
+        "faces": sum(record.faces for record in records),
+        "fewest": sum(record.fewest for record in records),
         "chosen": len(edits),
-        "instead": sum(edit["instead"] for edit in edits),
+        "instead": sum(edit.instead for edit in edits),
         "made": len(made),
-        "tries": sum(edit["tries"] for edit in edits),
+        "tries": sum(edit.tries for edit in edits),
         "classes": {name: {key: int(rows[place]) for key, rows in counts.items()} for place, name in enumerate(names)},
-        "compositions": _added(record["compositions"] for record in records),
+        "compositions": _added(record.compositions for record in records),
         "distance": {key: _mean_distance(records, key, target) for key in counts},
         "confirmed": sum(confirmed) if confirmed else None,
         "asked": len(confirmed),
         "confirmed_share": sum(confirmed) / len(confirmed) if confirmed else None,
         "confirmed_ci": None if interval is None else interval[0].tolist(),
-        "pixels_outside": sum(record["pixels"] - record["pixels_in_regions"] for record in records),
-        "pixels_changed_outside": sum(record["pixels_changed_outside"] for record in records),
-        "damaged": [entry for record in records for entry in record["damaged"]],
+        "pixels_outside": sum(record.pixels - record.pixels_in_regions for record in records),
+        "pixels_changed_outside": sum(record.pixels_changed_outside for record in records),
+        "damaged": [asdict(entry) for record in records for entry in record.damaged],
     }
 
 
@@ -83,42 +84,37 @@ def _added(parts: Iterable[Mapping[str, Mapping[str, Sequence[int]]]]) -> dict[s
     return total
 
 
-def _mean_distance(records: Sequence[Mapping[str, Any]], key: str, target: TargetDistribution) -> float | None:
+def _mean_distance(records: Sequence[SetEdits], key: str, target: TargetDistribution) -> float | None:
     """Mean over sets with a face of the total variation between their faces and the target."""
     distances = [
-        total_variation(torch.tensor(record[key]).double() / sum(record[key]), target.table.flatten())
+        total_variation(torch.tensor(getattr(record, key)).double() / sum(getattr(record, key)), target.table.flatten())
         for record in records
-        if sum(record[key])
+        if sum(getattr(record, key))
     ]
     return sum(distances) / len(distances) if distances else None
 
 
-def edits_picture(
-    source: Path, out: Path, records: Sequence[Mapping[str, Any]], editor: FaceEditor
-) -> Image.Image | None:
+def edits_picture(source: Path, out: Path, records: Sequence[SetEdits], editor: FaceEditor) -> Image.Image | None:
     """Edited images beside what they were, sets with the most edits first; None without any edit.
 
     Args:
         source: folder of the images as they were.
         out: folder of the edited ones.
-        records: from `folder.edit_folder`.
-        editor: its detector and classifier say what the picture writes below the images.
+        records: records from `run.edit_folder`.
+        editor: editor whose detector and classifier say what the picture writes below the images.
     """
     rows: list[PictureRow] = []
     for record in sorted(records, key=lambda record: len(_edited(record)), reverse=True)[:_ROWS]:
         shown = _edited(record)[: 4 * _COLUMNS]  # enough to find some of one size
-        pairs = [(read_image(source / entry["source"]), read_image(out / entry["file"])) for entry in shown]
+        pairs = [(read_image(source / entry.source), read_image(out / entry.file)) for entry in shown]
         alike = [pair for pair in pairs if pair[0].shape == pairs[0][0].shape][:_COLUMNS]
         if alike:
             images = {
                 "before": torch.stack([before for before, _ in alike]).float() / 255,
                 "after": torch.stack([after for _, after in alike]).float() / 255,
             }
-            seen = {
-                name: observe(pixels.to(editor.classifier.device), editor.detector, editor.classifier, editor.people)
-                for name, pixels in images.items()
-            }
-            rows.append(PictureRow(record["set"], images, {name: entry.to("cpu") for name, entry in seen.items()}))
+            seen = {name: editor.reader.observe(pixels) for name, pixels in images.items()}
+            rows.append(PictureRow(record.name, images, seen))
     if not rows:
         return None
     shape: tuple[int, ...] = tuple(next(iter(rows[0].images.values())).shape[-2:])
@@ -126,9 +122,9 @@ def edits_picture(
     return comparison_picture(rows, editor.target.classes, {"before": "before", "after": "edited"})
 
 
-def _edited(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _edited(record: SetEdits) -> list[ImageEdits]:
     """The images of a set with an edit that was made."""
-    return [entry for entry in record["images"] if any(edit["made"] for edit in entry["edits"])]
+    return [entry for entry in record.images if entry.changed]
 
 
 def _shape(images: Tensor) -> tuple[int, ...]:

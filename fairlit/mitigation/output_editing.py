@@ -157,7 +157,7 @@ class OutputEditing(Method):
 
         return edit
 
-    def face_editor(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> FaceEditor:
+    def face_editor(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> FaceEditor:
         """Return what edits sets of finished images, however they were made.
 
         Args:

@@ -51,7 +51,7 @@ def test_noise_is_that_of_a_test_run(plan: GenerationPlan) -> None:
     make_images(plan)
     backbone = Backbone.load(plan.model)
     noise = keyed_noise([(3, 2, 1, 0)], backbone.latent_shape())
-    with NoMitigation().prepare(backbone, SamplingPlan(2, 2.0), runner.UNUSED_TARGET) as sample:
+    with NoMitigation().prepare(backbone, SamplingPlan(2, 2.0), None) as sample:
         image = backbone.decode(sample(Chunk.whole(PROMPTS[1].text, 1), noise))
     assert (pixels(plan)[1].float() - 255 * image[0]).abs().max() <= 1.01
 

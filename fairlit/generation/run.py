@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,6 +17,7 @@ from fairlit.mitigation import Chunk, ImageEditor, Sampler
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import write_manifest
 from fairlit.results.edits import EditRecord
+from fairlit.results.manifest import ManifestEntry
 
 Progress = Callable[[int], None]
 """Told after every batch how many images more are on disk."""
@@ -129,9 +129,9 @@ def _make(
         decoded, edits = pixels[places].float() / 255, [own[place] for place in places]
     stopwatch(len(positions), time.perf_counter() - started)
     for image, pixels, records in zip(part, decoded, edits, strict=True):
-        note = {"edits": [record.to_dict() for record in records]} if records else {}
+        note = {"edits": [record.to_json() for record in records]} if records else {}
         save_png(pixels, plan.out / image.file, image.parameters | note)
 
 
-def _entry(image: PlannedImage) -> dict[str, Any]:
-    return {"file": Path(image.file).as_posix(), **image.parameters}
+def _entry(image: PlannedImage) -> ManifestEntry:
+    return ManifestEntry.from_json({"file": Path(image.file).as_posix(), **image.parameters})

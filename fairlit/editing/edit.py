@@ -15,6 +15,7 @@ from fairlit.editing.run import EditingPlan, edit_folder, finished_sets
 from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import Problems
 from fairlit.faces.classifier_files import load_classifier
+from fairlit.faces.detector_files import load_detector
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path
 from fairlit.io.devices import choose_device
@@ -121,5 +122,6 @@ def _auditor(config: EditConfig, method: OutputEditing, device: str) -> Judge | 
     """Who is asked about the edits: another classifier, with the method's detector."""
     if config.audit_classifier is None:
         return None
-    detector, classifier = method.judge.detector("all"), load_classifier(config.audit_classifier)
+    detector = load_detector(method.detector, method.detection)
+    classifier = load_classifier(config.audit_classifier)
     return Judge(detector.to(device), classifier.to(device), {"classifier": config.audit_classifier}, "all")

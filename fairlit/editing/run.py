@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from fairlit.auditing.edits import sees_edit
 from fairlit.diffusion.settings import Precision, Solver
+from fairlit.editing.config import EDITS, IMAGES, Scope
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import composition_name, compositions_of
@@ -29,14 +30,10 @@ from fairlit.mitigation.output_editing import edit_record
 from fairlit.pictures.files import UnreadableImageError, read_image, read_parameters, read_profile, save_png
 from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest
 from fairlit.results.edits import DamagedImage, EditLog, EditRecord, ImageEdits, SetEdits, log_line
-
-Scope = Literal["prompt", "folder"]
-"""What is brought to the target: the images of each prompt, or all images of the folder together."""
-
-EDITS, IMAGES = "edits.jsonl", "images"
+from fairlit.results.manifest import ManifestEntry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EditingPlan:
     """Everything that fixes the edits of a folder.
 
@@ -116,8 +113,7 @@ def finished_sets(plan: EditingPlan) -> dict[str, SetEdits]:
         plan: what to do.
 
     Raises:
-        ConfigurationError: the folder holds edits that were made otherwise.
-        CheckpointError: its notes are damaged.
+        ConfigurationError: the folder holds edits that were made otherwise, or damaged notes.
     """
     log = EditLog.read(plan.out / EDITS)
     if log is None:
@@ -131,7 +127,7 @@ def finished_sets(plan: EditingPlan) -> dict[str, SetEdits]:
                 f"out: {plan.out} holds edits that were made with {key} {found.get(key)!r}, not {asked[key]!r}; give "
                 "another --out, or the same settings to go on"
             )
-    done = {record.name: record for record in log.sets}
+    done = {record.set: record for record in log.sets}
     return {
         name: done[name] for name, images in plan.sets().items() if name in done and _whole(plan, images, done[name])
     }
@@ -169,8 +165,7 @@ def edit_folder(
         A record of each set.
 
     Raises:
-        ConfigurationError: the folder holds edits that were made otherwise.
-        CheckpointError: its notes are damaged.
+        ConfigurationError: the folder holds edits that were made otherwise, or damaged notes.
     """
     done = finished_sets(plan)
     sets = plan.sets()
@@ -180,7 +175,7 @@ def edit_folder(
         if name not in done:
             done[name] = _edit_set(plan, editor, name, images, auditor)
             with (plan.out / EDITS).open("a", encoding="utf-8") as stream:
-                stream.write(log_line(done[name].to_dict()))
+                stream.write(log_line(done[name].to_json()))
         progress(len(images))
     records = [done[name] for name in sets]
     write_manifest(plan.out / IMAGES, _manifest(plan, records))
@@ -209,11 +204,11 @@ def _edit_set(
         for image, new, own in zip(usable, edited.images, edits, strict=True)
     ]
     return SetEdits(
-        name=name,
+        set=name,
         faces=int(edited.before.sum()),
         fewest=edited.fewest,
-        before=edited.before.tolist(),
-        after=edited.after.tolist(),
+        before=tuple(edited.before.tolist()),
+        after=tuple(edited.after.tolist()),
         pixels=sum(region.numel() for region in edited.regions),
         pixels_in_regions=sum(int(region.sum()) for region in edited.regions),
         pixels_changed_outside=sum(
@@ -221,8 +216,8 @@ def _edit_set(
             for old, new, region in zip(pixels, edited.images, edited.regions, strict=True)
         ),
         compositions=_compositions(edited, plan.method.compositions, editor.target),
-        images=written,
-        damaged=damaged,
+        images=tuple(written),
+        damaged=tuple(damaged),
     )
 
 
@@ -248,7 +243,7 @@ def _write(
 ) -> ImageEdits:
     """Writes an image: a copy of the file where nothing was changed, else a PNG that carries its edits."""
     source = plan.folder.root / image.file
-    record = ImageEdits(file=image.file, source=image.file, edits=edits, mark=_mark(plan, image))
+    record = ImageEdits(file=image.file, source=image.file, edits=tuple(edits), mark=_mark(plan, image))
     if not record.changed:
         with atomic_path(plan.out / IMAGES / record.file) as path:
             shutil.copyfile(source, path)
@@ -256,7 +251,7 @@ def _write(
     record = replace(record, file=edited_name)
     parameters = (read_parameters(source) or {}) | {
         "prompt": plan.folder.prompts[image.prompt],
-        "edits": [edit.to_dict() for edit in edits],
+        "edits": [edit.to_json() for edit in edits],
         "version": fairlit_version(),
     }
     save_png(pixels.float() / 255, plan.out / IMAGES / record.file, parameters, read_profile(source))
@@ -281,11 +276,11 @@ def _compositions(
     return found
 
 
-def _manifest(plan: EditingPlan, records: Sequence[SetEdits]) -> list[dict[str, Any]]:
+def _manifest(plan: EditingPlan, records: Sequence[SetEdits]) -> list[ManifestEntry]:
     """One entry an image, with what the source's manifest says of it, in the source's order."""
     known: dict[str, dict[str, Any]] = {}
     if (plan.folder.root / MANIFEST).is_file():
-        known = {Path(entry["file"]).as_posix(): entry for entry in read_manifest(plan.folder.root)[0]}
+        known = {Path(entry.file).as_posix(): entry.to_json() for entry in read_manifest(plan.folder.root)[0]}
     made = {entry.source: entry for record in records for entry in record.images}
     entries = []
     for image in plan.folder.images:
@@ -294,7 +289,6 @@ def _manifest(plan: EditingPlan, records: Sequence[SetEdits]) -> list[dict[str, 
             own: dict[str, Any] = {"file": entry.file, "prompt": plan.folder.prompts[image.prompt]}
             own |= {"number": image.number}
             own |= {} if image.num_people is None else {"num_people": image.num_people}
-            own |= {"edits": [edit.to_dict() for edit in entry.edits]} if entry.edits else {}
-            former = {key: value for key, value in known.get(image.file, {}).items() if key != "people"}
-            entries.append(former | own)
+            own |= {"edits": [edit.to_json() for edit in entry.edits]} if entry.edits else {}
+            entries.append(ManifestEntry.from_json(known.get(image.file, {}) | own))
     return entries

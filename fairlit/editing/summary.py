@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
@@ -18,32 +16,17 @@ from fairlit.mitigation.class_words import phrases
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.pictures.comparison import PictureRow, comparison_picture
 from fairlit.pictures.files import read_image
-from fairlit.results.edits import ImageEdits, SetEdits
+from fairlit.results.edits import EditingResults, EditingSummary, ImageEdits, SetEdits
 
 _ROWS, _COLUMNS = 8, 4  # sets and images of each that the picture shows
 
 
-def summarise(records: Sequence[SetEdits], target: TargetDistribution) -> dict[str, Any]:
-    """Figures over all sets.
+def summarise(records: Sequence[SetEdits], target: TargetDistribution) -> EditingSummary:
+    """Return figures over all sets.
 
     Args:
         records: records from `run.edit_folder`.
         target: classes in the order of the records' counts.
-
-    Returns:
-        Plain data:
-
-        - `sets`, `images`, `faces`: how many there are; `damaged`: files that cannot be read.
-        - `fewest`: the least number of faces that must change for every set to come to whole numbers nearest to the
-          target; `chosen`: faces that were to change; `instead`: those of them that were chosen in the place of others
-          that could not be changed; `made`: those that did change; `tries`: how often a face was made anew.
-        - `classes`: class -> faces before and after; `distance`: total variation between the faces of a set and the
-          target before and after, the mean over sets; `compositions`: number of people with a target of compositions ->
-          composition -> images before and after.
-        - `asked`: changes that the auditing classifier was asked about; `confirmed`: those that it sees too, with their
-          share and its 95 % interval (exact; it takes changes for independent). None where nobody asked.
-        - `pixels_outside`: pixels that belong to no changed face; `pixels_changed_outside`: those of them that differ
-          from the source.
     """
     edits = [edit for record in records for edit in record.edits]
     made = [edit for edit in edits if edit.made]
@@ -51,36 +34,74 @@ def summarise(records: Sequence[SetEdits], target: TargetDistribution) -> dict[s
     names = phrases({}, target)
     confirmed = [edit.confirmed for edit in made if edit.confirmed is not None]
     interval = clopper_pearson(torch.tensor([sum(confirmed)]), len(confirmed)) if confirmed else None
-    return {
-        "sets": len(records),
-        "images": sum(len(record.images) for record in records),
-        "faces": sum(record.faces for record in records),
-        "fewest": sum(record.fewest for record in records),
-        "chosen": len(edits),
-        "instead": sum(edit.instead for edit in edits),
-        "made": len(made),
-        "tries": sum(edit.tries for edit in edits),
-        "classes": {name: {key: int(rows[place]) for key, rows in counts.items()} for place, name in enumerate(names)},
-        "compositions": _added(record.compositions for record in records),
-        "distance": {key: _mean_distance(records, key, target) for key in counts},
-        "confirmed": sum(confirmed) if confirmed else None,
-        "asked": len(confirmed),
-        "confirmed_share": sum(confirmed) / len(confirmed) if confirmed else None,
-        "confirmed_ci": None if interval is None else interval[0].tolist(),
-        "pixels_outside": sum(record.pixels - record.pixels_in_regions for record in records),
-        "pixels_changed_outside": sum(record.pixels_changed_outside for record in records),
-        "damaged": [asdict(entry) for record in records for entry in record.damaged],
-    }
+    return EditingSummary(
+        sets=len(records),
+        images=sum(len(record.images) for record in records),
+        faces=sum(record.faces for record in records),
+        fewest=sum(record.fewest for record in records),
+        chosen=len(edits),
+        instead=sum(edit.instead for edit in edits),
+        made=len(made),
+        tries=sum(edit.tries for edit in edits),
+        classes={name: {key: int(rows[place]) for key, rows in counts.items()} for place, name in enumerate(names)},
+        compositions=_added(record.compositions for record in records),
+        distance={key: _mean_distance(records, key, target) for key in counts},
+        asked=len(confirmed),
+        confirmed=sum(confirmed) if confirmed else None,
+        confirmed_share=sum(confirmed) / len(confirmed) if confirmed else None,
+        confirmed_ci=None if interval is None else (float(interval[0, 0]), float(interval[0, 1])),
+        pixels_outside=sum(record.pixels - record.pixels_in_regions for record in records),
+        pixels_changed_outside=sum(record.pixels_changed_outside for record in records),
+        damaged=tuple(entry for record in records for entry in record.damaged),
+    )
 
 
-def _added(parts: Iterable[Mapping[str, Mapping[str, Sequence[int]]]]) -> dict[str, dict[str, list[int]]]:
+def summary_lines(results: EditingResults) -> list[str]:
+    """Return what a terminal tells of a folder that was edited.
+
+    Args:
+        results: what became of it.
+    """
+    summary = results.summary
+    lines = [
+        f"faces    {summary.faces} in {summary.images} images of {summary.sets} sets, as the classifier that leads the "
+        "edits sees them"
+    ]
+    lines += [f"         {name}: {own['before']} before, {own['after']} after" for name, own in summary.classes.items()]
+    lines += [
+        f"         {number} people, {name}: {before} images before, {after} after"
+        for number, rows in summary.compositions.items()
+        for name, (before, after) in rows.items()
+    ]
+    before, after = (summary.distance[key] for key in ("before", "after"))
+    if before is not None and after is not None and not summary.compositions:
+        lines.append(f"distance {before:.3f} to the target before, {after:.3f} after, mean of the sets")
+    instead = f", {summary.instead} of them in the place of others" if summary.instead else ""
+    lines.append(f"changes  {summary.made} made of {summary.chosen} chosen{instead}; fewest possible: {summary.fewest}")
+    if summary.confirmed_share is not None and summary.confirmed_ci is not None:
+        low, high = summary.confirmed_ci
+        lines.append(
+            f"confirmed by the auditing classifier: {summary.confirmed} of {summary.asked}, "
+            f"{summary.confirmed_share:.1%} [{low:.1%}, {high:.1%}]"
+        )
+    lines.append(f"outside  {summary.pixels_changed_outside} of {summary.pixels_outside} pixels differ")
+    listed = f"they are listed in {EditingResults.FILE}"
+    if summary.damaged:
+        lines.append(f"left out {len(summary.damaged)} images that cannot be read; {listed}")
+    if results.skipped:
+        lines.append(f"left out {len(results.skipped)} files that are missing or not an image; {listed}")
+    return [*lines, "Attributes are perceived, and classifiers err: judge the result with fairlit audit."]
+
+
+def _added(parts: Iterable[Mapping[str, Mapping[str, tuple[int, int]]]]) -> dict[str, dict[str, tuple[int, int]]]:
     """Sums, place by place, of tables with the same rows."""
-    total: dict[str, dict[str, list[int]]] = {}
+    total: dict[str, dict[str, tuple[int, int]]] = {}
     for part in parts:
-        for people, rows in part.items():
-            own = total.setdefault(people, {})
-            for name, counts in rows.items():
-                own[name] = [one + other for one, other in zip(own.get(name, [0, 0]), counts, strict=True)]
+        for number, rows in part.items():
+            own = total.setdefault(number, {})
+            for name, (before, after) in rows.items():
+                first, second = own.get(name, (0, 0))
+                own[name] = (first + before, second + after)
     return total
 
 
@@ -114,7 +135,7 @@ def edits_picture(source: Path, out: Path, records: Sequence[SetEdits], editor: 
                 "after": torch.stack([after for _, after in alike]).float() / 255,
             }
             seen = {name: editor.reader.observe(pixels) for name, pixels in images.items()}
-            rows.append(PictureRow(record.name, images, seen))
+            rows.append(PictureRow(record.set, images, seen))
     if not rows:
         return None
     shape: tuple[int, ...] = tuple(next(iter(rows[0].images.values())).shape[-2:])

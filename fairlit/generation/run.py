@@ -129,7 +129,7 @@ def _make(
         decoded, edits = pixels[places].float() / 255, [own[place] for place in places]
     stopwatch(len(positions), time.perf_counter() - started)
     for image, pixels, records in zip(part, decoded, edits, strict=True):
-        note = {"edits": [record.to_dict() for record in records]} if records else {}
+        note = {"edits": [record.to_json() for record in records]} if records else {}
         save_png(pixels, plan.out / image.file, image.parameters | note)
 
 

@@ -70,7 +70,7 @@ class AdaptorCheckpoint(L.Callback):
             with module.as_variant(variant):
                 module.adaptor.save(folder, module.backbone, self._metadata(trainer, module))
                 if self.verify:
-                    verify_saved(module.adaptor, folder, module.backbone, open_base=module.load_backbone)
+                    verify_saved(module.adaptor, folder, module.backbone, open_base=module.frozen.load_backbone)
             self._describe(trainer, module, folder)
 
     def _folder(self, trainer: L.Trainer, variant: str) -> Path:

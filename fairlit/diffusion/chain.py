@@ -70,20 +70,20 @@ class Chain:
     solver: LinearSolver
     guidance_scale: float = 7.5
 
-    def predict(self, states: Tensor, calls: Tensor, conditioning: Conditioning, images: Tensor) -> Tensor:
-        """The guided model output for any mix of images and calls in one batch.
+    def predict(self, states: Tensor, evaluations: Tensor, conditioning: Conditioning, images: Tensor) -> Tensor:
+        """The guided model output for any mix of images and evaluations in one batch.
 
         Args:
             states: x_t [M, C, h, w] as the solver keeps them.
-            calls: LongTensor [M], the call t of each state.
+            evaluations: LongTensor [M], the evaluation t of each state.
             conditioning: the prompts.
             images: LongTensor [M], the image that each state belongs to.
 
         Returns:
             [M, C, h, w].
         """
-        scale = self.solver.input_scale.to(states)[calls]
-        timesteps = self.solver.timesteps.to(states.device)[calls]  # both are there after `LinearSolver.to`
+        scale = self.solver.input_scale.to(states)[evaluations]
+        timesteps = self.solver.timesteps.to(states.device)[evaluations]  # both are there after `LinearSolver.to`
         inputs = states * scale[:, None, None, None]
         conditional = conditioning.embeddings[conditioning.rows[images]]
         if self.guidance_scale == 1.0:

@@ -5,7 +5,7 @@ from fairlit.training.classifiers.trainer import AttributeClassifierTrainer
 from fairlit.training.distributed.sharding import FrozenShardsStrategy
 from fairlit.training.finetuning.finetuner import FairFinetuner
 from fairlit.training.finetuning.generated import Generated
-from fairlit.training.finetuning.settings import Detection, Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.finetuning.settings import Detection, Gradient, Models, ReferenceImages, Replay, Sampling
 
 __all__ = [
     "Acceleration",
@@ -16,7 +16,7 @@ __all__ = [
     "Generated",
     "Gradient",
     "Models",
-    "Originals",
+    "ReferenceImages",
     "Replay",
     "Sampling",
 ]

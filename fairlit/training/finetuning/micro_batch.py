@@ -1,4 +1,4 @@
-"""How many (image, call) pairs the replay takes at once."""
+"""How many (image, evaluation) pairs the replay takes at once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def largest_micro_batch(
         wanted = [tensor for tensor in (conditioning.embeddings, *parameters) if tensor.requires_grad]
 
         def once() -> object:
-            # The batch axis of the pairs alone counts, so one image at one call stands for any.
+            # The batch axis of the pairs alone counts, so one image at one evaluation stands for any.
             pairs = Pairs(zeros, zeros)
             latents = replay(chain, sampled, conditioning, weights, parameters, micro_batch=count, pairs=pairs)
             return torch.autograd.grad(latents.sum(), wanted, retain_graph=True, allow_unused=True)

@@ -31,7 +31,7 @@ def check_run(
         images: of each prompt of a split, over all processes.
         sampling: how they are generated.
         gradient: how the gradient goes through the chain.
-        replay: how model calls are repeated.
+        replay: how model evaluations are repeated.
         problems: where messages go.
     """
     if trainer.precision not in PRECISIONS:
@@ -55,12 +55,12 @@ def check_run(
             )
         elif sharded:
             fewest, most = count // world, -(-count // world)
-            if _model_calls(fewest, split, sampling, gradient, replay) != _model_calls(
+            if _model_evaluations(fewest, split, sampling, gradient, replay) != _model_evaluations(
                 most, split, sampling, gradient, replay
             ):
                 problems.add(
                     f"data: got {count} images of each {split} prompt for {world} processes that hold shards of one "
-                    f"model: some would wait for ever for the model calls of others; give {fewest * world} or "
+                    f"model: some would wait for ever for the model evaluations of others; give {fewest * world} or "
                     f"{(fewest + 1) * world}"
                 )
 
@@ -77,7 +77,7 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems
         problems.add("optimizer.fused: got true with trainer.precision 16-mixed; give false, or take bf16-mixed")
 
 
-def _model_calls(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
+def _model_evaluations(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
     """Batches that `images` images take in sampling and, for each possible number of steps, in the replay."""
     calls = [-(-images // sampling.batch_size)]
     if split == "train" and gradient.mode == "replay" and replay.micro_batch != "auto":

@@ -17,6 +17,8 @@ from fairlit.functional.sampling.solver import WeightScheme
 from fairlit.io.model_folders import check_model_folder, check_weight_file
 
 GradientMode = Literal["replay", "detached", "published", "full"]
+DEFAULT_CACHE = "runs/reference_images"
+FORMER_CACHE = "runs/originals"  # fairlit 0.1.0
 
 
 @dataclass(frozen=True)
@@ -153,17 +155,19 @@ class Gradient:
     """How the gradient goes through the sampling chain.
 
     Attributes:
-        mode: `replay` (adjusted gradient, call by call), `detached` (the same as a graph with checkpointing),
-            `published` (that graph, made in a second sampling run after one without gradient, as the code of Shen et
-            al. does) or `full` (back-propagation through the whole chain).
-        weights: weights of the calls in the adjusted gradient, see `functional.sampling.solver.step_weights`.
-        last_calls: for `full`: truncate to the last K calls; null: all.
-        loss_batch: images that are decoded and judged with gradient together.
+        mode: way to the gradient: `replay` (adjusted gradient, one evaluation of the model at a time), `detached` (the
+            same as a graph with checkpointing), `published` (that graph, made in a second sampling run after one
+            without gradient, as the code of Shen et al. does) or `full` (back-propagation through the whole chain).
+        weights: weights of the model's evaluations in the adjusted gradient, see
+            `functional.sampling.solver.step_weights`.
+        last_evaluations: number of evaluations, counted from the end, that the gradient of mode `full` reaches; null:
+            all.
+        loss_batch: number of images that are decoded and judged with gradient together.
     """
 
     mode: GradientMode = "replay"
     weights: WeightScheme = "uniform"
-    last_calls: int | None = None
+    last_evaluations: int | None = None
     loss_batch: int = 8
 
     def __post_init__(self) -> None:
@@ -175,21 +179,22 @@ class Gradient:
                 if value not in choices:
                     problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
             problems.at_least("loss_batch", self.loss_batch, 1)
-            if self.last_calls is not None and (self.last_calls < 1 or self.mode != "full"):
+            if self.last_evaluations is not None and (self.last_evaluations < 1 or self.mode != "full"):
                 problems.add(
-                    f"last_calls: got {self.last_calls} with mode {self.mode}; it is for mode full, at least 1"
+                    f"last_evaluations: got {self.last_evaluations} with mode {self.mode}; expected at least 1, with "
+                    "mode full; leave it out for other modes"
                 )
 
 
 @dataclass(frozen=True)
 class Replay:
-    """How model calls are repeated with gradient, in mode `replay`.
+    """How the model's evaluations are repeated with gradient, in mode `replay`.
 
     Attributes:
-        micro_batch: (image, call) pairs that are replayed together; `auto`: as many as are worth it and fit into the
-            memory budget.
-        memory_budget: GiB for the activations of one micro-batch; null: most of what is free on a GPU, no limit on a
-            CPU. For micro_batch `auto`.
+        micro_batch: number of (image, evaluation) pairs that are replayed together; `auto`: as many as are worth it and
+            fit into the memory budget.
+        memory_budget: GiB for the activations of one micro-batch, with micro_batch `auto`; null: most of what is free
+            on a GPU, no limit on a CPU.
         step_fraction: share of the solver's steps that are replayed, drawn anew for each image in each iteration; below
             1 the gradient is an unbiased estimate instead of exact.
     """
@@ -211,25 +216,37 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Originals:
-    """How the images of the original model for the same noise are come by.
+class ReferenceImages:
+    """How training gets its reference images: those of the original model for the same noise.
 
     Attributes:
-        with_rollout: sample them in one batch with the new ones where both go through the same weights (the U-Net has
-            no adaptor) and their prompts have as many tokens.
-        noise_pool: so many sets of noise for each prompt, each with its number of solver steps, instead of new noise in
-            each iteration. What the losses need of an original is then computed once and kept on disk. An
-            approximation: fewer different images are trained on. null: new noise in each iteration.
-        cache: folder of what is kept; null: nothing is kept.
+        with_rollout: whether they are sampled in one batch with the new images, where both go through the same weights
+            (the U-Net has no adaptor) and their prompts have as many tokens.
+        noise_pool: number of sets of noise that each prompt has, each with its number of solver steps. What the losses
+            need of a reference image is then computed once and kept on disk. An approximation: fewer different images
+            are trained on. null: new noise in each iteration.
+        cache: folder in which descriptions of reference images are kept, with a noise pool; null: nothing is kept.
     """
 
     with_rollout: bool = True
     noise_pool: int | None = None
-    cache: str | None = "runs/originals"
+    cache: str | None = DEFAULT_CACHE
 
     def __post_init__(self) -> None:
-        with Problems("originals") as problems:
+        with Problems("reference_images") as problems:
             if self.noise_pool is not None and self.noise_pool < 1:
-                problems.add(f"noise_pool: got {self.noise_pool}; give at least 1, or null for new noise each time")
+                problems.add(
+                    f"noise_pool: got {self.noise_pool}; expected at least 1; give null for new noise each time"
+                )
             if self.noise_pool is not None and self.cache is not None and Path(self.cache).is_file():
-                problems.add(f"cache: {self.cache} is a file; give a folder")
+                problems.add(f"cache: got {self.cache}, which is a file; expected a folder; choose another name")
+
+    def cache_folder(self) -> Path | None:
+        """Return the folder of kept descriptions, or None where none are kept.
+
+        The default is the folder that fairlit 0.1.0 used, where there is one and no newer one.
+        """
+        if self.noise_pool is None or self.cache is None:
+            return None
+        folder, former = Path(self.cache), Path(FORMER_CACHE)
+        return former if self.cache == DEFAULT_CACHE and former.is_dir() and not folder.exists() else folder

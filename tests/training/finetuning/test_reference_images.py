@@ -15,26 +15,26 @@ from fairlit.adaptors import Lora, SoftTokens
 from fairlit.diffusion import Conditioning
 from fairlit.faces import Faces
 from fairlit.faces.observation import Observation
-from fairlit.training import FairFinetuner, Originals
-from fairlit.training.finetuning.objective import OriginalDescription
-from fairlit.training.finetuning.reference_cache import OriginalsCache, fingerprint
-from fairlit.training.finetuning.reference_images import pooled_keys
+from fairlit.training import FairFinetuner, ReferenceImages
+from fairlit.training.finetuning.objective import ReferenceDescription
+from fairlit.training.finetuning.reference_cache import ReferenceCache, fingerprint
+from fairlit.training.finetuning.step_draws import pooled_keys
 
 KEY = {"prompt": "a doctor", "noise": [[0, 5, 1, 0], [0, 5, 1, 1]], "steps": 4}
 CPU = torch.device("cpu")
 
 
-def description(embeddings: bool = True) -> OriginalDescription:
+def description(embeddings: bool = True) -> ReferenceDescription:
     faces = Faces(
         torch.tensor([1]), torch.tensor([[1.0, 2.0, 8.0, 9.0]]), torch.tensor([0.9]), torch.rand(1, 5, 2), num_images=2
     )
     observation = Observation(faces, {"gender": torch.tensor([[0.3, 0.7]])})
-    return OriginalDescription(observation, {"clip": torch.rand(2, 4)}, torch.rand(1, 3) if embeddings else None)
+    return ReferenceDescription(observation, {"clip": torch.rand(2, 4)}, torch.rand(1, 3) if embeddings else None)
 
 
 @pytest.mark.parametrize("embeddings", [True, False])
 def test_what_is_saved_is_found(tmp_path: Path, embeddings: bool) -> None:
-    cache, kept = OriginalsCache(tmp_path, "models"), description(embeddings)
+    cache, kept = ReferenceCache(tmp_path, "models"), description(embeddings)
     assert cache.load(KEY, CPU) is None
     cache.save(KEY, kept)
     found = cache.load(KEY, CPU)
@@ -51,15 +51,15 @@ def test_what_is_saved_is_found(tmp_path: Path, embeddings: bool) -> None:
 
 @pytest.mark.parametrize("change", [{"prompt": "a nurse"}, {"steps": 5}, {"noise": [[0, 5, 2, 0], [0, 5, 2, 1]]}])
 def test_another_key_is_another_description(tmp_path: Path, change: dict[str, object]) -> None:
-    cache = OriginalsCache(tmp_path, "models")
+    cache = ReferenceCache(tmp_path, "models")
     cache.save(KEY, description())
     assert cache.load(KEY | change, CPU) is None
-    assert OriginalsCache(tmp_path, "other models").load(KEY, CPU) is None
+    assert ReferenceCache(tmp_path, "other models").load(KEY, CPU) is None
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "swapped", "empty"])
 def test_damaged_files_are_made_anew(tmp_path: Path, damage: str) -> None:
-    cache = OriginalsCache(tmp_path, "models")
+    cache = ReferenceCache(tmp_path, "models")
     cache.save(KEY, description())
     [path] = tmp_path.glob("*/*.safetensors")
     content = path.read_bytes()
@@ -117,10 +117,10 @@ class Steps(L.Callback):
         self.found.append(float(trainer.callback_metrics["originals/found"]))
 
 
-def steps_of(folder: Path, **originals: object) -> tuple[list[Tensor], FairFinetuner, Steps]:
+def steps_of(folder: Path, **settings: object) -> tuple[list[Tensor], FairFinetuner, Steps]:
     seen = Steps()
-    module = finetuner(originals=Originals(**originals), ema_decay=None)  # type: ignore[arg-type]
-    callbacks = [seen] if originals.get("cache") else [_only_gradients(seen)]
+    module = finetuner(reference_images=ReferenceImages(**settings), ema_decay=None)  # type: ignore[arg-type]
+    callbacks = [seen] if settings.get("cache") else [_only_gradients(seen)]
     run = trainer(folder, max_steps=2, callbacks=callbacks)
     run.fit(module, datamodule=prompts(images_per_prompt=4))
     return seen.gradients, module, seen
@@ -131,17 +131,17 @@ def _only_gradients(seen: Steps) -> L.Callback:
     return seen
 
 
-def test_remembered_originals_train_alike(tmp_path: Path) -> None:
+def test_remembered_references_train_alike(tmp_path: Path) -> None:
     """Without a cache, with an empty one, and with a full one that holds one damaged file."""
     plain, _, _ = steps_of(tmp_path, noise_pool=2, cache=None)
     first, module, _ = steps_of(tmp_path, noise_pool=2, cache=str(tmp_path / "originals"))
-    assert module.original_images.cache is not None
-    assert module.original_images.cache.missed == 2
+    assert module.references.cache is not None
+    assert module.references.cache.missed == 2
     files = sorted((tmp_path / "originals").glob("*/*.safetensors"))
     assert len(files) == 2
     files[0].write_bytes(b"nonsense")
     again, module, seen = steps_of(tmp_path, noise_pool=2, cache=str(tmp_path / "originals"))
-    assert (module.original_images.cache.found, module.original_images.cache.damaged) == (1, 1)
+    assert (module.references.cache.found, module.references.cache.damaged) == (1, 1)
     assert seen.found == [0.5]
     for expected, new, remembered in zip(plain, first, again, strict=True):
         assert (new - expected).norm() / expected.norm() < 1e-4
@@ -165,16 +165,16 @@ def test_one_batch_for_both_where_weights_and_lengths_agree(adaptor: Lora | Soft
     old = sampler.original_conditioning("a photo of a doctor", 3)
     calls: list[int] = []
     module.backbone.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
-    together = sampler.sample(3, noise, new, old, together=True)
+    together = sampler.sample(3, noise, new, references=old, together=True)
     count = len(calls)
-    apart = sampler.sample(3, noise, new, old, together=False)
+    apart = sampler.sample(3, noise, new, references=old, together=False)
     assert count == (3 if joined else 6)
     assert len(calls) - count == 6
-    assert together.originals is not None
-    assert apart.originals is not None
+    assert together.references is not None
+    assert apart.references is not None
     torch.testing.assert_close(together.latents, apart.latents, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(together.originals, apart.originals, atol=1e-4, rtol=1e-4)
-    assert not torch.allclose(together.latents, together.originals, atol=1e-3)
+    torch.testing.assert_close(together.references, apart.references, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(together.latents, together.references, atol=1e-3)
     assert together.rollout is not None
     torch.testing.assert_close(together.rollout.states[0], noise)
 

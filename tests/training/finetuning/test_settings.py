@@ -15,7 +15,7 @@ from fairlit.diffusion.acceleration import Acceleration
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.training.finetuning.settings import Detection, Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.finetuning.settings import Detection, Gradient, Models, ReferenceImages, Replay, Sampling
 
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
 CLASSES = {"gender": ("female", "male"), "age": ("young", "old")}
@@ -141,7 +141,7 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
             2,
             ["weights: got 'flat'", "loss_batch: got -1"],
         ),
-        (lambda: Gradient(last_calls=2), 1, ["last_calls: got 2 with mode replay"]),
+        (lambda: Gradient(last_evaluations=2), 1, ["last_evaluations: got 2 with mode replay"]),
         (
             lambda: Replay(micro_batch=0, memory_budget=-1.0, step_fraction=1.5),
             4,
@@ -152,10 +152,10 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
                 "step_fraction: got 1.5",
             ],
         ),
-        (lambda: Originals(noise_pool=0), 1, ["noise_pool: got 0"]),
-        (lambda: Originals(noise_pool=1, cache=__file__), 1, [f"cache: {__file__} is a file"]),
+        (lambda: ReferenceImages(noise_pool=0), 1, ["noise_pool: got 0"]),
+        (lambda: ReferenceImages(noise_pool=1, cache=__file__), 1, [f"cache: got {__file__}, which is a file"]),
         (lambda: Acceleration(attention="fast"), 1, ["attention: got 'fast'"]),
-        (lambda: Gradient(mode="full", last_calls=0), 1, ["last_calls: got 0 with mode full"]),
+        (lambda: Gradient(mode="full", last_evaluations=0), 1, ["last_evaluations: got 0 with mode full"]),
     ],
 )
 def test_numbers_out_of_range(build: Callable[[], object], count: int, parts: list[str]) -> None:
@@ -168,5 +168,5 @@ def test_numbers_out_of_range(build: Callable[[], object], count: int, parts: li
 def test_numbers_in_range() -> None:
     Sampling(min_steps=1, max_steps=1, evaluation_steps=1, guidance_scale=1.0, image_size=8, batch_size=1)
     Sampling(image_size=(512, 768))
-    Gradient(mode="full", last_calls=1)
+    Gradient(mode="full", last_evaluations=1)
     Gradient(mode="detached", weights="natural")

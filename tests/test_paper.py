@@ -17,7 +17,7 @@ GENDER = {"female": 0.5, "male": 0.5}
 RACE = {"WMELH": 0.25, "Black": 0.25, "Indian": 0.25, "Asian": 0.25}
 AGE = {"young": 0.75, "old": 0.25}
 FAMILIES = ["occupations", "style_and_context", "descriptors", "sports"]
-# Shen et al., ICLR 2024: target, w_img, w_face, image_loss_scale, face_gradient_scale, images per prompt over all GPUs, steps
+# Shen et al., ICLR 2024: target, w_img, w_face, factors 1 and 2, images per prompt over all GPUs, steps
 TABLE: dict[str, tuple[dict[str, Any], float, float, dict[str, float], dict[str, float], int, int]] = {
     "exp1": ({"gender": GENDER}, 8, 1, {"gender": 0.2}, {"gender": 0.2}, 24, 10_000),
     "exp2": ({"gender": GENDER}, 8, 1, {"gender": 0.2}, {"gender": 0.2}, 24, 10_000),

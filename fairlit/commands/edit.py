@@ -16,14 +16,13 @@ from fairlit.commands.devices import DEVICE_HELP, choose_device
 from fairlit.commands.folder_arguments import add_folder_argument, add_folder_prompts, find_folders
 from fairlit.commands.progress import progress_bar
 from fairlit.commands.target_argument import add_target_argument, read_target
-from fairlit.diffusion import Backbone, Solver, check_pipeline
+from fairlit.diffusion import Backbone, Precision, Solver, check_pipeline
 from fairlit.diffusion.inpainting import check_steps
 from fairlit.editing.run import EDITS, IMAGES, EditingPlan, Scope, edit_folder, finished_sets
 from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.generation.plan import Precision
 from fairlit.io.atomic import atomic_path
 from fairlit.io.digests import fairlit_version
 from fairlit.judging.image_folders import ImageFolder

@@ -13,11 +13,10 @@ import fairlit.mitigation
 from fairlit.commands.prompt_arguments import add_prompt_file
 from fairlit.data.prompts.families import Prompt
 from fairlit.data.prompts.sources import read_prompts
-from fairlit.diffusion import ImageSize, PromptPadding, Solver
+from fairlit.diffusion.settings import ImageSize, Precision, PromptPadding, Solver
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
-from fairlit.generation.plan import Precision
 from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from fairlit.auditing.edits import sees_edit
-from fairlit.diffusion import Solver
+from fairlit.diffusion.settings import Precision, Solver
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import composition_name, compositions_of
-from fairlit.generation.plan import Precision, describe_method
+from fairlit.generation.plan import describe_method
 from fairlit.io.atomic import atomic_path
 from fairlit.io.digests import fairlit_version
 from fairlit.judging.image_folders import FoundImage, ImageFolder

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from fairlit.adaptors.files import adaptor_files, read_tensors
 from fairlit.data.prompts.families import Prompt
-from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_image_size, check_pipeline
+from fairlit.diffusion.settings import (
+    ImageSize,
+    Precision,
+    PromptPadding,
+    Solver,
+    check_image_size,
+    check_pipeline,
+)
 from fairlit.errors import CheckpointError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation, SamplingPlan
 from fairlit.pictures.files import read_parameters
 from fairlit.pictures.manifest import folder_name
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 _TEST_STREAM = 2  # of noise keys: the noise of `fairlit test` and `fairlit predict` for the same prompts and seed
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from importlib import metadata as package_metadata
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def fairlit_version() -> str:
@@ -26,6 +27,8 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
         >>> tensor_digest({"a": torch.zeros(2)}) == tensor_digest({"a": torch.zeros(3)})
         False
     """
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         values = tensor.detach().cpu().contiguous()

@@ -6,9 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from torch import Tensor
-
 
 def to_jsonable(value: Any) -> Any:
     """Turns tensors, arrays, tuples and mappings into lists, dicts, numbers, text and None.
@@ -23,12 +20,13 @@ def to_jsonable(value: Any) -> Any:
         A copy that `json.dumps(..., allow_nan=False)` accepts.
 
     Example:
+        >>> import numpy as np
         >>> to_jsonable({"bias_ci": (0.1, float("nan")), 3: np.arange(2)})
         {'bias_ci': [0.1, None], '3': [0, 1]}
     """
     if isinstance(value, Mapping):
         return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, Tensor | np.ndarray | np.generic):
+    if hasattr(value, "tolist"):  # tensors, arrays and their scalars, none of which is imported for this
         return to_jsonable(value.tolist())
     if isinstance(value, list | tuple):
         return [to_jsonable(item) for item in value]

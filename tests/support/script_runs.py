@@ -1,22 +1,30 @@
-"""Runs of the command-line helpers in scripts/, in this process."""
+"""Runs of the scripts in benchmarks/ and scripts/, in this process."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "benchmarks", ROOT / "scripts")
 
 
-def run_script(name: str, *arguments: str | Path) -> None:
-    """``python scripts/NAME.py ARGUMENTS``."""
-    spec = importlib.util.spec_from_file_location(name, SCRIPTS / f"{name}.py")
+def load_script(name: str) -> ModuleType:
+    """The module of ``NAME.py``, found in `FOLDERS` and executed anew."""
+    path = next(path for folder in FOLDERS if (path := folder / f"{name}.py").is_file())
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses look for the types of their fields
-    if str(SCRIPTS) not in sys.path:  # as when run: scripts may import one another
-        sys.path.insert(0, str(SCRIPTS))
+    if str(path.parent) not in sys.path:  # as when run: scripts may import one another
+        sys.path.insert(0, str(path.parent))
     spec.loader.exec_module(module)
-    module.main([str(argument) for argument in arguments])
+    return module
+
+
+def run_script(name: str, *arguments: str | Path) -> None:
+    """``python FOLDER/NAME.py ARGUMENTS``."""
+    load_script(name).main([str(argument) for argument in arguments])

@@ -19,7 +19,7 @@ P - 1 degrees of freedom (`prompts`), corrected by sqrt(P / (P - 1)). Plain perc
 83 % instead of 95 % for 5 balanced ones. Measured in 4000 simulated audits a setting: 92 to 96 % from 10 prompts on,
 where prompts differ like a Dirichlet distribution, not at all, or in two kinds (5 prompts: 93 to 95 %, of two kinds 81
 to 94 %); but 67 to 82 % for 10 prompts where one in ten is altogether unlike the others and may be missing among them:
-no interval knows what it has not seen. `scripts/coverage_table.py` measures these and the other intervals.
+no interval knows what it has not seen. `benchmarks/coverage_table.py` measures these and the other intervals.
 """
 
 from __future__ import annotations

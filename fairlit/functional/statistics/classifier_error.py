@@ -104,7 +104,7 @@ def corrected_intervals(
     Both the frequencies and each row of the confusion matrices are drawn from their posterior with a Dirichlet prior
     of one image in all, spread evenly (Jeffreys' for two classes); the bounds are quantiles of the inverted draws, cut
     to 0 to 1. So the error of counting n images and that of the finite validation set are both in it. How often
-    they cover is measured by `scripts/coverage_table.py`.
+    they cover is measured by `benchmarks/coverage_table.py`.
 
     Args:
         counts: Images per class as the classifier saw them, [K1, ..., KA], whole numbers.

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_guidance_scale, check_image_size, check_pipeline
+from fairlit.diffusion.settings import (
+    ImageSize,
+    PromptPadding,
+    Solver,
+    check_guidance_scale,
+    check_image_size,
+    check_pipeline,
+)
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
 from fairlit.faces.detector import check_detection

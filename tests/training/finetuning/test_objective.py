@@ -305,6 +305,11 @@ class Groups:
             {"gender": labels}, {"gender": torch.full((6,), 0.9)}, torch.tensor(self.WEIGHTS), 4, sum(self.WEIGHTS)
         )
 
+    def solve(self, objective: Objective, batch_size: int) -> ObjectiveValue:
+        return objective.differentiate(
+            self.latents, self.observation, self.references, target_labels=self.target_labels, batch_size=batch_size
+        )
+
     @staticmethod
     def _boxes(corners: list[list[float]]) -> Tensor:
         low = torch.tensor(corners)

@@ -2,7 +2,7 @@
 
 Each run is `fairlit fit` with other settings; now and then the validation prompts are generated, which is not timed.
 Finished runs are kept, so the script can be stopped and goes on where it was:
-`python scripts/convergence.py --out runs/convergence`, and with `--plot_only` for the figure alone.
+`python benchmarks/convergence.py --out runs/convergence`, and with `--plot_only` for the figure alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What becomes of the classes that a method deals out: ``python scripts/obedience_table.py runs/compare/gender``.
+"""What becomes of the classes that a method deals out: ``python benchmarks/obedience_table.py runs/compare/gender``.
 
 Attribute words and Fair Diffusion give every image of a prompt a class, so that the target's shares hold over the set.
 What is seen can still miss the target: where images lose their faces, or are not perceived as what they were to show.

@@ -1,30 +1,23 @@
 """Coverage of the intervals by simulation, seeded: the same numbers every time.
 
-With 1000 replicates a coverage of 95 % shows with a standard error of 0.7 %. `scripts/coverage_table.py` has the whole
-table and more replicates.
+With 1000 replicates a coverage of 95 % shows with a standard error of 0.7 %. `benchmarks/coverage_table.py` has the
+whole table and more replicates.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from types import ModuleType
 
 import numpy as np
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "coverage_table.py"
+from script_runs import load_script
 
 
 @pytest.fixture(scope="module")
-def table():
-    spec = importlib.util.spec_from_file_location("coverage_table", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["coverage_table"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
+def table() -> Iterator[ModuleType]:
+    yield load_script("coverage_table")
     del sys.modules["coverage_table"]
 
 
@@ -43,7 +36,7 @@ def table():
     ],
     ids=str,
 )
-def test_intervals_cover_in_95_percent(table, setting: tuple) -> None:
+def test_intervals_cover_in_95_percent(table: ModuleType, setting: tuple) -> None:
     name, *arguments = setting
     assert 0.93 <= getattr(table, name)(*arguments).measure(np.random.default_rng(0), 1000) <= 0.97
 
@@ -58,12 +51,14 @@ def test_intervals_cover_in_95_percent(table, setting: tuple) -> None:
     ],
     ids=str,
 )
-def test_conservative_intervals_cover_in_95_percent_at_least(table, setting: tuple) -> None:
+def test_conservative_intervals_cover_in_95_percent_at_least(table: ModuleType, setting: tuple) -> None:
     name, *arguments = setting
     assert getattr(table, name)(*arguments).measure(np.random.default_rng(0), 1000) >= 0.95
 
 
-def test_the_table_prints(table, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_prints(
+    table: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["coverage_table.py", "--replicates", "20", "--method", "goodman"])
     table.main()
     lines = capsys.readouterr().out.splitlines()

@@ -2,7 +2,7 @@
 
 Every engine is the product itself with other settings, laid over the same configs. The engines take turns, one step
 each, on the same prompt, noise and weights (the learning rate is 0), so that what else runs on the machine slows all of
-them alike: `python scripts/benchmark_step.py --rounds 7`.
+them alike: `python benchmarks/benchmark_step.py --rounds 7`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Writes a pipeline folder of the size of Stable Diffusion v1-5 with random weights: no download, no licence, 2 GB.
 
 What it draws is noise, but seconds and memory of a training step are those of the real one:
-`python scripts/random_sd15.py runs/random_sd15`, then `--model.init_args.models.backbone runs/random_sd15`.
+`python benchmarks/random_sd15.py runs/random_sd15`, then `--model.init_args.models.backbone runs/random_sd15`.
 """
 
 from __future__ import annotations

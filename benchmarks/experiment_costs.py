@@ -1,4 +1,4 @@
-"""What the paper's experiments cost in U-Net work, counted and not run: `python scripts/experiment_costs.py`.
+"""What the paper's experiments cost in U-Net work, counted and not run: `python benchmarks/experiment_costs.py`.
 
 Operations of one forward and one backward pass are counted on a U-Net of Stable Diffusion's size without content, the
 numbers of images and steps are those of configs/paper. With `--tflops` also the hours on a GPU that sustains so many.

@@ -1,4 +1,4 @@
-"""Measures how often the intervals of `fairlit.functional` cover: ``python scripts/coverage_table.py``.
+"""Measures how often the intervals of `fairlit.functional` cover: ``python benchmarks/coverage_table.py``.
 
 Prints a Markdown table, one row a method and a setting. Nominal level: 95 %. Methods that promise 95 % at least are
 marked with >=. Everything is seeded: the same number of replicates gives the same table.

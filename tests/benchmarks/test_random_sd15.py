@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -12,19 +11,14 @@ import pytest
 import torch
 from cli_runs import last_checkpoint, read_checkpoint, run_fairlit, variant
 from safetensors.torch import load_file
+from script_runs import load_script
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "random_sd15.py"
 PARAMETERS = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480}  # of the published weights
 
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("random_sd15", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("random_sd15")
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -1,4 +1,4 @@
-"""Audits many drawn faces and prints time and peak memory: ``python scripts/measure_audit.py --images 8000``.
+"""Audits many drawn faces and prints time and peak memory: ``python benchmarks/measure_audit.py --images 8000``.
 
 The drawings of the miniature's world, over and over, in the published layout; the miniature's auditing classifier.
 """

@@ -203,14 +203,14 @@ class Adaptor(ABC):
         """Makes the original model of `pipeline`, whose modules are copies of those that the adaptor sits in."""
 
 
-def require_same_shapes(source: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def require_same_shapes(source: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
     """Raises `CheckpointError` naming the first tensor of `found` that is missing, of another shape, or too many."""
     remedy = "load it into the kind, rank and base model that it was made with"
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         if name not in found:
             raise CheckpointError(
                 f"{source}: tensor '{name}' of shape {list(tensor.shape)} is missing "
-                f"({len(found)} tensors found, {len(wanted)} wanted); {remedy}"
+                f"({len(found)} tensors found, {len(expected)} expected); {remedy}"
             )
         if found[name].shape != tensor.shape:
             raise CheckpointError(
@@ -218,8 +218,8 @@ def require_same_shapes(source: str, found: Mapping[str, Tensor], wanted: Mappin
                 f"the model needs {list(tensor.shape)}; {remedy}"
             )
     for name, tensor in found.items():
-        if name not in wanted:
+        if name not in expected:
             raise CheckpointError(
                 f"{source}: tensor '{name}' of shape {list(tensor.shape)} has no place in the model "
-                f"({len(found)} tensors found, {len(wanted)} wanted); {remedy}"
+                f"({len(found)} tensors found, {len(expected)} expected); {remedy}"
             )

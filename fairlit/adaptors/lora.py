@@ -182,7 +182,7 @@ def canonical_name(name: str) -> str:
     """Name of a tensor as every version of transformers and diffusers writes or reads it.
 
     Newer versions of transformers have no ``text_model`` level in the CLIP text encoder; files keep it, because
-    older ones need it and diffusers drops it where it is not wanted.
+    older ones need it and diffusers drops it where it does not belong.
 
     Example:
         >>> canonical_name("text_encoder.encoder.layers.0.mlp.fc1.lora_A.weight")
@@ -227,10 +227,10 @@ def _check_modules(component: str, module: nn.Module, names: Sequence[str], prob
         )
         return
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
-    for wanted in names:
-        if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
+    for ending in names:
+        if not any(name == ending or name.endswith(f".{ending}") for name in linear):
             endings = ", ".join(sorted({_ending(name) for name in linear}))
-            problems.add(f"{component}_modules: no linear layer is called '{wanted}'; there are {endings}")
+            problems.add(f"{component}_modules: no linear layer is called '{ending}'; there are {endings}")
 
 
 def _lora_layers(module: nn.Module) -> dict[str, Any]:

@@ -43,20 +43,20 @@ class Acceleration:
                 problems.add(f"attention: got {self.attention!r}; choose auto or torch")
 
 
-def accelerate(backbone: Backbone, wanted: Acceleration, sharded: bool = False) -> None:
+def accelerate(backbone: Backbone, acceleration: Acceleration, sharded: bool = False) -> None:
     """Readies a loaded model, all but its attention, which is timed where the model will run.
 
     Args:
         backbone: the model, with the adaptor attached.
-        wanted: how it shall run.
+        acceleration: how the model is to run.
         sharded: the U-Net will be spread over processes by FSDP2, which takes contiguous parameters alone.
     """
-    if wanted.channels_last:
+    if acceleration.channels_last:
         use_channels_last(backbone.vae)
         if not sharded:
             use_channels_last(backbone.unet)
-    use_checkpointing(backbone, wanted.unet_checkpointing, wanted.vae_checkpointing)
-    if wanted.compile:
+    use_checkpointing(backbone, acceleration.unet_checkpointing, acceleration.vae_checkpointing)
+    if acceleration.compile:
         compile_unet(backbone)
 
 
@@ -81,8 +81,8 @@ def use_channels_last(*modules: nn.Module) -> None:
 
 def use_checkpointing(backbone: Backbone, unet: bool, vae: bool) -> None:
     """Has blocks recompute their activations in the backward pass instead of keeping them."""
-    for module, wanted in ((backbone.unet, unet), (backbone.vae, vae)):
-        if wanted:
+    for module, checkpointing in ((backbone.unet, unet), (backbone.vae, vae)):
+        if checkpointing:
             module.enable_gradient_checkpointing()
         else:
             module.disable_gradient_checkpointing()

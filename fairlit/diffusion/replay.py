@@ -75,7 +75,7 @@ class _Recording:
             return chunk
         return torch.cat([chunk, chunk.new_full((micro_batch - len(chunk),), -1)])
 
-    def products(self, chunk: Tensor, cotangent: Tensor, wanted: list[Tensor], leaf: Tensor) -> tuple[Any, ...]:
+    def products(self, chunk: Tensor, cotangent: Tensor, inputs: list[Tensor], leaf: Tensor) -> tuple[Any, ...]:
         """Vector-Jacobian products of some pairs, summed over them."""
         evaluations, images = self.pairs.evaluations[chunk], self.pairs.images[chunk]
         with torch.enable_grad(), self.autocast():
@@ -83,7 +83,7 @@ class _Recording:
             outputs = self.chain.predict(states, evaluations, self.conditioning.with_embeddings(leaf), images)
         factors = self.weights[evaluations] * (chunk >= 0)
         seeds = factors[:, None, None, None] * cotangent[images]
-        return torch.autograd.grad(outputs, wanted, seeds.to(outputs.dtype), allow_unused=True)
+        return torch.autograd.grad(outputs, inputs, seeds.to(outputs.dtype), allow_unused=True)
 
 
 class _Replay(torch.autograd.Function):
@@ -100,14 +100,14 @@ class _Replay(torch.autograd.Function):
         recording: _Recording = ctx.recording
         embeddings, *parameters = ctx.saved_tensors
         leaf = embeddings.detach().requires_grad_(ctx.needs_input_grad[1])
-        wanted = [tensor for tensor in (leaf, *parameters) if tensor.requires_grad]
-        gradients = [torch.zeros_like(tensor) for tensor in wanted]
+        inputs = [tensor for tensor in (leaf, *parameters) if tensor.requires_grad]
+        gradients = [torch.zeros_like(tensor) for tensor in inputs]
         start, micro_batch = 0, recording.micro_batch
         while start < len(recording.pairs.evaluations):
             chunk = recording.chunks(micro_batch, start)
             parts = None
             try:
-                parts = recording.products(chunk, cotangent, wanted, leaf)
+                parts = recording.products(chunk, cotangent, inputs, leaf)
             except torch.OutOfMemoryError:
                 if micro_batch == 1:
                     raise

@@ -86,7 +86,7 @@ def pair(
         if down.ndim != 2 or up.ndim != 2 or up.shape[1] != down.shape[0]:
             raise CheckpointError(
                 f"{source}: tensor '{factors['up']}' of shape {list(up.shape)} does not fit '{factors['down']}' of "
-                f"shape {list(down.shape)}: wanted are [out, rank] and [rank, in] of a linear layer"
+                f"shape {list(down.shape)}; expected [out, rank] and [rank, in] of a linear layer"
             )
         rank = down.shape[0]
         updates[layer] = LowRank(

@@ -68,7 +68,7 @@ def _read_tokens(source: str, tensors: Mapping[str, Tensor]) -> Tensor:
     rows = tensors[_TOKENS]
     if rows.ndim != 2 or len(rows) < 2:
         raise CheckpointError(
-            f"{source}: tensor '{_TOKENS}' has shape {list(rows.shape)}; wanted is [1 + tokens, width], whose first "
+            f"{source}: tensor '{_TOKENS}' has shape {list(rows.shape)}; expected [1 + tokens, width], whose first "
             "row is not used"
         )
     return rows[1:]

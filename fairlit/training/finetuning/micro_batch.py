@@ -43,13 +43,13 @@ def largest_micro_batch(
     def run(count: int) -> Callable[[], object]:
         zeros = torch.zeros(count, dtype=torch.long, device=device)
         weights = torch.ones(len(sampled.states), device=device)
-        wanted = [tensor for tensor in (conditioning.embeddings, *parameters) if tensor.requires_grad]
+        trained = [tensor for tensor in (conditioning.embeddings, *parameters) if tensor.requires_grad]
 
         def once() -> object:
             # The batch axis of the pairs alone counts, so one image at one evaluation stands for any.
             pairs = Pairs(zeros, zeros)
             latents = replay(chain, sampled, conditioning, weights, parameters, micro_batch=count, pairs=pairs)
-            return torch.autograd.grad(latents.sum(), wanted, retain_graph=True, allow_unused=True)
+            return torch.autograd.grad(latents.sum(), trained, retain_graph=True, allow_unused=True)
 
         return once
 

@@ -143,7 +143,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
     """Outlines of the models in the loss, as functions of images; notes their weights."""
     models, judges = module.models, []
     preserves, realistic = module.preservation.weight > 0, module.realism.weight > 0
-    for name, path, wanted in (
+    for name, path, judges_images in (
         ("classifier", models.classifier, True),
         ("auditing classifier", models.audit_classifier, False),
         ("CLIP", models.clip, preserves),
@@ -159,7 +159,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
             estimate.weights[name] = _file_size(path)
             continue
         estimate.weights[name] = size
-        if wanted:
+        if judges_images:
             judges.append(judge)
     if models.face_bank:
         estimate.weights["face bank"] = _file_size(models.face_bank)

@@ -110,7 +110,7 @@ def run_audit(
         ),
         images_for_frequency(2 * settings.tolerance),
         measure_groups(audited.folder, audited.seen, target, settings.compositions, settings.seed)
-        if judge.people == "all"
+        if judge.faces == "all"
         else None,
     )
     results = {

@@ -23,6 +23,7 @@ from fairlit.commands import COMMANDS
 from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import FairlitError, Problems, own_error
+from fairlit.io.class_paths import import_from_current_folder
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.terminal import quieten_libraries
 from fairlit.training import AttributeClassifierTrainer, FairFinetuner
@@ -156,6 +157,7 @@ def build(args: list[str]) -> FairlitCLI:
 def _open(args: list[str] | None, **kwargs: Any) -> FairlitCLI:
     quieten_libraries()
     _quieten_lightning()
+    import_from_current_folder()
     # Losses are dataclasses, for which jsonargparse takes no class path of somebody's own by itself.
     set_parsing_settings(subclasses_enabled=[AlignmentLoss, FaceRealismLoss, ImagePreservationLoss])
     return FairlitCLI(

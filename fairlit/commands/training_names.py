@@ -7,6 +7,9 @@ from lightning.pytorch.cli import LightningArgumentParser
 from fairlit.commands.renaming import RenamedKeys, RenamingParser
 
 _OF_THE_MODEL = {
+    "detection.min_face_size": "detection.min_size",
+    "detection.enlarge": "detection.scale",
+    "detection.selection": "faces",
     "originals": "reference_images",
     "gradient.last_calls": "gradient.last_evaluations",
     "preservation.factor1": "preservation.image_loss_scale",

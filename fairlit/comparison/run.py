@@ -287,8 +287,8 @@ def _describe(
 
 def _people(audited: Audited, target: TargetDistribution, judge: Judge, seed: int) -> dict[str, Any]:
     """`edits` of the images, and `groups` where every face counts."""
-    edits = count_edits(audited.folder, audited.seen, target.classes, judge.people)
-    if judge.people == "largest":
+    edits = count_edits(audited.folder, audited.seen, target.classes, judge.faces)
+    if judge.faces == "largest":
         return {"edits": edits}
     return {"edits": edits, "groups": measure_groups(audited.folder, audited.seen, target, None, seed)}
 

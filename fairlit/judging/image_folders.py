@@ -36,14 +36,14 @@ class FoundImage:
         prompt: number of its prompt.
         number: which of the prompt's images.
         noise_key: key of its noise, where the manifest tells it.
-        people: how many people its prompt asks for, where that is known.
+        num_people: number of people that its prompt asks for, where that is known.
     """
 
     file: str
     prompt: int
     number: int
     noise_key: tuple[int, ...] | None = None
-    people: int | None = None
+    num_people: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ImageFolder:
 
 
 def find_images(
-    root: str | Path, prompts: Sequence[str] | None = None, people: Sequence[int] | None = None
+    root: str | Path, prompts: Sequence[str] | None = None, num_people: Sequence[int] | None = None
 ) -> ImageFolder:
     """Looks through a folder without opening any image.
 
@@ -82,7 +82,7 @@ def find_images(
         root: the folder.
         prompts: texts of the prompts of a folder in the published layout, by number; None: they are called after their
             folders.
-        people: how many people each of these prompts asks for; None: not known.
+        num_people: number of people that each of these prompts asks for; None: not known.
 
     Raises:
         ConfigurationError: there is no such folder, no image in it, or fewer prompts than folders.
@@ -94,7 +94,7 @@ def find_images(
     if (folder / MANIFEST).is_file():
         found = _read_listed(folder)
     elif any(_PROMPT_FOLDER.fullmatch(entry.name) for entry in subfolders):
-        found = _read_published(folder, prompts, people)
+        found = _read_published(folder, prompts, num_people)
     else:
         found = _read_subfolders(folder, subfolders)
     if not found.images:
@@ -136,7 +136,7 @@ def _read_listed(root: Path) -> ImageFolder:
     return ImageFolder(root, "manifest", list(prompts), ordered, skipped)
 
 
-def _read_published(root: Path, prompts: Sequence[str] | None, people: Sequence[int] | None) -> ImageFolder:
+def _read_published(root: Path, prompts: Sequence[str] | None, num_people: Sequence[int] | None) -> ImageFolder:
     """The published layout. A number that others have and a prompt lacks is a missing image."""
     skipped: list[Skipped] = []
     by_prompt: dict[int, dict[int, str]] = {}
@@ -171,7 +171,7 @@ def _read_published(root: Path, prompts: Sequence[str] | None, people: Sequence[
         )
     names = list(prompts) if prompts is not None else [f"prompt_{number}" for number in range(max(by_prompt) + 1)]
     images = [
-        FoundImage(file, prompt, number, people=None if people is None else people[prompt])
+        FoundImage(file, prompt, number, num_people=None if num_people is None else num_people[prompt])
         for prompt, numbered in sorted(by_prompt.items())
         for number, file in sorted(numbered.items())
     ]
@@ -234,8 +234,9 @@ def _hidden(path: Path, root: Path) -> bool:
 
 def _people(entry: Mapping[str, Any]) -> int | None:
     """How many people an entry asks for; images of `fairlit generate` without a number are of one person."""
-    people = entry.get("people", 1 if "noise_key" in entry else None)
-    return people if isinstance(people, int) and people > 0 else None
+    known = entry.get("people", 1 if "noise_key" in entry else None)  # as fairlit 0.1.0 called it
+    number = entry.get("num_people", known)
+    return number if isinstance(number, int) and number > 0 else None
 
 
 def _noise_key(value: object) -> tuple[int, ...] | None:

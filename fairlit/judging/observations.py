@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from fairlit.errors import ConfigurationError
 from fairlit.faces import FaceClassifier, Faces
-from fairlit.faces.observation import People, observe
+from fairlit.faces.detection import FaceSelection
+from fairlit.faces.observation import observe
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import tensor_digest
 from fairlit.judging.image_folders import FoundImage, ImageFolder
@@ -82,18 +83,18 @@ class Judge:
         detector: from images [N, 3, H, W] in [0, 1] to `Faces`.
         classifier: of perceived attributes.
         names: what the user called both, as plain data.
-        people: who counts in an image.
+        faces: faces of an image that count.
     """
 
     detector: nn.Module
     classifier: FaceClassifier
     names: Mapping[str, Any]
-    people: People = "largest"
+    faces: FaceSelection = "largest"
 
     def describe(self) -> dict[str, Any]:
         """Names, and digests of the weights: two audits with equal descriptions were judged alike."""
         digests = {"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)}
-        return {**self.names, "people": self.people, "digests": digests}
+        return {**self.names, "faces": self.faces, "digests": digests}
 
     @torch.no_grad()
     def look(self, images: Tensor) -> list[Seen]:
@@ -103,7 +104,7 @@ class Judge:
             ConfigurationError: the detector gives something else than `Faces`.
         """
         pixels = images.to(self.classifier.device).float() / 255
-        observation = observe(pixels, self._checked, self.classifier, self.people).to("cpu")
+        observation = observe(pixels, self._checked, self.classifier, self.faces).to("cpu")
         height, width = images.shape[-2:]
         found: list[list[SeenFace]] = [[] for _ in images]
         for face, image in enumerate(observation.faces.image_index.tolist()):

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from fairlit.training.finetuning.finetuner import FairFinetuner as FairFinetuner
     from fairlit.training.finetuning.generated import Generated as Generated
     from fairlit.training.finetuning.settings import (
-        Detection as Detection,
-    )
-    from fairlit.training.finetuning.settings import (
         Gradient as Gradient,
     )
     from fairlit.training.finetuning.settings import (
@@ -36,7 +33,6 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "Acceleration": "fairlit.diffusion.acceleration",
         "AttributeClassifierTrainer": "fairlit.training.classifiers.trainer",
-        "Detection": "fairlit.training.finetuning.settings",
         "FairFinetuner": "fairlit.training.finetuning.finetuner",
         "FrozenShardsStrategy": "fairlit.training.distributed.sharding",
         "Generated": "fairlit.training.finetuning.generated",

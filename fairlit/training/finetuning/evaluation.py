@@ -6,7 +6,8 @@ import torch
 
 from fairlit.data import PromptBatch
 from fairlit.diffusion import rollout
-from fairlit.faces.observation import People, observe
+from fairlit.faces.detection import FaceSelection
+from fairlit.faces.observation import observe
 from fairlit.perception import ClipEncoder
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.frozen_models import FrozenModels
@@ -23,11 +24,11 @@ class Evaluator:
         models: the models; `audit_classifier` judges.
         sampler: sampler of the adapted model.
         objective: objective, whose encoders describe images.
-        face_selection: faces of an image that count.
+        faces: faces of an image that count.
     """
 
-    def __init__(self, models: FrozenModels, sampler: Sampler, objective: Objective, *, face_selection: People) -> None:
-        self.models, self.sampler, self.objective, self.face_selection = models, sampler, objective, face_selection
+    def __init__(self, models: FrozenModels, sampler: Sampler, objective: Objective, *, faces: FaceSelection) -> None:
+        self.models, self.sampler, self.objective, self.faces = models, sampler, objective, faces
 
     @torch.no_grad()
     def generate(self, batch: PromptBatch, variants: Variants, name: str) -> Generated:
@@ -44,7 +45,7 @@ class Evaluator:
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
         images = sampler.decode(latents)
-        observation = observe(images, self.models.detector, self.models.audit_classifier, self.face_selection)
+        observation = observe(images, self.models.detector, self.models.audit_classifier, self.faces)
         clip = self.objective.encoders.get("clip")
         text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
         return Generated(images, observation, self.objective.features(images), text)

@@ -64,7 +64,7 @@ class FairFinetuner(FinetuningModule):
     def observe(self, latents: Tensor) -> Observation:
         """Return the faces in images with final latents [N, C, h, w], as the trained-against classifier sees them."""
         images = self.sampler.decode(latents)
-        return observe(images, self.frozen.detector, self.frozen.classifier, self.detection.selection)
+        return observe(images, self.frozen.detector, self.frozen.classifier, self.faces)
 
     def assign(self, observation: Observation, batch: PromptBatch) -> tuple[TargetLabels, dict[str, Tensor | float]]:
         """Return what this rank's faces are to become, and figures to log; every rank calls this."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from fairlit.diffusion import Backbone
-from fairlit.faces import FaceClassifier, FaceDetector
+from fairlit.faces import FaceClassifier, FaceDetector, FaceDetectorBase
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier_files import load_classifier
+from fairlit.faces.detection import FaceDetection
 from fairlit.faces.embedding import FaceEmbedder, load_embedder
 from fairlit.perception import ClipEncoder, DinoEncoder
-from fairlit.training.finetuning.settings import Detection, Models, Sampling
+from fairlit.training.finetuning.settings import Models, Sampling
 
 
 class FrozenModels(nn.Module):
@@ -21,7 +22,7 @@ class FrozenModels(nn.Module):
 
     Args:
         models: where the models come from.
-        detection: how faces are found.
+        detection: settings of face detection.
         sampling: how images are generated.
 
     Attributes:
@@ -34,7 +35,7 @@ class FrozenModels(nn.Module):
         bank: embeddings of real faces; None without face realism.
     """
 
-    def __init__(self, models: Models, detection: Detection, sampling: Sampling) -> None:
+    def __init__(self, models: Models, detection: FaceDetection, sampling: Sampling) -> None:
         super().__init__()
         self.models, self.detection, self.sampling = models, detection, sampling
         self.backbone = self.load_backbone()
@@ -53,9 +54,9 @@ class FrozenModels(nn.Module):
         """Return a fresh copy of the model that is finetuned, as it came."""
         return Backbone.load(self.models.backbone, self.sampling.prompt_padding, solver=self.sampling.solver)
 
-    def load_detector(self) -> FaceDetector:
+    def load_detector(self) -> FaceDetectorBase:
         """Return what finds faces in images."""
-        return FaceDetector(**vars(self.detection))
+        return FaceDetector.from_settings(self.detection)
 
     def load_classifier(self, path: str) -> FaceClassifier:
         """Return the attribute classifier that `models.classifier` or `models.audit_classifier` stands for."""

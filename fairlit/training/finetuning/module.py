@@ -21,6 +21,7 @@ from fairlit.diffusion import Backbone
 from fairlit.diffusion.acceleration import Acceleration, accelerate
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier
+from fairlit.faces.detection import FaceDetection, FaceSelection, check_face_selection
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.training.distributed.sharding import shard_frozen
 from fairlit.training.finetuning.chain_gradient import ChainGradient
@@ -31,7 +32,7 @@ from fairlit.training.finetuning.objective import Objective
 from fairlit.training.finetuning.reference_images import ReferenceSampler
 from fairlit.training.finetuning.run_checks import check_optimizer, check_run
 from fairlit.training.finetuning.sampler import Sampler
-from fairlit.training.finetuning.settings import Detection, Gradient, Models, ReferenceImages, Replay, Sampling
+from fairlit.training.finetuning.settings import Gradient, Models, ReferenceImages, Replay, Sampling
 from fairlit.training.finetuning.step_draws import subsets_seed
 from fairlit.training.finetuning.step_guard import StepGuard
 from fairlit.training.finetuning.variants import Variants
@@ -50,7 +51,8 @@ class FinetuningModule(L.LightningModule, ABC):
     Args:
         models: where the models come from.
         adaptor: trained parameters.
-        detection: how faces are found.
+        detection: settings of face detection.
+        faces: faces of an image that count: the `largest`, as in the published method, or `all`.
         sampling: how images are generated.
         gradient: how the gradient goes through the sampling chain.
         replay: how the model's evaluations are repeated with gradient.
@@ -70,7 +72,8 @@ class FinetuningModule(L.LightningModule, ABC):
         self,
         models: Models,
         adaptor: Adaptor,
-        detection: Detection = Detection(),
+        detection: FaceDetection = FaceDetection(),
+        faces: FaceSelection = "largest",
         sampling: Sampling = Sampling(),
         gradient: Gradient = Gradient(),
         replay: Replay = Replay(),
@@ -86,7 +89,8 @@ class FinetuningModule(L.LightningModule, ABC):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.models, self.detection, self.sampling, self.gradient = models, detection, sampling, gradient
+        self.models, self.sampling, self.gradient = models, sampling, gradient
+        self.detection, self.faces = detection, faces
         self.replay, self.reference_images, self.acceleration = replay, reference_images, acceleration
         self.alignment, self.preservation, self.realism = alignment, preservation, realism
         self.adaptor = adaptor
@@ -101,6 +105,7 @@ class FinetuningModule(L.LightningModule, ABC):
         self.strict_loading = False  # checkpoints hold what is trainable; what they must hold is checked below
         self._gradients: dict[str, Tensor] = {}  # of a restored checkpoint, until training starts
         with Problems("model") as problems:
+            check_face_selection(faces, problems)
             if ema_decay is not None and not 0 <= ema_decay < 1:
                 problems.add(f"ema_decay: got {ema_decay}; give 0 <= decay < 1, or null for no average")
             problems.at_least("max_skipped_steps", max_skipped_steps, 1)
@@ -143,7 +148,7 @@ class FinetuningModule(L.LightningModule, ABC):
             self.objective = self.configure_objective()
             self.sampler = Sampler(self.backbone, self.adaptor, sampling=self.sampling, gradient=self.gradient)
             self.references = self.configure_references()
-        self.evaluator = Evaluator(self.frozen, self.sampler, self.objective, face_selection=self.detection.selection)
+        self.evaluator = Evaluator(self.frozen, self.sampler, self.objective, faces=self.faces)
         self.chain_gradient = ChainGradient(
             self.sampler,
             self.gradient,
@@ -176,7 +181,7 @@ class FinetuningModule(L.LightningModule, ABC):
             alignment=self.alignment,
             preservation=self.preservation,
             realism=self.realism,
-            face_selection=self.detection.selection,
+            faces=self.faces,
         )
 
     def configure_references(self) -> ReferenceSampler:
@@ -205,8 +210,15 @@ class FinetuningModule(L.LightningModule, ABC):
         folder = self.reference_images.cache_folder()
         if self._trainer is None or folder is None:
             return
-        settings = {name: value for name, value in asdict(self.sampling).items() if not name.endswith("_steps")}
-        settings |= {"detection": asdict(self.detection), "precision": str(self.trainer.precision)}
+        sampling = {name: value for name, value in asdict(self.sampling).items() if not name.endswith("_steps")}
+        detection = {  # under the names of fairlit 0.1.0, whose caches stay readable
+            "min_face_size": self.detection.min_size,
+            "enlarge": self.detection.scale,
+            "min_score": self.detection.min_score,
+            "batch_size": self.detection.batch_size,
+            "selection": self.faces,
+        }
+        settings = sampling | {"detection": detection, "precision": str(self.trainer.precision)}
         self.references.remember_in(folder, settings)
 
     def train(self, mode: bool = True) -> Self:

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.bank import FaceBank
+from fairlit.faces.detection import FaceSelection
 from fairlit.faces.embedding import FaceEmbedder
-from fairlit.faces.observation import Observation, People
+from fairlit.faces.observation import Observation
 from fairlit.faces.shielding import shield_neighbours
 from fairlit.functional.alignment.assignment import Assignment
 from fairlit.functional.boxes.face_matching import match_faces, take_partners
@@ -67,9 +68,8 @@ class Objective:
         alignment: settings of the first term.
         preservation: settings of the second term.
         realism: settings of the third term.
-        face_selection: faces of an image that count. `largest` takes the largest faces of an image and of its
-            reference for the same; `all` matches faces by their places and keeps the gradient of one from its
-            neighbours.
+        faces: faces of an image that count. `largest` takes the largest faces of an image and of its reference for the
+            same; `all` matches faces by their places and keeps the gradient of one from its neighbours.
     """
 
     def __init__(
@@ -83,12 +83,12 @@ class Objective:
         alignment: AlignmentLoss,
         preservation: ImagePreservationLoss,
         realism: FaceRealismLoss,
-        face_selection: People = "largest",
+        faces: FaceSelection = "largest",
     ) -> None:
         self.decode, self.classifier, self.encoders = decode, classifier, encoders
         self.embedder, self.bank = embedder, bank
         self.alignment, self.preservation, self.realism = alignment, preservation, realism
-        self.face_selection = face_selection
+        self.faces = faces
 
     @property
     def preserves(self) -> bool:
@@ -147,7 +147,7 @@ class Objective:
     def _known(self, observation: Observation, references: ReferenceDescription) -> _KnownFaces:
         """Return what is known of the same faces in the reference images."""
         before = references.observation
-        if self.face_selection == "largest":
+        if self.faces == "largest":
             partners = before.spread(torch.arange(len(before.faces), device=before.faces.boxes.device), -1)
             partners = partners[observation.faces.image_index]
         else:
@@ -173,7 +173,7 @@ class Objective:
         faces, known = observation.faces.images(part.start, part.stop), known.select(inside)
         labels = {name: rows[inside] for name, rows in targets.labels.items()}
         weights = targets.weights[inside] * (targets.scale / max(targets.total_weight, 1e-12))
-        alone = (images, faces) if self.face_selection == "largest" else shield_neighbours(images, faces)
+        alone = (images, faces) if self.faces == "largest" else shield_neighbours(images, faces)
         confidence = {name: rows[inside] for name, rows in targets.confidence.items()}
         losses = {"alignment": self._alignment(*alone, Assignment(labels, confidence), weights)}
         if self.preserves:

@@ -170,3 +170,18 @@ def test_numbers_in_range() -> None:
     Sampling(image_size=(512, 768))
     Gradient(mode="full", last_evaluations=1)
     Gradient(mode="detached", weights="natural")
+
+
+def test_the_cache_of_the_first_version_is_read_where_there_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ReferenceImages().cache_folder() is None  # new noise in each step: nothing comes again
+    assert ReferenceImages(noise_pool=1, cache=None).cache_folder() is None
+    pooled = ReferenceImages(noise_pool=1)
+    assert pooled.cache_folder() == Path("runs/reference_images")
+    (tmp_path / "runs" / "originals").mkdir(parents=True)
+    assert pooled.cache_folder() == Path("runs/originals")
+    assert ReferenceImages(noise_pool=1, cache="mine").cache_folder() == Path("mine")
+    (tmp_path / "runs" / "reference_images").mkdir()
+    assert pooled.cache_folder() == Path("runs/reference_images")

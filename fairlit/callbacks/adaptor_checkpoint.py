@@ -26,9 +26,9 @@ class AdaptorCheckpoint(L.Callback):
     saved adaptor puts its figures there.
 
     Args:
-        folder: where to; null: the trainer's default root.
-        every_n_steps: optimiser steps between two saves; null: at the end of training only.
-        verify: whether to reload and compare.
+        folder: folder in which the adaptors' folders are made; null: the trainer's default root.
+        every_n_steps: number of optimiser steps between two saves; null: one save, at the end of training.
+        verify: whether what was saved is reloaded and compared.
     """
 
     def __init__(self, folder: str | None = None, every_n_steps: int | None = None, verify: bool = True) -> None:

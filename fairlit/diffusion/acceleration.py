@@ -23,12 +23,13 @@ class Acceleration:
     """How the models run; results depend on it by rounding alone.
 
     Attributes:
-        channels_last: lay out the convolutions of U-Net and VAE with channels last.
-        compile: compile the U-Net, once for each shape of its input; pays in long runs on a GPU.
-        attention: `auto` (on a GPU, time torch's kernels for each head size and take the fastest) or `torch` (what
-            torch takes).
-        unet_checkpointing: recompute the U-Net's blocks in the replay instead of keeping their activations.
-        vae_checkpointing: the same for the VAE in the losses; for GPUs that cannot hold the decoding of one image.
+        channels_last: whether the convolutions of U-Net and VAE are laid out with channels last.
+        compile: whether the U-Net is compiled, once for each shape of its input; pays in long runs on a GPU.
+        attention: attention kernel: `auto` (on a GPU, torch's kernels are timed for each head size and the fastest is
+            taken) or `torch` (what torch takes).
+        unet_checkpointing: whether the replay recomputes the U-Net's blocks instead of keeping their activations.
+        vae_checkpointing: whether the losses recompute the VAE's blocks; for GPUs that cannot hold the decoding of one
+            image.
     """
 
     channels_last: bool = True

@@ -1,4 +1,4 @@
-"""Parts of somebody's own, in a file beside the config: a finetuner, an adaptor and a loss, stopped and resumed."""
+"""Parts of one's own in a file beside the config: finetuner, adaptor, loss, detector, classifier; stopped, resumed."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ OWN_PARTS = '''
 
 from dataclasses import dataclass
 
+import torch
+
 from fairlit.adaptors import Lora
+from fairlit.faces import FaceClassifier
 from fairlit.losses import AlignmentLoss
 from fairlit.training import FairFinetuner
-from stand_ins import ModelsSeeingFaces
+from stand_ins import MiddleFaces
 
 
 class TextLora(Lora):
@@ -44,11 +47,27 @@ class DoubledAlignment(AlignmentLoss):
         return self.factor * super().__call__(logits, assignment, weights)
 
 
-class OwnFinetuner(FairFinetuner):
-    """Loads a detector of its own and logs one more figure."""
+class OwnDetector(MiddleFaces):
+    """Finds a face in about every second image of noise."""
 
-    def configure_models(self):
-        return ModelsSeeingFaces(self.models, self.detection, self.sampling)
+
+class Redness(FaceClassifier):
+    """Takes a face for female where the image is redder than blue."""
+
+    classes = {"gender": ("female", "male")}
+    temperature = {"gender": 1.0}
+    size = 16
+
+    def forward(self, faces):
+        contrast = faces[:, 0].mean(dim=(1, 2)) - faces[:, 2].mean(dim=(1, 2))
+        return {"gender": 20.0 * torch.stack([contrast, -contrast], dim=1)}
+
+    def classify(self, images, faces):
+        return self(images[faces.image_index])
+
+
+class OwnFinetuner(FairFinetuner):
+    """Says what it minimises."""
 
     def differentiate(self, latents, observation, references, target_labels):
         value = super().differentiate(latents, observation, references, target_labels)
@@ -62,6 +81,10 @@ def own_config(config: Path) -> Path:
     (config.parent / "own_parts.py").write_text(OWN_PARTS)
     content: dict[str, Any] = yaml.safe_load(config.read_text())
     content["model"]["class_path"] = "own_parts.OwnFinetuner"
+    content["model"]["init_args"]["models"] |= {
+        "detector": "own_parts.OwnDetector",
+        "classifier": {"class_path": "own_parts.Redness"},
+    }
     content["model"]["init_args"] |= {
         "adaptor": {"class_path": "own_parts.TextLora", "init_args": {"rank": 3}},
         "alignment": {"class_path": "own_parts.DoubledAlignment", "init_args": {"threshold": 0.5, "factor": 3.0}},

@@ -34,23 +34,23 @@ class AttributeClassifierTrainer(lightning.LightningModule):
     an attribute was not labelled.
 
     Args:
-        classes: Attribute -> its classes: a list of names, or class -> labels as the data have them.
-        architecture: A name in `fairlit.faces.architectures.ARCHITECTURES`.
-        architecture_args: Arguments of torchvision's constructor.
-        input_size: Side of the faces that the network sees, in pixels.
-        crop_kind: `box`, `aligned` or `chip`: how the training faces were cropped and later ones will be.
-        crop_margin: Margin of these crops, as a share of the box or template on each side.
-        mean: Subtracted from each colour channel of images in [0, 1].
-        std: Each channel is then divided by it.
-        pretrained: What the network starts from: a file with torchvision's ImageNet weights, whose last layer is left
-            out; `download`, to fetch that file once; null: random weights. Those weights want ImageNet's mean and std.
-        lr: Peak learning rate.
-        weight_decay: Of AdamW; biases and normalisation layers have none.
-        label_smoothing: Share of the label's mass that is spread over all classes.
-        warmup: Share of the steps in which the rate rises to its peak.
-        norm_momentum: Share of a batch in the running statistics of batch normalisation. torchvision's MobileNets come
+        classes: attribute -> its classes: a list of names, or class -> labels as the data have them.
+        architecture: name of the network, one of `fairlit.faces.architectures.ARCHITECTURES`.
+        architecture_args: arguments of torchvision's constructor.
+        input_size: side of the faces that the network sees, in pixels.
+        crop_kind: kind of crop that the training faces have and later ones will have: `box`, `aligned` or `chip`.
+        crop_margin: margin of the crops, as a share of the box or template on each side.
+        mean: mean of each colour channel, which is subtracted from images in [0, 1].
+        std: standard deviation of each colour channel, by which it is then divided.
+        pretrained: initial weights: a file with torchvision's ImageNet weights, whose last layer is left out, with
+            ImageNet's mean and std; `download`, to fetch that file once; null: random weights.
+        lr: peak learning rate.
+        weight_decay: weight decay of AdamW; biases and normalisation layers have none.
+        label_smoothing: share of the label's mass that is spread over all classes.
+        warmup: share of the steps in which the rate rises to its peak.
+        norm_momentum: share of a batch in the running statistics of batch normalisation. torchvision's MobileNets come
             with 0.01, at which the statistics still lag behind after a few hundred steps.
-        class_weights: Weight of each class in the loss, by attribute and class, 1 where not given; or `balanced`: every
+        class_weights: weight of each class in the loss, by attribute and class, 1 where not given; or `balanced`: every
             class weighs as much as the others together, by its share of the training images.
 
     Raises:

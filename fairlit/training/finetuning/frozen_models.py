@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import nn
 
 from fairlit.diffusion import Backbone
-from fairlit.faces import FaceClassifier, FaceDetector, FaceDetectorBase
+from fairlit.faces import FaceClassifier, FaceDetectorBase
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier_files import load_classifier
 from fairlit.faces.detection import FaceDetection
+from fairlit.faces.detector_files import load_detector
 from fairlit.faces.embedding import FaceEmbedder, load_embedder
+from fairlit.io.class_paths import ClassSpec
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.training.finetuning.settings import Models, Sampling
 
@@ -56,11 +58,11 @@ class FrozenModels(nn.Module):
 
     def load_detector(self) -> FaceDetectorBase:
         """Return what finds faces in images."""
-        return FaceDetector.from_settings(self.detection)
+        return load_detector(self.models.detector, self.detection, "models.detector")
 
-    def load_classifier(self, path: str) -> FaceClassifier:
+    def load_classifier(self, spec: ClassSpec) -> FaceClassifier:
         """Return the attribute classifier that `models.classifier` or `models.audit_classifier` stands for."""
-        return load_classifier(path)
+        return load_classifier(spec)
 
     def load_encoders(self) -> dict[str, nn.Module]:
         """Return the image encoders by name, those of image preservation and semantic similarity."""

@@ -211,13 +211,15 @@ class FinetuningModule(L.LightningModule, ABC):
         if self._trainer is None or folder is None:
             return
         sampling = {name: value for name, value in asdict(self.sampling).items() if not name.endswith("_steps")}
-        detection = {  # under the names of fairlit 0.1.0, whose caches stay readable
+        detection: dict[str, object] = {  # under the names of fairlit 0.1.0, whose caches stay readable
             "min_face_size": self.detection.min_size,
             "enlarge": self.detection.scale,
             "min_score": self.detection.min_score,
             "batch_size": self.detection.batch_size,
             "selection": self.faces,
         }
+        if self.models.detector is not None:
+            detection = {"detector": self.models.detector, "selection": self.faces}
         settings = sampling | {"detection": detection, "precision": str(self.trainer.precision)}
         self.references.remember_in(folder, settings)
 

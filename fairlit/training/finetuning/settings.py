@@ -17,8 +17,10 @@ from fairlit.diffusion.settings import (
 )
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
+from fairlit.faces.detector_files import check_detector
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.solver import WeightScheme
+from fairlit.io.class_paths import ClassSpec
 from fairlit.io.model_folders import check_model_folder, check_weight_file
 
 GradientMode = Literal["replay", "detached", "published", "full"]
@@ -31,28 +33,32 @@ class Models:
     """Where the models come from: folders, or ids on a model hub.
 
     Attributes:
-        backbone: the Stable Diffusion pipeline that is finetuned.
-        classifier: the attribute classifier to train against: a folder, or a YAML file of words (`faces.zero_shot`).
-        audit_classifier: another classifier, which judges validation and test; null: the one trained against, which
-            is then said in the results.
-        clip: CLIP model for image preservation and for semantics; null: none.
-        dino: DINOv2 model for the same; null: none.
-        face_embedder: for face realism: a classifier folder, or a file with the weights of InceptionResnetV1; null:
-            none.
-        face_bank: embeddings of real faces by that embedder; null: none.
+        backbone: Stable Diffusion pipeline that is finetuned.
+        classifier: attribute classifier that is trained against: a folder, a YAML file of words (`faces.zero_shot`), or
+            a class path.
+        audit_classifier: another classifier, which judges validation and test; null: the one that is trained against,
+            which the results then say.
+        clip: CLIP model for image preservation and for semantic similarity; null: none.
+        dino: DINOv2 model for image preservation and for semantic similarity; null: none.
+        face_embedder: embedder for face realism: a classifier folder, or a file with the weights of InceptionResnetV1;
+            null: none.
+        face_bank: embeddings of real faces by the face embedder; null: none.
+        detector: class path of a face detector of your own; null: MTCNN with the settings of `detection`.
     """
 
     backbone: str
-    classifier: str
-    audit_classifier: str | None = None
+    classifier: ClassSpec
+    audit_classifier: ClassSpec | None = None
     clip: str | None = None
     dino: str | None = None
     face_embedder: str | None = None
     face_bank: str | None = None
+    detector: ClassSpec | None = None
 
     def check(self, problems: Problems) -> None:
-        """Notes missing or damaged files, without loading any weights."""
+        """Note missing or damaged files, without loading any weights."""
         check_pipeline(self.backbone, problems)
+        check_detector(self.detector, problems, "models.detector")
         for name in ("clip", "dino"):
             if (path := getattr(self, name)) is not None:
                 check_model_folder(path, f"models.{name}", problems)
@@ -67,12 +73,15 @@ class Models:
             elif Path(path).is_dir() and name == "face_embedder":
                 check_model_folder(path, f"models.{name}", problems)
             else:
-                problems.add(f"models.{name}: {path} does not exist; give a file, or null to go without face realism")
+                problems.add(
+                    f"models.{name}: got {path}, which does not exist; expected a file; correct the path, or give null "
+                    "to go without face realism"
+                )
         if (self.face_embedder is None) != (self.face_bank is None):
             problems.add("models: face_embedder and face_bank go together; give both or neither")
 
     def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
-        """Notes targets that a classifier does not know the attributes or classes of; reads their config.json only."""
+        """Note targets that a classifier does not know the attributes or classes of; reads their config.json only."""
         for name in ("classifier", "audit_classifier"):
             path = getattr(self, name)
             if path is None:
@@ -94,15 +103,15 @@ class Sampling:
     """How images are generated.
 
     Attributes:
-        min_steps: fewest solver steps of a training iteration; each draws its number from min_steps..max_steps.
-        max_steps: most solver steps of a training iteration.
-        evaluation_steps: solver steps in validation, test and prediction.
-        guidance_scale: of classifier-free guidance.
+        min_steps: smallest number of solver steps of a training iteration, which draws it from min_steps..max_steps.
+        max_steps: largest number of solver steps of a training iteration.
+        evaluation_steps: number of solver steps in validation, test and prediction.
+        guidance_scale: strength of classifier-free guidance; 1: none.
         image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
-        solver: what to sample with: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or `euler`
-            on its noise schedule.
-        prompt_padding: pad prompts to the `longest` of the batch or to the tokenizer's `max_length`.
-        batch_size: images that go through the model together when no gradient is kept.
+        solver: solver of the sampling chain: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or
+            `euler` on its noise schedule.
+        prompt_padding: length to which prompts are padded: the `longest` of the batch or the tokenizer's `max_length`.
+        batch_size: number of images that go through the model together when no gradient is kept.
     """
 
     min_steps: int = 19

@@ -23,6 +23,7 @@ from fairlit.diffusion.acceleration import use_checkpointing
 from fairlit.errors import FairlitError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.functional.sampling.solver import linear_solver
+from fairlit.io.class_paths import is_class_spec
 from fairlit.io.model_folders import local_folder
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.perception.pixels import PixelNormalizer
@@ -152,6 +153,10 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
     ):
         if path is None:
             continue
+        if is_class_spec(path):
+            estimate.left_out.append(f"{name} {path}, a class of somebody's own")
+            continue
+        path = str(path)
         try:
             judge, size = _outline(name, path)
         except (FairlitError, OSError, ValueError, KeyError) as error:

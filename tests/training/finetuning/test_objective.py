@@ -226,14 +226,14 @@ def test_two_ranks_average_to_the_whole(objective: Objective, term: str) -> None
                 {name: rows[mine] for name, rows in case.references.features.items()},
                 embeddings[case.references.observation.faces.image_index % 2 == number],
             ),
-            replace(
+            target_labels=replace(
                 case.target_labels,
                 labels={name: rows[own] for name, rows in case.target_labels.labels.items()},
                 confidence={name: rows[own] for name, rows in case.target_labels.confidence.items()},
                 weights=case.target_labels.weights[own],
                 scale=2.0,
             ),
-            2,
+            batch_size=2,
         )
         mean = mean + value.parts[term] / 2
         scale = float(whole.gradient.abs().max())

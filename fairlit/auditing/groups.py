@@ -48,7 +48,9 @@ def measure_groups(
     readable = [place for place, entry in enumerate(seen) if entry.damaged is None]
     numbers = torch.tensor([len(seen[place].faces) for place in readable])
     known = [
-        (asked, int(n)) for place, n in zip(readable, numbers, strict=True) if (asked := folder.images[place].num_people)
+        (asked, int(n))
+        for place, n in zip(readable, numbers, strict=True)
+        if (asked := folder.images[place].num_people)
     ]
     table = people_found([asked for asked, _ in known], [found for _, found in known])
     sizes = sorted({int(n) for n in numbers if n >= 2})

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from jsonargparse import DefaultHelpFormatter, Namespace
 
-from fairlit.commands.parser import PlainMessages
+from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
 from fairlit.commands.renaming import RenamedKeys, RenamingParser
 from fairlit.errors import Problems
 
@@ -55,7 +55,7 @@ class ConfigCommand(Generic[Config]):
             SystemExit: after `--help` or `--print_config`.
         """
         parser = build_parser(self)
-        given = parser.parse_args(list(arguments))
+        given = locate_shipped(parser.parse_args(list(arguments)))
         values: dict[str, Any] = {}
         with Problems(self.name) as problems:
             for name in (entry.name for entry in fields(self.config)):  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return str(explained)
 
 
-class ConfigParser(PlainMessages, RenamingParser):
+class ConfigParser(RenamingParser):
     """The parser of one command.
 
     Attributes:
@@ -121,7 +121,7 @@ def build_parser(command: ConfigCommand[Any]) -> ConfigParser:
         formatter_class=HelpFormatter,
     )
     parser.renamed_keys, parser.shorthands = command.renamed, command.shorthands
-    parser.add_argument("--config", action="config", help="YAML file with any of these settings; later ones win")
+    parser.add_argument("--config", action=ConfigFile, help=CONFIG_HELP)
     parser._option_string_actions["--print_config"].help = "print all settings as YAML, and exit"
     for block, own in _blocks(command.config):
         group = parser.add_argument_group(block.heading)

@@ -40,18 +40,18 @@ class AdaptorCheckpoint(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves every n optimiser steps."""
+        """Save every n optimiser steps."""
         step = trainer.global_step
         if self.every_n_steps and step and step % self.every_n_steps == 0 and step != self._saved_at:
             self._save(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves what training has led to."""
+        """Save what training has led to."""
         if trainer.global_step != self._saved_at:
             self._save(trainer, pl_module)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the figures of the test into the card of the adaptor that was measured."""
+        """Write the figures of the test into the card of the adaptor that was measured."""
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             for variant in pl_module.variants[1:]:
                 folder = self._folder(trainer, variant)
@@ -78,7 +78,7 @@ class AdaptorCheckpoint(L.Callback):
         return root / ("adaptor" if variant == "finetuned" else f"adaptor_{variant}")
 
     def _describe(self, trainer: L.Trainer, module: FairFinetuner, folder: Path) -> Path:
-        """Writes the card of a saved adaptor, with the figures of the last test if they are of this very one."""
+        """Write the card of a saved adaptor, with the figures of the last test if they are of this very one."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         summaries = (item.summary_path(trainer) for item in callbacks if isinstance(item, FaceEvaluation))
         return adaptor_card(folder, next(summaries, None), asdict(module.sampling))

@@ -45,7 +45,7 @@ class Acceleration:
 
 
 def accelerate(backbone: Backbone, acceleration: Acceleration, sharded: bool = False) -> None:
-    """Readies a loaded model, all but its attention, which is timed where the model will run.
+    """Ready a loaded model, all but its attention, which is timed where the model will run.
 
     Args:
         backbone: the model, with the adaptor attached.
@@ -62,7 +62,7 @@ def accelerate(backbone: Backbone, acceleration: Acceleration, sharded: bool = F
 
 
 def tune_attention(backbone: Backbone, image_size: ImageSize | None, batch: int) -> None:
-    """Gives the U-Net the attention kernels that are fastest on its GPU, under the autocast that is on.
+    """Give the U-Net the attention kernels that are fastest on its GPU, under the autocast that is on.
 
     Args:
         backbone: the model on its GPU.
@@ -75,13 +75,13 @@ def tune_attention(backbone: Backbone, image_size: ImageSize | None, batch: int)
 
 
 def use_channels_last(*modules: nn.Module) -> None:
-    """Lays out the convolutions' weights as their fastest kernels want them."""
+    """Lay out the convolutions' weights as their fastest kernels want them."""
     for module in modules:
         module.to(memory_format=torch.channels_last)
 
 
 def use_checkpointing(backbone: Backbone, unet: bool, vae: bool) -> None:
-    """Has blocks recompute their activations in the backward pass instead of keeping them."""
+    """Have blocks recompute their activations in the backward pass instead of keeping them."""
     for module, checkpointing in ((backbone.unet, unet), (backbone.vae, vae)):
         if checkpointing:
             module.enable_gradient_checkpointing()
@@ -90,7 +90,7 @@ def use_checkpointing(backbone: Backbone, unet: bool, vae: bool) -> None:
 
 
 def compile_unet(backbone: Backbone) -> None:
-    """Compiles the whole U-Net, anew for each shape of its input."""
+    """Compile the whole U-Net, anew for each shape of its input."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_SHAPES)
     unet: nn.Module = backbone.unet
     unet.compile(dynamic=False)

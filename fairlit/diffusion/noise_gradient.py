@@ -19,7 +19,7 @@ def noise_gradient(
     gradient: NoiseGradient = "uniform",
     max_batch: int | None = None,
 ) -> Tensor:
-    """Brings dL/dx_S back to dL/dz.
+    """Bring dL/dx_S back to dL/dz.
 
     With the notation of `functional.x0_chain`, the cotangent of a prediction d_t is, in ``full``,
     sum_{s>t} states[s, 1 + t] xbar_s, where xbar_S = dL/dx_S and xbar_s is the cotangent of the state x_s as the model
@@ -55,7 +55,7 @@ def noise_gradient(
 def _products(
     chain: Chain, sampled: Rollout, conditioning: Conditioning, evaluation: int, through: Tensor, max_batch: int | None
 ) -> Tensor:
-    """Vector-Jacobian products (d o_t / d x_t)^T of one evaluation for all images, [N, C, h, w]."""
+    """Return the vector-Jacobian products (d o_t / d x_t)^T of one evaluation for all images, [N, C, h, w]."""
     images = torch.arange(len(through), device=through.device)
     parts = []
     for chosen in images.split(max_batch or max(len(images), 1)):

@@ -36,14 +36,14 @@ class Pairs:
 
     @classmethod
     def all(cls, sampled: Rollout) -> Pairs:
-        """Every image at every evaluation, evaluation by evaluation."""
+        """Return every image at every evaluation, evaluation by evaluation."""
         evaluations, images = sampled.states.shape[:2]
         pairs = torch.arange(evaluations * images, device=sampled.states.device)
         return cls(pairs // images, pairs % images)
 
     @classmethod
     def drawn(cls, evaluations: Tensor, num_evaluations: int, device: torch.device) -> Pairs:
-        """Calls drawn for each image, see `functional.sampling.step_subsets`.
+        """Return evaluations drawn for each image, see `functional.sampling.step_subsets`.
 
         Args:
             evaluations: LongTensor [N, K] of `num_evaluations`.
@@ -69,14 +69,14 @@ class _Recording:
     autocast: Callable[[], AbstractContextManager[None]]
 
     def chunks(self, micro_batch: int, start: int) -> Tensor:
-        """Numbers of the next pairs, and places to fill the batch up where its shape is fixed: -1."""
+        """Return the numbers of the next pairs, and places to fill the batch up where its shape is fixed: -1."""
         chunk = torch.arange(start, min(start + micro_batch, len(self.pairs.evaluations)), device=self.weights.device)
         if not self.fixed_shape or len(chunk) == micro_batch or start == 0:
             return chunk
         return torch.cat([chunk, chunk.new_full((micro_batch - len(chunk),), -1)])
 
     def products(self, chunk: Tensor, cotangent: Tensor, inputs: list[Tensor], leaf: Tensor) -> tuple[Any, ...]:
-        """Vector-Jacobian products of some pairs, summed over them."""
+        """Return the vector-Jacobian products of some pairs, summed over them."""
         evaluations, images = self.pairs.evaluations[chunk], self.pairs.images[chunk]
         with torch.enable_grad(), self.autocast():
             states = self.rollout.states[evaluations, images]
@@ -134,7 +134,7 @@ def replay(
     pairs: Pairs | None = None,
     fixed_shape: bool = False,
 ) -> Tensor:
-    """Attaches the adjusted gradient to a finished rollout.
+    """Attach the adjusted gradient to a finished rollout.
 
     Args:
         chain: the chain that `sampled` came from, in the state (adaptors, autocast) in which it was sampled.
@@ -167,7 +167,7 @@ def replay(
 
 
 def _autocast_as_now(device_type: str) -> Callable[[], AbstractContextManager[None]]:
-    """A context that restores the present autocast state, for use in the backward pass."""
+    """Return a context that restores the present autocast state, for use in the backward pass."""
     enabled = torch.is_autocast_enabled(device_type)
     dtype = torch.get_autocast_dtype(device_type)
     return lambda: torch.autocast(device_type, dtype=dtype, enabled=enabled)

@@ -24,14 +24,14 @@ class Rollout:
     states: Tensor
 
     def split(self, count: int) -> tuple[Rollout, Rollout]:
-        """The first `count` images and the rest."""
+        """Return the first `count` images and the rest."""
         first = Rollout(self.latents[:count], self.states[:, :count])
         return first, Rollout(self.latents[count:], self.states[:, count:])
 
 
 @torch.no_grad()
 def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: int | None = None) -> Rollout:
-    """Samples N images without gradient and keeps the states.
+    """Sample N images without gradient and keep the states.
 
     Args:
         chain: denoiser, solver and guidance.
@@ -57,7 +57,7 @@ def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: 
 def detached_graph(
     chain: Chain, noise: Tensor, conditioning: Conditioning, weights: Tensor, *, checkpointing: bool = True
 ) -> Tensor:
-    """Samples with the adjusted gradient as a graph: every model evaluation, each on a detached input.
+    """Sample with the adjusted gradient as a graph: every model evaluation, each on a detached input.
 
     What the published code does; `replay` computes the same gradient in less memory and is checked against this.
 
@@ -89,7 +89,7 @@ def full_graph(
     last_evaluations: int | None = None,
     checkpointing: bool = True,
 ) -> Tensor:
-    """Samples with the true gradient of the chain, through every model evaluation into the one before.
+    """Sample with the true gradient of the chain, through every model evaluation into the one before.
 
     Args:
         chain: denoiser, solver and guidance.

@@ -24,7 +24,7 @@ _BESIDE_TOKENS = ("position_embedding.weight", "position_ids")  # frozen copies 
 def read_published(
     source: str, tensors: Mapping[str, Tensor], alpha: float | None = None
 ) -> tuple[LowRankUpdates, Tensor | None]:
-    """What a published file holds: the LoRA of the text encoder or of the U-Net, or soft tokens.
+    """Return what a published file holds: the LoRA of the text encoder or of the U-Net, or soft tokens.
 
     Args:
         source: the file, for messages.
@@ -59,7 +59,7 @@ def read_published(
 
 
 def _read_tokens(source: str, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The rows of the soft tokens: row 0 stands for all other words and is not used."""
+    """Return the rows of the soft tokens: row 0 stands for all other words and is not used."""
     for name, tensor in tensors.items():
         if name not in (_TOKENS, *_BESIDE_TOKENS):
             raise CheckpointError(

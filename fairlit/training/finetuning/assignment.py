@@ -78,7 +78,7 @@ def assign_over_ranks(
 
 
 def _finite(probabilities: Tensor) -> Tensor:
-    """Equal shares for faces [F, K] that the classifier overflowed on.
+    """Return equal shares for faces [F, K] that the classifier overflowed on.
 
     One rank's NaN must not decide the labels of the others; it makes the gradient one too, and the step is skipped.
     """
@@ -87,7 +87,7 @@ def _finite(probabilities: Tensor) -> Tensor:
 
 
 def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
-    """This rank's share of one row a face over all ranks; `there` bool [images, max_faces] says who has them."""
+    """Return this rank's share of one row a face over all ranks; `there` bool [images, max_faces] says who has them."""
     everyone = rows.new_zeros((*there.shape, *rows.shape[1:]))
     everyone[there] = rows
     mine = slice(ranks.rank(), None, ranks.world_size())
@@ -95,7 +95,7 @@ def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
 
 
 def _bias(probabilities: dict[str, Tensor], target: TargetDistribution) -> dict[str, Tensor | float]:
-    """Bias of the arg-max classes: per attribute, and over the joint classes."""
+    """Return the bias of the arg-max classes: per attribute, and over the joint classes."""
     logs: dict[str, Tensor | float] = {}
     joint = torch.zeros(len(next(iter(probabilities.values()))), dtype=torch.long)
     for name, rows in probabilities.items():

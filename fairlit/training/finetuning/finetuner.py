@@ -96,7 +96,7 @@ class FairFinetuner(FinetuningModule):
             self.log(name, figure, prog_bar=name.startswith("bias/"))
 
     def on_before_backward(self, loss: Tensor) -> None:
-        """The replay runs inside the backward pass."""
+        """Start the clock of the replay, which runs inside the backward pass."""
         self.timer.start("replay")
 
     def on_after_backward(self) -> None:

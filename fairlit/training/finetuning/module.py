@@ -206,7 +206,7 @@ class FinetuningModule(L.LightningModule, ABC):
         return self.frozen.audit_classifier
 
     def _remember_references(self) -> None:
-        """Before anything is sharded: the cache knows the models by their whole weights."""
+        """Keep descriptions of reference images; called before sharding, as the cache knows models by whole weights."""
         folder = self.reference_images.cache_folder()
         if self._trainer is None or folder is None:
             return
@@ -279,9 +279,9 @@ class FinetuningModule(L.LightningModule, ABC):
         return data
 
     def _shards(self) -> bool:
-        """Whether the frozen model is spread over processes."""
+        """Return whether the frozen model is spread over processes."""
         return self._trainer is not None and isinstance(self.trainer.strategy, ModelParallelStrategy)
 
     def _scaler(self) -> torch.amp.GradScaler | None:
-        """What scales the loss with `16-mixed`."""
+        """Return what scales the loss with `16-mixed`."""
         return getattr(self.trainer.precision_plugin, "scaler", None)

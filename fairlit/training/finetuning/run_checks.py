@@ -24,7 +24,7 @@ def check_run(
     replay: Replay,
     problems: Problems,
 ) -> None:
-    """Notes what cannot be trained with this trainer.
+    """Note what cannot be trained with this trainer.
 
     Args:
         trainer: with its strategy.
@@ -66,7 +66,7 @@ def check_run(
 
 
 def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems) -> None:
-    """Notes that a fused optimiser cannot skip steps or clip gradients that are scaled for half precision.
+    """Note that a fused optimiser cannot skip steps or clip gradients that are scaled for half precision.
 
     Args:
         optimizer: as configured, of any parameters.
@@ -78,7 +78,7 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems
 
 
 def _model_evaluations(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
-    """Batches that `images` images take in sampling and, for each possible number of steps, in the replay."""
+    """Return the batches of `images` images in sampling and, for each possible number of steps, in the replay."""
     calls = [-(-images // sampling.batch_size)]
     if split == "train" and gradient.mode == "replay" and replay.micro_batch != "auto":
         calls.append(-(-2 * images // sampling.batch_size))  # with the originals

@@ -294,11 +294,11 @@ class _Step:
         """Take the gradient through one batch of evaluations; other modes recompute one of all images at a time."""
         micro_batch = self.micro_batch
         count = min(self.layout.images, micro_batch)
-        calls = min(-(-micro_batch // count), self.chain.solver.num_evaluations)
+        evaluations = min(-(-micro_batch // count), self.chain.solver.num_evaluations)
         noise = self._latents(count)
-        sampled = Rollout(noise, torch.zeros(calls, *noise.shape))
+        sampled = Rollout(noise, torch.zeros(evaluations, *noise.shape))
         inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
         inner = [parameter for parameter in self.trained if id(parameter) in inside]
-        weights, conditioning = torch.ones(calls), self._conditioning(count)
+        weights, conditioning = torch.ones(evaluations), self._conditioning(count)
         latents = replay(self.chain, sampled, conditioning, weights, inner, micro_batch=micro_batch)
         return torch.autograd.grad(latents.sum(), self.trained, allow_unused=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any, Self
@@ -16,7 +16,7 @@ from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fairlit.adaptors import Adaptor, AdaptorEMA
-from fairlit.data import PromptDataModule
+from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.acceleration import Acceleration, accelerate
 from fairlit.errors import Problems
@@ -46,7 +46,17 @@ class FinetuningModule(L.LightningModule, ABC):
     """Settings, models and checkpoints of a finetuning run; `FairFinetuner` is the step.
 
     A subclass replaces a part by overriding its hook: `configure_models` (what is loaded), `configure_objective` (the
-    losses), `configure_references` (what images are compared with), `variants` (what is evaluated).
+    losses), `configure_references` (what images are compared with), `variants` (what is evaluated)::
+
+        class OwnModels(FrozenModels):
+            def load_detector(self):
+                return OwnDetector()
+
+        class OwnFinetuner(FairFinetuner):
+            def configure_models(self):
+                return OwnModels(self.models, self.detection, self.sampling)
+
+    A config names it by its class path, also where it is in a file in the current folder.
 
     Args:
         models: where the models come from.
@@ -110,6 +120,10 @@ class FinetuningModule(L.LightningModule, ABC):
                 problems.add(f"ema_decay: got {ema_decay}; give 0 <= decay < 1, or null for no average")
             problems.at_least("max_skipped_steps", max_skipped_steps, 1)
             problems.at_least("seed", seed, 0)
+
+    @abstractmethod
+    def training_step(self, batch: PromptBatch, batch_idx: int) -> Tensor:
+        """Return the loss of one prompt's images over all ranks, with its gradient."""
 
     # ------------------------------------------------------------------ set-up
 

@@ -79,7 +79,7 @@ def test_complete_models_pass_and_no_weights_are_loaded(models: Models, monkeypa
         (lambda folder: (folder / "audit" / "model.safetensors").unlink(), "models.audit_classifier: "),
         (lambda folder: (folder / "audit" / "config.json").unlink(), "models.audit_classifier: "),
         (lambda folder: shutil.rmtree(folder / "audit"), "models.audit_classifier: "),
-        (lambda folder: (folder / "bank.safetensors").unlink(), "bank.safetensors does not exist"),
+        (lambda folder: (folder / "bank.safetensors").unlink(), "bank.safetensors, which does not exist"),
         (lambda folder: cut(folder / "bank.safetensors"), "models.face_bank: "),
     ],
 )

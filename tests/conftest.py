@@ -251,7 +251,7 @@ def tiny_config(tmp_path: Path, tiny_models: dict[str, str], tiny_prompts: Path)
         },
         "sampling": {"min_steps": 2, "max_steps": 3, "evaluation_steps": 2, "guidance_scale": 2.0},
         "alignment": {"threshold": 0.5},
-        "preservation": {"weight": 1.0, "factor1": {"gender": 0.2}, "factor2": {"gender": 0.2}},
+        "preservation": {"weight": 1.0, "image_loss_scale": {"gender": 0.2}, "face_gradient_scale": {"gender": 0.2}},
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
         "ema_decay": 0.9,
     }

@@ -8,5 +8,7 @@ COMMANDS = {
     "edit": "fairlit.commands.edit",
     "compare": "fairlit.commands.compare",
     "export": "fairlit.commands.export",
+    "classifier": "fairlit.commands.classifier",
+    "face-bank": "fairlit.commands.face_bank",
 }
 """Name -> module, imported when it is called for."""

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from jsonargparse import DefaultHelpFormatter, Namespace
 
+from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
 from fairlit.commands.renaming import RenamedKeys, RenamingParser
 from fairlit.errors import Problems
 
@@ -53,7 +54,7 @@ class Command(Generic[Config]):
             SystemExit: after `--help` or `--print_config`.
         """
         parser = CommandParser(self)
-        given = parser.parse_args(list(arguments))
+        given = locate_shipped(parser.parse_args(list(arguments)))
         values: dict[str, Any] = {}
         with Problems(self.name) as problems:
             for name in (entry.name for entry in fields(self.config)):  # type: ignore[arg-type]
@@ -99,7 +100,7 @@ class CommandParser(RenamingParser):
             formatter_class=HelpFormatter,
         )
         self.renamed_keys, self._shorthands = command.renamed, command.shorthands
-        self.add_argument("--config", action="config", help="YAML file with any of these settings; later ones win")
+        self.add_argument("--config", action=ConfigFile, help=CONFIG_HELP)
         self._option_string_actions["--print_config"].help = "print all settings as YAML, and exit"
         for block, own in _blocks(command.config):
             group = self.add_argument_group(block.heading)

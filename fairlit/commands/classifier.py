@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 from fairlit.errors import ConfigurationError
 from fairlit.faces.importing_config import ClassifierImportConfig
 from fairlit.training.classifiers.calibration_config import CalibrationConfig
 
-IMPORT = Command(
+IMPORT = ConfigCommand(
     name="classifier import",
     config=ClassifierImportConfig,
     description=(
@@ -25,7 +25,7 @@ IMPORT = Command(
     positional={"kind": "?", "source": "?"},
 )
 
-CALIBRATE = Command(
+CALIBRATE = ConfigCommand(
     name="classifier calibrate",
     config=CalibrationConfig,
     description=(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 from fairlit.faces.bank_config import FaceBankConfig
 
 SHOWN = 5
 """Number of skipped pictures that are named on the terminal; the file beside the bank names all."""
 
-COMMAND = Command(
+COMMAND = ConfigCommand(
     name="face-bank",
     config=FaceBankConfig,
     description=(

@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,6 +17,7 @@ from fairlit.mitigation import Chunk, ImageEditor, Sampler
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import write_manifest
 from fairlit.results.edits import EditRecord
+from fairlit.results.manifest import ManifestEntry
 
 Progress = Callable[[int], None]
 """Told after every batch how many images more are on disk."""
@@ -133,5 +133,5 @@ def _make(
         save_png(pixels, plan.out / image.file, image.parameters | note)
 
 
-def _entry(image: PlannedImage) -> dict[str, Any]:
-    return {"file": Path(image.file).as_posix(), **image.parameters}
+def _entry(image: PlannedImage) -> ManifestEntry:
+    return ManifestEntry.from_json({"file": Path(image.file).as_posix(), **image.parameters})

@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairlit.auditing.outputs import PER_IMAGE, RESULTS
-from fairlit.callbacks.results_table import markdown_table
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import Chunk
 from fairlit.mitigation.class_words import joint_labels, phrases
+from fairlit.results.tables import markdown_table
 
 DEALING = ("attribute words", "Fair Diffusion")
 

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fairlit.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from fairlit import functional
-    from fairlit.adaptors import load_adaptor, save_adaptor
-    from fairlit.functional import TargetDistribution
+    from fairlit import functional as functional
+    from fairlit.adaptors.pipelines import load_adaptor as load_adaptor
+    from fairlit.adaptors.pipelines import save_adaptor as save_adaptor
+    from fairlit.functional.alignment.target_distribution import TargetDistribution as TargetDistribution
+    from fairlit.version import __version__ as __version__
 
-__all__ = ["TargetDistribution", "functional", "load_adaptor", "save_adaptor"]
-
-_HOMES = {
-    "TargetDistribution": "fairlit.functional",
-    "load_adaptor": "fairlit.adaptors",
-    "save_adaptor": "fairlit.adaptors",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Imports public names when they are first used: diffusers takes seconds, and not everybody needs it."""
-    if name == "functional":
-        return import_module("fairlit.functional")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'fairlit' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "TargetDistribution": "fairlit.functional.alignment.target_distribution",
+        "__version__": "fairlit.version",
+        "functional": "fairlit.functional",
+        "load_adaptor": "fairlit.adaptors.pipelines",
+        "save_adaptor": "fairlit.adaptors.pipelines",
+    },
+)

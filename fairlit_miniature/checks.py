@@ -155,7 +155,7 @@ def generate_people(
     prompts = [caption(family, subjects[n % len(subjects)], named, count=people) for n in range(count)]
     name = f"{people} {describe(named)} people".replace("  ", " ")
     images = generate(f"generating {name}", prompts)
-    detector = detector or FaceDetector(min_face_size=20, enlarge=2.0, selection="all")
+    detector = detector or FaceDetector(min_size=20, scale=2.0, faces="all")
     return images, find_faces(detector, images, f"faces ({name})", generate.progress)
 
 

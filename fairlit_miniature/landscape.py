@@ -142,7 +142,7 @@ def check_landscape(folder: Path, miniature: Path, count: int, device: str, prog
     """
     pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline", dtype=torch.float32).to(device)
     audit = AttributeClassifier.load(miniature / "classifier_audit")
-    detector = FaceDetector(min_face_size=20, enlarge=2.0, selection="all", min_score=0.9)
+    detector = FaceDetector(min_size=20, scale=2.0, faces="all", min_score=0.9)
     generate = Generator(pipeline, progress)
     figures: Figures = {"steps": STEPS, "guidance_scale": GUIDANCE, "pictures": count, "people": {}, "word_obeyed": {}}
     tested = [job for job in OCCUPATIONS if job.split == "test"]

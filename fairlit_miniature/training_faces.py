@@ -45,7 +45,7 @@ AUDIT = Network("shufflenet_v2", {"stages_repeats": [2, 4, 2], "stages_out_chann
 
 def build_detector() -> FaceDetector:
     """The real MTCNN, set for pictures of 64 pixels: enlarged twice."""
-    return FaceDetector(min_face_size=20, enlarge=2.0, selection="largest")
+    return FaceDetector(min_size=20, scale=2.0, faces="largest")
 
 
 def find_faces(detector: FaceDetector, images: Tensor, name: str, progress: Progress) -> Faces:

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fairlit.callbacks.results_table import markdown_table, table_rows
+from fairlit.results.tables import markdown_table, table_rows
 
 
 def whole_table(summary: dict[str, Any]) -> list[list[str]]:

@@ -12,8 +12,8 @@ import lightning as L
 import torch
 
 from fairlit.adaptors import AdaptorMetadata, verify_saved
+from fairlit.adaptors.model_card import adaptor_card
 from fairlit.callbacks.face_evaluation import FaceEvaluation
-from fairlit.callbacks.model_card import adaptor_card
 from fairlit.errors import ConfigurationError
 from fairlit.training import FairFinetuner
 

@@ -15,8 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 from rich.console import Console
 
-from fairlit.callbacks.model_card import SUMMARY_FILE
-from fairlit.callbacks.results_table import results_table
+from fairlit.adaptors.model_card import SUMMARY_FILE
 from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.faces.observation import Observation
@@ -25,6 +24,7 @@ from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
 from fairlit.pictures.comparison import PictureRow, comparison_picture, picture_tensor
+from fairlit.results.tables import results_table
 from fairlit.training import FairFinetuner, Generated
 
 _TITLES = {"original": "before", "finetuned": "after", "ema": "after (moving average)"}

@@ -2,67 +2,44 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
-from jsonargparse import ArgumentParser
+from fairlit.commands.method_names import METHODS
+from fairlit.commands.parsing import ConfigCommand
+from fairlit.generation.config import GenerateConfig
 
-from fairlit.commands.devices import DEVICE_HELP, choose_device
-from fairlit.commands.generation_arguments import (
-    add_generation_arguments,
-    read_plan,
-    with_method_paths,
+COMMAND = ConfigCommand(
+    name="generate",
+    config=GenerateConfig,
+    description=(
+        "Generate images. The parameters of each are in its PNG file and in manifest.jsonl.\n"
+        "Stopped or killed, the same command resumes; no image is made twice."
+    ),
+    examples=(
+        'generate "a photo of a chef" --model stable-diffusion-v1-5 --images 8 --out images',
+        "generate --prompts prompts.txt --model stable-diffusion-v1-5 --adaptor runs/fair/adaptor_ema --out images",
+        "generate --prompts prompts.txt --model stable-diffusion-v1-5 --method attribute_words \\\n"
+        "    --target '{gender: {female: 0.5, male: 0.5}}' --out images",
+    ),
+    positional={"prompt": "*"},
+    shorthands={"method": METHODS},
 )
-from fairlit.commands.progress import progress_bar
-from fairlit.commands.target_argument import add_target_argument, read_target
-from fairlit.errors import Problems
-from fairlit.generation import GenerationPlan, generate
-from fairlit.generation.run import missing_images
-from fairlit.pictures.manifest import MANIFEST
-from fairlit.terminal import quieten_libraries
-
-DESCRIPTION = (
-    "Generates images. The parameters of each are in its PNG file and in manifest.jsonl. Stopped or killed, the same "
-    "command goes on where it was; no image is made twice."
-)
 
 
-def run(args: list[str]) -> None:
-    """Runs ``fairlit generate ARGS``.
+def run(arguments: Sequence[str]) -> None:
+    """Run ``fairlit generate ARGUMENTS``.
+
+    Args:
+        arguments: what follows the command on the command line.
 
     Raises:
         ConfigurationError: the arguments are wrong; lists everything that is.
         CheckpointError: a model or adaptor is damaged.
     """
-    quieten_libraries()
-    parser = _parser()
-    given = parser.parse_args(with_method_paths(args))
-    method = parser.instantiate(given).get("method")
-    with Problems("generate") as problems:
-        if given.out is None:
-            problems.add("out: give --out, the folder for the images")
-        device = choose_device(given.device, problems)
-        plan = read_plan(given, method, read_target(given, problems), Path(given.out or "."), problems)
-    assert plan is not None
-    make_images(plan, device)
-    print(f"manifest {plan.out / MANIFEST}")
+    config = COMMAND.parse(arguments)
+    from fairlit.generation.generate import generate
 
-
-def make_images(plan: GenerationPlan, device: str) -> None:
-    """Makes the missing images of a plan under a progress bar, and says what there was to do."""
-    total = len(plan.prompts) * plan.images
-    missing = sum(map(len, missing_images(plan)))
-    with progress_bar(f"images, method {plan.method.name}", total, done=total - missing) as advance:
-        made = generate(plan, device, advance)
-    before = f", {total - made} were there already" if made < total else ""
-    print(f"made     {made} images of {len(plan.prompts)} prompts{before}: {plan.out}")
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="fairlit generate", description=DESCRIPTION)
-    parser.add_argument("prompt", type=str, nargs="*", help="prompts, each in quotes")
-    parser.add_argument("--out", type=str | None, help="folder for the images, one folder in it for each prompt")
-    add_generation_arguments(parser)
-    add_target_argument(parser, "what the method works towards, if it needs a target")
-    parser.add_argument("--batch_size", type=int, default=8, help="images that go through the model together")
-    parser.add_argument("--device", type=str, default="auto", help=DEVICE_HELP)
-    return parser
+    results = generate(config)
+    before = f", {results.images - results.made} were there already" if results.made < results.images else ""
+    print(f"made     {results.made} images of {len(results.prompts)} prompts{before}: {results.folder}")
+    print(f"manifest {results.manifest}")

@@ -2,44 +2,32 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from fairlit.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from fairlit.data.faces.celeba import CelebA
-    from fairlit.data.faces.datamodule import FaceDataModule
-    from fairlit.data.faces.fairface import FairFace
-    from fairlit.data.faces.labelled_folders import LabelledFaces
-    from fairlit.data.prompts.datamodule import PromptBatch, PromptDataModule
-    from fairlit.data.prompts.sets import Prompt, PromptFamily, PromptSet
+    from fairlit.data.faces.celeba import CelebA as CelebA
+    from fairlit.data.faces.datamodule import FaceDataModule as FaceDataModule
+    from fairlit.data.faces.fairface import FairFace as FairFace
+    from fairlit.data.faces.labelled_folders import LabelledFaces as LabelledFaces
+    from fairlit.data.prompts.datamodule import PromptBatch as PromptBatch
+    from fairlit.data.prompts.datamodule import PromptDataModule as PromptDataModule
+    from fairlit.data.prompts.sets import Prompt as Prompt
+    from fairlit.data.prompts.sets import PromptFamily as PromptFamily
+    from fairlit.data.prompts.sets import PromptSet as PromptSet
 
-_HOMES = {
-    "CelebA": "faces.celeba",
-    "FaceDataModule": "faces.datamodule",
-    "FairFace": "faces.fairface",
-    "LabelledFaces": "faces.labelled_folders",
-    "Prompt": "prompts.sets",
-    "PromptBatch": "prompts.datamodule",
-    "PromptDataModule": "prompts.datamodule",
-    "PromptFamily": "prompts.sets",
-    "PromptSet": "prompts.sets",
-}
-
-__all__ = [
-    "CelebA",
-    "FaceDataModule",
-    "FairFace",
-    "LabelledFaces",
-    "Prompt",
-    "PromptBatch",
-    "PromptDataModule",
-    "PromptFamily",
-    "PromptSet",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Imports public names when they are first used: prompts alone need no Lightning."""
-    if name in _HOMES:
-        return getattr(import_module(f"fairlit.data.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'fairlit.data' has no attribute {name!r}")
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "CelebA": "fairlit.data.faces.celeba",
+        "FaceDataModule": "fairlit.data.faces.datamodule",
+        "FairFace": "fairlit.data.faces.fairface",
+        "LabelledFaces": "fairlit.data.faces.labelled_folders",
+        "Prompt": "fairlit.data.prompts.sets",
+        "PromptBatch": "fairlit.data.prompts.datamodule",
+        "PromptDataModule": "fairlit.data.prompts.datamodule",
+        "PromptFamily": "fairlit.data.prompts.sets",
+        "PromptSet": "fairlit.data.prompts.sets",
+    },
+)

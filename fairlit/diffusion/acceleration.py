@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from fairlit.diffusion.attention import choose_attention
-from fairlit.diffusion.backbone import Backbone, ImageSize
+from fairlit.diffusion.backbone import Backbone
+from fairlit.diffusion.settings import ImageSize
 from fairlit.errors import Problems
 
 # Prompts are padded to the longest of a batch, so each length of prompt is a shape of its own, times the sizes of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import (
@@ -16,15 +16,10 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from fairlit.diffusion.settings import ImageSize, PromptPadding, Solver, both_sides, check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
-from fairlit.io.model_folders import check_weights, is_hub_id, read_json
 
-ImageSize = int | tuple[int, int]
-"""Side of a square in pixels, or height and width."""
-
-PromptPadding = Literal["longest", "max_length"]
-Solver = Literal["pipeline", "dpm-solver++", "ddim", "euler"]
 _SOLVERS: dict[str, type[SchedulerMixin]] = {
     "dpm-solver++": DPMSolverMultistepScheduler,  # of second order by default, as Shen et al. use it
     "ddim": DDIMScheduler,
@@ -120,9 +115,9 @@ class Backbone(nn.Module):
     def latent_shape(self, image_size: ImageSize | None = None) -> tuple[int, int, int]:
         """Shape (channels, height, width) of the latent of an image of `image_size` pixels (default: native)."""
         if image_size is None:
-            height, width = _both_sides(self.unet.config.sample_size)
+            height, width = both_sides(self.unet.config.sample_size)
         else:
-            height, width = (side // self.vae_scale for side in _both_sides(image_size))
+            height, width = (side // self.vae_scale for side in both_sides(image_size))
         return (self.unet.config.in_channels, height, width)
 
     @property
@@ -186,47 +181,3 @@ def _with_solver(scheduler: Any, solver: Solver) -> Any:
     if solver == "pipeline":
         return scheduler
     return _SOLVERS[solver].from_config({**scheduler.config, "clip_sample": False})  # clipping is not linear
-
-
-def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbone") -> None:
-    """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
-
-    Args:
-        path: folder or hub id.
-        problems: where messages go.
-        subject: the parameter's name, begins every message.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        if folder.exists() or not is_hub_id(path):
-            problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
-        return
-    index = read_json(folder / "model_index.json", subject, problems)
-    if index is None:
-        return
-    for part in ("tokenizer", "text_encoder", "unet", "vae", "scheduler"):
-        if not isinstance(index.get(part), list):
-            problems.add(
-                f"{subject}: {folder / 'model_index.json'} lists no {part!r}; fairlit needs a Stable Diffusion"
-            )
-        elif not (folder / part).is_dir():
-            problems.add(f"{subject}: {folder / part} is missing; copy the pipeline folder again")
-        elif part in ("text_encoder", "unet", "vae"):
-            read_json(folder / part / "config.json", subject, problems)
-            check_weights(folder / part, subject, problems)
-        elif part == "scheduler":
-            read_json(folder / part / "scheduler_config.json", subject, problems)
-
-
-def check_image_size(size: ImageSize | None, problems: Problems) -> None:
-    """Notes sides in pixels that the autoencoder of a Stable Diffusion cannot shrink; None: the model's own."""
-    if size is not None and any(side < 8 or side % 8 for side in _both_sides(size)):
-        problems.add(f"image_size: got {size}; give multiples of 8, or nothing for the model's own size")
-
-
-def _both_sides(size: int | Sequence[int]) -> tuple[int, int]:
-    """Height and width."""
-    if isinstance(size, int):
-        return size, size
-    height, width = size
-    return height, width

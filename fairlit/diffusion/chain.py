@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fairlit.errors import Problems
 from fairlit.functional.sampling.guidance import classifier_free_guidance
 from fairlit.functional.sampling.solver import LinearSolver
 
@@ -94,9 +93,3 @@ class Chain:
         ).to(states.dtype)
         without, guided = outputs.chunk(2)
         return classifier_free_guidance(without, guided, self.guidance_scale)
-
-
-def check_guidance_scale(scale: float, problems: Problems) -> None:
-    """Notes a scale of classifier-free guidance that would turn it round."""
-    if not scale >= 1:
-        problems.add(f"guidance_scale: got {scale}; 1 is no guidance, 7.5 is usual")

@@ -1,26 +1,40 @@
 """Faces in images: where they are, what they look like, how they are perceived."""
 
-from fairlit.faces.bank import FaceBank
-from fairlit.faces.classifier import AttributeClassifier
-from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
-from fairlit.faces.classifier_files import load_classifier
-from fairlit.faces.crops import align_faces, crop_faces
-from fairlit.faces.detector import FaceDetector, Faces
-from fairlit.faces.embedding import ClassifierEmbedder, FaceEmbedder, InceptionResnetEmbedder
-from fairlit.faces.face_classifier import FaceClassifier
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "AttributeClassifier",
-    "ClassifierConfig",
-    "ClassifierEmbedder",
-    "CropSettings",
-    "FaceBank",
-    "FaceClassifier",
-    "FaceDetector",
-    "FaceEmbedder",
-    "Faces",
-    "InceptionResnetEmbedder",
-    "align_faces",
-    "crop_faces",
-    "load_classifier",
-]
+from fairlit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from fairlit.faces.bank import FaceBank
+    from fairlit.faces.classifier import AttributeClassifier
+    from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
+    from fairlit.faces.classifier_files import load_classifier
+    from fairlit.faces.crops import align_faces, crop_faces
+    from fairlit.faces.detection import FaceDetection, FaceSelection
+    from fairlit.faces.detector import FaceDetector, FaceDetectorBase, Faces
+    from fairlit.faces.detector_files import load_detector
+    from fairlit.faces.embedding import ClassifierEmbedder, FaceEmbedder, InceptionResnetEmbedder
+    from fairlit.faces.face_classifier import FaceClassifier
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "AttributeClassifier": "fairlit.faces.classifier",
+        "ClassifierConfig": "fairlit.faces.classifier_config",
+        "ClassifierEmbedder": "fairlit.faces.embedding",
+        "CropSettings": "fairlit.faces.classifier_config",
+        "FaceBank": "fairlit.faces.bank",
+        "FaceClassifier": "fairlit.faces.face_classifier",
+        "FaceDetection": "fairlit.faces.detection",
+        "FaceDetector": "fairlit.faces.detector",
+        "FaceDetectorBase": "fairlit.faces.detector",
+        "FaceEmbedder": "fairlit.faces.embedding",
+        "FaceSelection": "fairlit.faces.detection",
+        "Faces": "fairlit.faces.detector",
+        "InceptionResnetEmbedder": "fairlit.faces.embedding",
+        "align_faces": "fairlit.faces.crops",
+        "crop_faces": "fairlit.faces.crops",
+        "load_classifier": "fairlit.faces.classifier_files",
+        "load_detector": "fairlit.faces.detector_files",
+    },
+)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision import models
-from transformers import AutoConfig, AutoModelForImageClassification
 
 from fairlit.errors import ConfigurationError
 
@@ -21,13 +19,13 @@ class Architecture:
         build: Constructor, called without pretrained weights.
         arguments: Names of the arguments that a config may set; None: any.
         last_layer: Path of the classifying layer, which is taken off; None: the last linear layer.
-        pretrained: torchvision's enumeration of pretrained weights; None: there are none.
+        pretrained: name of torchvision's enumeration of pretrained weights; None: there are none.
     """
 
     build: Callable[..., nn.Module]
     arguments: frozenset[str] | None
     last_layer: str | None
-    pretrained: Any = None
+    pretrained: str | None = None
 
 
 class TransformersLogits(nn.Module):
@@ -40,6 +38,8 @@ class TransformersLogits(nn.Module):
 
     def __init__(self, model_type: str, **config: Any) -> None:
         super().__init__()
+        from transformers import AutoConfig, AutoModelForImageClassification  # takes seconds, as torchvision does
+
         self.model = AutoModelForImageClassification.from_config(AutoConfig.for_model(model_type, **config))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -50,17 +50,29 @@ class TransformersLogits(nn.Module):
 MOBILENET_ARGUMENTS = frozenset({"width_mult", "reduced_tail", "dilated", "dropout"})
 SHUFFLENET_ARGUMENTS = frozenset({"stages_repeats", "stages_out_channels"})
 
+
+def _of_torchvision(name: str) -> Callable[..., nn.Module]:
+    """The constructor of torchvision of a name, imported when it is called."""
+
+    def build(**arguments: Any) -> nn.Module:
+        from torchvision import models
+
+        return getattr(models, name)(**arguments)
+
+    return build
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "mobilenet_v3_large": Architecture(
-        models.mobilenet_v3_large, MOBILENET_ARGUMENTS, "classifier.3", models.MobileNet_V3_Large_Weights
+        _of_torchvision("mobilenet_v3_large"), MOBILENET_ARGUMENTS, "classifier.3", "MobileNet_V3_Large_Weights"
     ),
     "mobilenet_v3_small": Architecture(
-        models.mobilenet_v3_small, MOBILENET_ARGUMENTS, "classifier.3", models.MobileNet_V3_Small_Weights
+        _of_torchvision("mobilenet_v3_small"), MOBILENET_ARGUMENTS, "classifier.3", "MobileNet_V3_Small_Weights"
     ),
-    "resnet18": Architecture(models.resnet18, frozenset(), "fc", models.ResNet18_Weights),
-    "resnet34": Architecture(models.resnet34, frozenset(), "fc", models.ResNet34_Weights),
+    "resnet18": Architecture(_of_torchvision("resnet18"), frozenset(), "fc", "ResNet18_Weights"),
+    "resnet34": Architecture(_of_torchvision("resnet34"), frozenset(), "fc", "ResNet34_Weights"),
     "shufflenet_v2": Architecture(
-        models.ShuffleNetV2, SHUFFLENET_ARGUMENTS, "fc"
+        _of_torchvision("ShuffleNetV2"), SHUFFLENET_ARGUMENTS, "fc"
     ),  # without arguments: the x1.0 network
     "transformers": Architecture(TransformersLogits, None, None),
 }
@@ -136,5 +148,7 @@ def build_backbone(name: str, arguments: Mapping[str, Any]) -> tuple[nn.Module, 
 
 def pretrained_weights(name: str) -> Any:
     """Torchvision's entry for the newest ImageNet weights of an architecture, or None; nothing is downloaded."""
+    from torchvision import models
+
     weights = ARCHITECTURES[name].pretrained
-    return None if weights is None else weights.DEFAULT
+    return None if weights is None else getattr(models, weights).DEFAULT

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from fairlit.errors import ConfigurationError
 from fairlit.faces.bank import FaceBank
-from fairlit.faces.detector import FaceDetector
+from fairlit.faces.detector import FaceDetectorBase
 from fairlit.faces.embedding import FaceEmbedder
 from fairlit.io.atomic import atomic_path, atomic_write_text
 
@@ -47,7 +47,7 @@ def build_bank(
     out: str | Path,
     progress: Progress,
     *,
-    detector: FaceDetector | None = None,
+    detector: FaceDetectorBase | None = None,
     batch_size: int = 64,
     part_size: int = 2048,
 ) -> Report:
@@ -109,7 +109,7 @@ def find_pictures(root: Path) -> list[str]:
 
 
 def _fingerprint(
-    root: Path, files: Sequence[str], embedder: FaceEmbedder, detector: FaceDetector | None, part_size: int
+    root: Path, files: Sequence[str], embedder: FaceEmbedder, detector: FaceDetectorBase | None, part_size: int
 ) -> str:
     """Changes with everything on which the parts depend: sizes and times stand for the pictures' contents."""
     stats = ((root / file).stat() for file in files)
@@ -135,7 +135,7 @@ def _embed_part(
     root: Path,
     files: Sequence[str],
     embedder: FaceEmbedder,
-    detector: FaceDetector | None,
+    detector: FaceDetectorBase | None,
     batch_size: int,
     file: Path,
 ) -> None:

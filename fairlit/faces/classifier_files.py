@@ -1,57 +1,115 @@
-"""The classifier that a path in a config stands for: a folder of weights, or a YAML file of words for CLIP."""
+"""The classifier that a setting stands for: a folder of weights, words for CLIP, or a class of somebody's own."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.faces.classifier import AttributeClassifier
-from fairlit.faces.face_classifier import FaceClassifier
-from fairlit.faces.zero_shot import ClipZeroShotClassifier, ZeroShotConfig, read_words
+from fairlit.io.class_paths import ClassSpec, find_class, instantiate, is_class_spec
 from fairlit.io.model_folders import check_model_folder, check_weights
 
-
-def load_classifier(path: str | Path) -> FaceClassifier:
-    """Opens a classifier, frozen.
-
-    Args:
-        path: What `AttributeClassifier.save` wrote, or a YAML file as in `fairlit.faces.zero_shot`.
-
-    Raises:
-        CheckpointError: A file is missing or damaged.
-        ConfigurationError: What a config says does not do.
-    """
-    return ClipZeroShotClassifier.load(path) if _is_words(path) else AttributeClassifier.load(path)
+if TYPE_CHECKING:
+    from fairlit.faces.face_classifier import FaceClassifier
 
 
-def read_classes(path: str | Path) -> dict[str, tuple[str, ...]]:
-    """Class names of each attribute of a classifier, without any weights.
-
-    Raises:
-        CheckpointError: A file is missing or damaged.
-        ConfigurationError: What a config says does not do.
-    """
-    return read_words(path) if _is_words(path) else AttributeClassifier.read_classes(path)
-
-
-def check_classifier_files(path: str | Path, subject: str, problems: Problems) -> None:
-    """Notes weights that are missing or cut short; what is wrong with a config, `read_classes` says.
+def load_classifier(path: ClassSpec | Path) -> FaceClassifier:
+    """Open a classifier, frozen.
 
     Args:
-        path: As for `load_classifier`.
-        subject: The parameter's name, begins every message.
-        problems: Where messages go.
+        path: folder that `AttributeClassifier.save` wrote, YAML file as in `fairlit.faces.zero_shot`, or class of a
+            `FaceClassifier` as in `fairlit.io.class_paths`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigurationError: a config does not do, or the class cannot be imported or built.
     """
-    if not _is_words(path):
-        if Path(path).is_dir():
-            check_weights(Path(path), subject, problems, (".safetensors",))
+    if is_class_spec(path):
+        from fairlit.faces.face_classifier import FaceClassifier
+
+        return instantiate(path, FaceClassifier, "classifier").freeze()
+    file = _path(path)
+    if _is_words(file):
+        from fairlit.faces.zero_shot import ClipZeroShotClassifier
+
+        return ClipZeroShotClassifier.load(file)
+    from fairlit.faces.classifier import AttributeClassifier
+
+    return AttributeClassifier.load(file)
+
+
+def read_classes(path: ClassSpec | Path) -> dict[str, tuple[str, ...]]:
+    """Return the class names of each attribute of a classifier, without loading its weights.
+
+    A class of somebody's own tells them without being built where `classes` is an attribute of the class; where it is
+    a property, an object is built to ask it.
+
+    Args:
+        path: as for `load_classifier`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigurationError: a config does not do, or the class cannot be imported or built.
+    """
+    if is_class_spec(path):
+        from fairlit.faces.face_classifier import FaceClassifier
+
+        classes = getattr(find_class(path, FaceClassifier, "classifier"), "classes", None)
+        if not isinstance(classes, Mapping):
+            classes = load_classifier(path).classes
+        return {attribute: tuple(names) for attribute, names in classes.items()}
+    file = _path(path)
+    if _is_words(file):
+        from fairlit.faces.zero_shot import read_words
+
+        return read_words(file)
+    from fairlit.faces.classifier_config import ClassifierConfig
+
+    return ClassifierConfig.read(file).classes
+
+
+def check_classifier_files(path: ClassSpec | Path, subject: str, problems: Problems) -> None:
+    """Note weights that are missing or cut short; what is wrong with a config or class, `read_classes` says.
+
+    Args:
+        path: as for `load_classifier`.
+        subject: name of the setting, which begins every message.
+        problems: collector of the messages.
+    """
+    if is_class_spec(path):
         return
+    file = _path(path)
+    if not _is_words(file):
+        if file.is_dir():
+            check_weights(file, subject, problems, (".safetensors",))
+        return
+    from fairlit.faces.zero_shot import ZeroShotConfig
+
     try:
-        clip = ZeroShotConfig.read(path).clip
+        clip = ZeroShotConfig.read(file).clip
     except (CheckpointError, ConfigurationError):
         return
     check_model_folder(clip, f"{subject}: clip", problems)
 
 
-def _is_words(path: str | Path) -> bool:
-    return Path(path).suffix in (".yaml", ".yml") and not Path(path).is_dir()
+def same_classifier(one: ClassSpec, other: ClassSpec) -> bool:
+    """Return whether two settings stand for the same classifier.
+
+    Args:
+        one: setting as for `load_classifier`.
+        other: another such setting.
+    """
+    if is_class_spec(one) or is_class_spec(other):
+        return one == other
+    return _path(one).resolve() == _path(other).resolve()
+
+
+def _path(path: ClassSpec | Path) -> Path:
+    if isinstance(path, dict):
+        raise ConfigurationError(f"classifier: got {path!r}; expected a folder, a file or a class; give class_path")
+    return Path(path)
+
+
+def _is_words(path: Path) -> bool:
+    return path.suffix in (".yaml", ".yml") and not path.is_dir()

@@ -1,21 +1,27 @@
-"""Where the faces are: `FaceDetector` finds them, `Faces` says where.
+"""Faces in images: `Faces` says where they are, and a detector finds them.
 
 A detector errs: it misses faces and invents some. What comes later treats an image without a face as ordinary.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Self
 
 import torch
-from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fairlit.errors import Problems
-from fairlit.faces import mtcnn
+from fairlit.faces.detection import (
+    FaceDetection,
+    FaceSelection,
+    check_face_selection,
+    warn_renamed,
+    with_renamed_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -119,33 +125,46 @@ class Faces:
         )
 
 
-def check_detection(
-    min_face_size: float, enlarge: float, min_score: float, batch_size: int, problems: Problems
-) -> None:
-    """Notes settings of `FaceDetector` that are out of range, before there is one."""
-    if min_face_size < mtcnn.PROPOSAL_WINDOW:
-        problems.add(f"min_face_size is {min_face_size}: give {mtcnn.PROPOSAL_WINDOW} or more, and enlarge images")
-    if enlarge <= 0:
-        problems.add(f"enlarge is {enlarge}: give a factor above 0, 1 to leave images as they are")
-    if not 0 <= min_score <= 1:
-        problems.add(f"min_score is {min_score}: give a number in [0, 1]")
-    problems.at_least("batch_size", batch_size, 1)
+class FaceDetectorBase(nn.Module, ABC):
+    """From images to the faces in them, without gradient.
+
+    Derive a detector of your own from it, and name it by its class path, `my_module.MyDetector`. It finds all faces;
+    which of them count, those who ask say.
+    """
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Faces:
+        """Find the faces of images.
+
+        Args:
+            images: float [N, 3, H, W], RGB in [0, 1]; N may be 0. Values outside the range are clamped.
+
+        Returns:
+            The faces, ordered by image, on the device of `images`.
+        """
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode: owners may switch themselves without touching the detector."""
+        return super().train(False)
 
 
-class FaceDetector(nn.Module):
-    """facenet-pytorch's MTCNN with the weights of its wheel, batched, without gradient.
+class FaceDetector(FaceDetectorBase):
+    """MTCNN with the weights of facenet-pytorch's wheel, batched, without gradient.
 
     Nothing in it trains (`requires_grad` is off and it stays in eval mode), so it adds nothing to checkpoints that
     keep what is trainable.
 
     Args:
-        min_face_size: Smallest face side looked for, in pixels of the enlarged image.
-        enlarge: Factor by which images are resized (bilinearly) before detection. Faces that are small in pixels are
+        min_size: smallest face side in pixels of the scaled image.
+        scale: factor by which images are resized (bilinearly) before detection. Faces that are small in pixels are
             found better enlarged; below 1 it saves time on large images. Boxes come back in pixels of the original.
-        thresholds: Least score that passes each of the three stages.
-        selection: `largest` keeps one face an image, `all` keeps all.
-        min_score: Least final score of a face that is kept.
-        batch_size: Images that go through the networks together.
+        thresholds: lowest scores that pass each of the three stages.
+        faces: faces of an image to return: the `largest` or `all`.
+        min_score: lowest final score of a face that is kept.
+        batch_size: number of images that go through the networks together.
+        min_face_size: deprecated; use min_size.
+        enlarge: deprecated; use scale.
+        selection: deprecated; use faces.
 
     Raises:
         ConfigurationError: An argument is out of range.
@@ -153,63 +172,82 @@ class FaceDetector(nn.Module):
 
     def __init__(
         self,
-        min_face_size: float = 20.0,
-        enlarge: float = 1.0,
+        *,
+        min_size: float = 20.0,
+        scale: float = 1.0,
         thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
-        selection: Literal["largest", "all"] = "largest",
+        faces: FaceSelection = "largest",
         min_score: float = 0.0,
         batch_size: int = 32,
+        min_face_size: float | None = None,
+        enlarge: float | None = None,
+        selection: FaceSelection | None = None,
     ) -> None:
         super().__init__()
+        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet  # takes seconds
+
+        if selection is not None:
+            warn_renamed("selection", "faces", selection)
+            faces = selection
         with Problems("face detector") as problems:
-            check_detection(min_face_size, enlarge, min_score, batch_size, problems)
+            settings = None
+            with problems.collecting():
+                settings = FaceDetection(min_size=min_size, scale=scale, min_score=min_score, batch_size=batch_size)
+                settings = with_renamed_settings(settings, min_face_size=min_face_size, enlarge=enlarge)
             if len(thresholds) != 3 or any(not 0 <= threshold <= 1 for threshold in thresholds):
-                problems.add(f"thresholds is {thresholds}: give three numbers in [0, 1], one for each stage")
-            if selection not in ("largest", "all"):
-                problems.add(f"selection is {selection!r}: give 'largest' or 'all'")
-        self.min_face_size, self.enlarge, self.thresholds = min_face_size, enlarge, tuple(thresholds)
-        self.selection, self.min_score, self.batch_size = selection, min_score, batch_size
+                problems.add(f"thresholds: got {thresholds}; expected three numbers in [0, 1]; give one for each stage")
+            check_face_selection(faces, problems)
+        assert settings is not None
+        self.settings, self.faces, self.thresholds = settings, faces, tuple(thresholds)
         self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
         self.to(memory_format=torch.channels_last)
         self.requires_grad_(False)
         self.eval()
 
-    def train(self, mode: bool = True) -> FaceDetector:
-        """Stays in eval mode: owners may switch themselves without touching the detector."""
-        return super().train(False)
+    @classmethod
+    def from_settings(cls, detection: FaceDetection, faces: FaceSelection = "all") -> FaceDetector:
+        """Build the detector of a config's settings.
+
+        Args:
+            detection: settings of the config.
+            faces: faces of an image to return.
+        """
+        return cls(
+            min_size=detection.min_size,
+            scale=detection.scale,
+            faces=faces,
+            min_score=detection.min_score,
+            batch_size=detection.batch_size,
+        )
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Faces:
-        """Finds faces.
-
-        Args:
-            images: float [N, 3, H, W], RGB in [0, 1]; N may be 0. Values outside the range are clamped.
-
-        Returns:
-            The faces, on the device of `images`.
-        """
+        """Find faces; see `FaceDetectorBase.forward`."""
         if len(images) == 0:
             return Faces.empty(0, images.device)
-        faces = Faces.concatenate([self._detect(chunk) for chunk in images.split(self.batch_size)])
-        return faces.largest() if self.selection == "largest" else faces
+        faces = Faces.concatenate([self._detect(chunk) for chunk in images.split(self.settings.batch_size)])
+        return faces.largest() if self.faces == "largest" else faces
 
     def _detect(self, images: Tensor) -> Faces:
+        from fairlit.faces import mtcnn  # with torchvision, which takes seconds
+
         height, width = images.shape[-2:]
+        scale = self.settings.scale
         pixels = images.detach().float().clamp(0, 1)
-        if self.enlarge != 1:
-            size = (round(height * self.enlarge), round(width * self.enlarge))
+        if scale != 1:
+            size = (round(height * scale), round(width * scale))
             pixels = functional.interpolate(
-                pixels, size=size, mode="bilinear", align_corners=False, antialias=self.enlarge < 1
+                pixels, size=size, mode="bilinear", align_corners=False, antialias=scale < 1
             )
         with torch.autocast(images.device.type, enabled=False):  # thresholds were set for full precision
             found, landmarks = mtcnn.detect(
-                pixels, self.pnet, self.rnet, self.onet, self.min_face_size, self.thresholds
+                pixels, self.pnet, self.rnet, self.onet, self.settings.min_size, self.thresholds
             )
         back = found.boxes.new_tensor([width / pixels.shape[-1], height / pixels.shape[-2]])
         limit = found.boxes.new_tensor([width, height])
         corners = (found.boxes.unflatten(1, (2, 2)) * back).clamp(min=0).minimum(limit)
         boxes = corners.flatten(1)
         faces = Faces(found.image_index, boxes, found.scores, landmarks * back, len(images))
-        faces = faces.select((faces.areas > 0) & (faces.scores >= self.min_score))
+        faces = faces.select((faces.areas > 0) & (faces.scores >= self.settings.min_score))
         order = faces.areas.argsort(descending=True, stable=True)
         return faces.select(order[faces.image_index[order].argsort(stable=True)])

@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from pickle import UnpicklingError
 
-from facenet_pytorch.models.inception_resnet_v1 import InceptionResnetV1
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -106,6 +105,8 @@ class InceptionResnetEmbedder(FaceEmbedder):
         with Problems("face embedder") as problems:
             for problem in self.settings.problems():
                 problems.add(problem)
+        from facenet_pytorch.models.inception_resnet_v1 import InceptionResnetV1  # takes seconds
+
         self.network = InceptionResnetV1(pretrained=None, classify=False)
         load_weights(self.network, Path(weights), prefixes_to_drop=("logits.",))
         self.identifier = f"inception-resnet-v1-{_digest(Path(weights))}"
@@ -146,6 +147,8 @@ def download_inception_resnet(trained_on: str, file: str | Path) -> None:
     """
     if trained_on not in DOWNLOADS:
         raise ConfigurationError(f"download is {trained_on!r}: choose one of {', '.join(DOWNLOADS)}")
+    from facenet_pytorch.models.inception_resnet_v1 import InceptionResnetV1  # takes seconds
+
     try:
         network = InceptionResnetV1(pretrained=trained_on)
     except (OSError, RuntimeError, UnpicklingError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -36,8 +37,9 @@ class FaceClassifier(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
-        return next(self.parameters()).device
+        """Device of its weights; the CPU where it has none."""
+        tensor = next(itertools.chain(self.parameters(), self.buffers()), None)
+        return torch.device("cpu") if tensor is None else tensor.device
 
     @property
     def confusion(self) -> dict[str, Tensor]:

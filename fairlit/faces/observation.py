@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
+from fairlit.faces.detection import FaceSelection
 from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
-
-People = Literal["largest", "all"]
-"""Who counts in an image: its largest face, as in the published method, or every face that is found."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +67,20 @@ class Observation:
 
 @torch.no_grad()
 def observe(
-    images: Tensor, detector: Callable[[Tensor], Faces], classifier: FaceClassifier, people: People = "largest"
+    images: Tensor,
+    detector: Callable[[Tensor], Faces],
+    classifier: FaceClassifier,
+    selection: FaceSelection = "largest",
 ) -> Observation:
-    """Finds faces and classifies them.
+    """Find faces and classify them.
 
     Args:
         images: float [N, 3, H, W], RGB in [0, 1].
-        detector: any, such as `FaceDetector`.
-        classifier: any.
-        people: which of the faces found count.
+        detector: finder of faces, such as `FaceDetector`.
+        classifier: classifier of perceived attributes.
+        selection: faces found that count.
     """
     found = detector(images)
-    faces = found.largest() if people == "largest" else found.ordered()
+    faces = found.largest() if selection == "largest" else found.ordered()
     logits = classifier.classify(images, faces)
     return Observation(faces, {name: rows.float().softmax(dim=-1) for name, rows in logits.items()})

@@ -1,6 +1,21 @@
 """Images for prompts, by any mitigation method: what ``fairlit generate`` does, and an audit of a model begins with."""
 
-from fairlit.generation.plan import GenerationPlan, PlannedImage
-from fairlit.generation.run import generate
+from __future__ import annotations
 
-__all__ = ["GenerationPlan", "PlannedImage", "generate"]
+from typing import TYPE_CHECKING
+
+from fairlit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from fairlit.generation.plan import GenerationPlan as GenerationPlan
+    from fairlit.generation.plan import PlannedImage as PlannedImage
+    from fairlit.generation.run import generate as generate
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "GenerationPlan": "fairlit.generation.plan",
+        "PlannedImage": "fairlit.generation.plan",
+        "generate": "fairlit.generation.run",
+    },
+)

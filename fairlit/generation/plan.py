@@ -5,19 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from fairlit.adaptors.files import adaptor_files, read_tensors
 from fairlit.data.prompts.families import Prompt
-from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_image_size, check_pipeline
-from fairlit.errors import CheckpointError, Problems
+from fairlit.diffusion.settings import (
+    ImageSize,
+    Precision,
+    PromptPadding,
+    Solver,
+    check_image_size,
+    check_pipeline,
+)
+from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.io.digests import fairlit_version, tensor_digest
-from fairlit.mitigation import FinetunedAdaptor, Method, NoMitigation, SamplingPlan
+from fairlit.generation.former_parameters import current_parameters
+from fairlit.io.digests import fairlit_version
+from fairlit.mitigation import Method, NoMitigation, SamplingPlan
+from fairlit.mitigation.method import as_plain
 from fairlit.pictures.files import read_parameters
 from fairlit.pictures.manifest import folder_name
-
-Precision = Literal["float32", "bfloat16", "float16"]
 
 _TEST_STREAM = 2  # of noise keys: the noise of `fairlit test` and `fairlit predict` for the same prompts and seed
 
@@ -91,18 +97,15 @@ class GenerationPlan:
         if self.out.exists() and not self.out.is_dir():
             problems.add(f"out: {self.out} is a file; give a folder")
         for target in dict.fromkeys(self.target_of(prompt) for prompt in self.prompts):
-            if target is None:
-                if self.needs_target:
-                    problems.add(f"target: method {self.method.name!r} needs one; give --target")
+            if target is None and self.method.needs_target:
+                problems.add(
+                    f"target: got none; expected one, since the method {self.method.name!r} works towards it; "
+                    "give --target"
+                )
             else:
                 self.method.check(target, problems)
-        if self.target is None and not self.needs_target:
-            self.method.check(UNUSED_TARGET, problems)
-
-    @property
-    def needs_target(self) -> bool:
-        """Whether the method asks for a target: the plain model and a finetuned adaptor do not."""
-        return not isinstance(self.method, NoMitigation | FinetunedAdaptor)
+        with problems.collecting():
+            self.method.describe()
 
     def sampling(self) -> SamplingPlan:
         """How images are sampled, as methods take it.
@@ -113,17 +116,17 @@ class GenerationPlan:
         return SamplingPlan(self.steps, self.guidance_scale, self.batch_size)
 
     def target_of(self, prompt: Prompt) -> TargetDistribution | None:
-        """What the images of a prompt shall follow, if anything."""
-        return prompt.target or self.target
+        """Return what the images of a prompt are to follow; None where the method needs no target."""
+        return (prompt.target or self.target) if self.method.needs_target else None
 
     def planned(self) -> list[list[PlannedImage]]:
         """All images, prompt by prompt."""
         common = {
             "model": self.model,
-            "method": describe_method(self.method),
+            "method": self.method.describe(),
             "steps": self.steps,
             "guidance_scale": self.guidance_scale,
-            "image_size": _plain(self.image_size),
+            "image_size": as_plain(self.image_size),
             "solver": self.solver,
             "prompt_padding": self.prompt_padding,
             "precision": self.precision,
@@ -134,7 +137,7 @@ class GenerationPlan:
 
     def _of_prompt(self, index: int, prompt: Prompt, common: dict[str, Any]) -> Iterator[PlannedImage]:
         folder = folder_name(index, prompt.text)
-        target = self.target_of(prompt) if self.needs_target else None
+        target = self.target_of(prompt)
         for position in range(self.images):
             own = {
                 "prompt": prompt.text,
@@ -142,42 +145,22 @@ class GenerationPlan:
                 "number": position,
                 "noise_key": [self.seed, _TEST_STREAM, index, position],
             }
-            if prompt.people > 1:
-                own["people"] = prompt.people
-            if self.needs_target:  # what these do to an image depends on the whole set
+            if prompt.num_people > 1:
+                own["num_people"] = prompt.num_people
+            if self.method.needs_target:  # what these do to an image depends on the whole set
                 own |= {"count": self.images, "target": target.to_dict() if target else None}
             yield PlannedImage(f"{folder}/{position:04d}.png", prompt, position, own | common)
-
-
-UNUSED_TARGET = TargetDistribution({"any": {"one": 0.5, "other": 0.5}})
-"""What methods without a target are given in its place; they do not look at it."""
-
-
-def describe_method(method: Method) -> dict[str, Any]:
-    """A method as plain data: its name, its settings, and a digest of the adaptor that it samples with."""
-    settings = {name: _plain(value) for name, value in vars(method).items() if not name.startswith("_")}
-    if isinstance(method, FinetunedAdaptor):
-        settings["digest"] = adaptor_digest(method.path)
-    return {"name": method.name, **settings}
-
-
-def adaptor_digest(path: str) -> str | None:
-    """Digest of an adaptor's tensors, as summaries and model cards have it; None where there is no adaptor."""
-    try:
-        tensors = {name: tensor for file in adaptor_files(path) for name, tensor in read_tensors(file)[0].items()}
-    except CheckpointError:
-        return None
-    return tensor_digest(tensors)
 
 
 def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
     """Whether an image is there already, made in the very way that is planned; notes one that was made otherwise."""
     if not (out / image.file).exists():
         return False
-    found = read_parameters(out / image.file)
-    if found is None:
+    written = read_parameters(out / image.file)
+    if written is None:
         problems.add(f"out: {out / image.file} is not from fairlit generate; remove it, or give another --out")
         return False
+    found = current_parameters(written)
     keys = (found.keys() | image.parameters.keys()) - {"version", "edits"}  # `edits`: what a method did to the image
     differing = sorted(key for key in keys if found.get(key) != image.parameters.get(key))
     if differing:
@@ -187,11 +170,3 @@ def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
             "give another --out, or the same settings to go on"
         )
     return not differing
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

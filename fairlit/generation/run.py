@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import torch
 
 from fairlit.diffusion import Backbone
 from fairlit.errors import Problems
-from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
-from fairlit.generation.plan import UNUSED_TARGET, GenerationPlan, PlannedImage, is_made
+from fairlit.generation.plan import GenerationPlan, PlannedImage, is_made
 from fairlit.mitigation import Chunk, ImageEditor, Sampler
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import write_manifest
+from fairlit.results.edits import EditRecord
+from fairlit.results.manifest import ManifestEntry
 
 Progress = Callable[[int], None]
 """Told after every batch how many images more are on disk."""
@@ -77,7 +78,7 @@ def generate(
     if missing:
         backbone = backbone or load_backbone(plan, device)
         stopwatch = stopwatch or (lambda count, seconds: None)
-        by_target = itertools.groupby(missing, key=lambda images: _target(plan, images))
+        by_target = itertools.groupby(missing, key=lambda images: plan.target_of(images[0].prompt))
         for target, group in by_target:
             started = time.perf_counter()
             with plan.method.prepare(backbone, plan.sampling(), target) as sampler:
@@ -91,14 +92,9 @@ def generate(
     return sum(map(len, missing))
 
 
-def _target(plan: GenerationPlan, images: Sequence[PlannedImage]) -> TargetDistribution:
-    own = plan.target_of(images[0].prompt) if plan.needs_target else None
-    return own or UNUSED_TARGET
-
-
 def _parts(plan: GenerationPlan, images: list[PlannedImage]) -> Iterator[list[PlannedImage]]:
     """Images of one prompt in batches; all in one where the method moves them together."""
-    size = len(images) if plan.method.whole_set else plan.batch_size
+    size = len(images) if plan.method.needs_full_batch else plan.batch_size
     for start in range(0, len(images), size):
         yield images[start : start + size]
 
@@ -118,24 +114,25 @@ def _make(
 ) -> None:
     """Samples, edits and writes images of one prompt."""
     prompt = part[0].prompt
-    positions = list(range(plan.images)) if plan.method.whole_set else [image.position for image in part]
+    positions = list(range(plan.images)) if plan.method.needs_full_batch else [image.position for image in part]
     first = part[0].noise_key[:-1]
     noise = keyed_noise([(*first, position) for position in positions], backbone.latent_shape(plan.image_size))
     weight = next(backbone.unet.parameters())
     started = time.perf_counter()
     chunk = Chunk(prompt.text, positions, plan.images)
     latents = sampler(chunk, noise.to(weight.device, weight.dtype))
-    wanted = [positions.index(image.position) for image in part]
-    notes: list[dict[str, Any]] = [{} for _ in part]
+    places = [positions.index(image.position) for image in part]
+    edits: list[list[EditRecord]] = [[] for _ in part]
     if edit is None:
-        decoded = _decode(backbone, latents[wanted], plan.batch_size)
+        decoded = _decode(backbone, latents[places], plan.batch_size)
     else:
-        pixels, told = edit(chunk, (_decode(backbone, latents, plan.batch_size) * 255).round().to(torch.uint8))
-        decoded, notes = pixels[wanted].float() / 255, [told[place] for place in wanted]
+        pixels, own = edit(chunk, (_decode(backbone, latents, plan.batch_size) * 255).round().to(torch.uint8))
+        decoded, edits = pixels[places].float() / 255, [own[place] for place in places]
     stopwatch(len(positions), time.perf_counter() - started)
-    for image, pixels, note in zip(part, decoded, notes, strict=True):
+    for image, pixels, records in zip(part, decoded, edits, strict=True):
+        note = {"edits": [record.to_dict() for record in records]} if records else {}
         save_png(pixels, plan.out / image.file, image.parameters | note)
 
 
-def _entry(image: PlannedImage) -> dict[str, Any]:
-    return {"file": Path(image.file).as_posix(), **image.parameters}
+def _entry(image: PlannedImage) -> ManifestEntry:
+    return ManifestEntry.from_json({"file": Path(image.file).as_posix(), **image.parameters})

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import metadata as package_metadata
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from fairlit.version import fairlit_version as fairlit_version
 
-
-def fairlit_version() -> str:
-    """Version of the installed package, or ``unknown`` when it runs from a bare source tree."""
-    try:
-        return package_metadata.version("fairlit")
-    except package_metadata.PackageNotFoundError:
-        return "unknown"
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -26,6 +20,8 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
         >>> tensor_digest({"a": torch.zeros(2)}) == tensor_digest({"a": torch.zeros(3)})
         False
     """
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         values = tensor.detach().cpu().contiguous()

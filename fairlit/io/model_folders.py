@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-
 from fairlit.errors import Problems
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -32,6 +30,8 @@ def local_folder(path: str | Path) -> Path | None:
     """
     if Path(path).exists() or not is_hub_id(path):
         return Path(path) if Path(path).is_dir() else None
+    from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(str(path), local_files_only=True))
     except (OSError, ValueError):  # what the hub's client raises where nothing is there

@@ -1,7 +1,21 @@
 """What finetuning minimises: alignment, image preservation, face realism."""
 
-from fairlit.losses.alignment import AlignmentLoss
-from fairlit.losses.preservation import ImagePreservationLoss
-from fairlit.losses.realism import FaceRealismLoss
+from __future__ import annotations
 
-__all__ = ["AlignmentLoss", "FaceRealismLoss", "ImagePreservationLoss"]
+from typing import TYPE_CHECKING
+
+from fairlit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from fairlit.losses.alignment import AlignmentLoss as AlignmentLoss
+    from fairlit.losses.preservation import ImagePreservationLoss as ImagePreservationLoss
+    from fairlit.losses.realism import FaceRealismLoss as FaceRealismLoss
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "AlignmentLoss": "fairlit.losses.alignment",
+        "FaceRealismLoss": "fairlit.losses.realism",
+        "ImagePreservationLoss": "fairlit.losses.preservation",
+    },
+)

@@ -1,7 +1,21 @@
 """What generated images are measured by: torchmetrics Metrics over the functions of `fairlit.functional`."""
 
-from fairlit.io.jsonable import to_jsonable
-from fairlit.metrics.attribute_distribution import AttributeDistribution
-from fairlit.metrics.semantics import SemanticSimilarity
+from __future__ import annotations
 
-__all__ = ["AttributeDistribution", "SemanticSimilarity", "to_jsonable"]
+from typing import TYPE_CHECKING
+
+from fairlit.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from fairlit.io.jsonable import to_jsonable as to_jsonable
+    from fairlit.metrics.attribute_distribution import AttributeDistribution as AttributeDistribution
+    from fairlit.metrics.semantics import SemanticSimilarity as SemanticSimilarity
+
+__getattr__, __dir__, __all__ = lazy_exports(
+    __name__,
+    {
+        "AttributeDistribution": "fairlit.metrics.attribute_distribution",
+        "SemanticSimilarity": "fairlit.metrics.semantics",
+        "to_jsonable": "fairlit.io.jsonable",
+    },
+)

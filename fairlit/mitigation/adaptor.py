@@ -8,11 +8,12 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from fairlit.adaptors import load_adaptor
-from fairlit.adaptors.files import adaptor_files
+from fairlit.adaptors.files import adaptor_files, read_tensors
 from fairlit.diffusion import Backbone
 from fairlit.errors import CheckpointError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.mitigation.method import Method, Need, Sampler, SamplingPlan
+from fairlit.io.digests import tensor_digest
+from fairlit.mitigation.method import Method, Need, Plain, Sampler, SamplingPlan
 from fairlit.mitigation.unchanged import one_prompt_sampler
 
 
@@ -22,27 +23,46 @@ class FinetunedAdaptor(Method):
     The adaptor was made for the target of its own training, whatever the target that it is judged by.
 
     Args:
-        path: an adaptor file, or a folder that holds one under its stock name, see `fairlit.load_adaptor`.
+        path: adaptor file, or a folder that holds one under its stock name, see `fairlit.load_adaptor`.
     """
 
     name: ClassVar[str] = "adaptor"
     needs: ClassVar[tuple[Need, ...]] = ("training", "classifier")
+    needs_target: ClassVar[bool] = False
+    takes_adaptor: ClassVar[bool] = True
 
     def __init__(self, path: str) -> None:
         self.path = path
 
-    def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Notes a path that holds no adaptor."""
+    def settings(self) -> dict[str, Plain]:
+        """Return the path and a digest of the adaptor's tensors: another one may have been saved there since."""
+        return {"path": self.path, "digest": adaptor_digest(self.path)}
+
+    def check(self, target: TargetDistribution | None, problems: Problems) -> None:
+        """Note a path that holds no adaptor."""
         try:
             adaptor_files(self.path)
         except CheckpointError as error:
             problems.add(f"path: {error}")
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
-        """Loads the adaptor into the model and takes it out again."""
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
+        """Load the adaptor into the model and take it out again."""
         with _loaded(backbone, self.path) as tokens:
             yield one_prompt_sampler(backbone, plan, lambda prompt: " ".join([*tokens, prompt]).rstrip())
+
+
+def adaptor_digest(path: str) -> str | None:
+    """Return a digest of an adaptor's tensors, as summaries and model cards have it; None where there is no adaptor.
+
+    Args:
+        path: adaptor file or folder.
+    """
+    try:
+        tensors = {name: tensor for file in adaptor_files(path) for name, tensor in read_tensors(file)[0].items()}
+    except CheckpointError:
+        return None
+    return tensor_digest(tensors)
 
 
 @contextmanager

@@ -56,17 +56,18 @@ class AttributeWords(Method):
             problems.at_least("seed", seed, 0)
             check_wording(after, template, (WORDS, PROMPT), problems)
 
-    def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Notes words that do not fit the target."""
-        check_words(self.words, target, problems)
+    def check(self, target: TargetDistribution | None, problems: Problems) -> None:
+        """Note words that do not fit the target."""
+        check_words(self.words, self.required(target), problems)
 
     def insert(self, prompt: str, words: str) -> str:
         """The prompt with words for a class."""
         return insert_words(prompt, words, self.after, self.template)
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
         """Finds the words of every joint class of the target."""
+        target = self.required(target)
         with Problems(self.name) as problems:
             self.check(target, problems)
         spoken = phrases(self.words, target)

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 import torch
-from diffusers.models.attention_processor import Attention
-from torch import Tensor, nn
+from torch import Tensor
 
 from fairlit.diffusion import Backbone
-from fairlit.errors import ConfigurationError, Problems
-from fairlit.faces import FaceClassifier, FaceDetector
-from fairlit.faces.observation import observe
+from fairlit.errors import Problems
+from fairlit.faces.detection import FaceDetection, with_renamed_settings
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.functional.model_editing.concept_editing import debiasing_step, edit_projection
-from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.io.class_paths import ClassSpec
 from fairlit.mitigation.class_words import check_words, words_by_attribute
 from fairlit.mitigation.face_editing.judge import FaceJudge
-from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
+from fairlit.mitigation.method import Method, Need, Sampler, SamplingPlan
+from fairlit.mitigation.model_editing.projections import ProjectionEditor, cross_attention_projections, embed_tokens
+from fairlit.mitigation.model_editing.share_measurement import ShareMeasurement
+from fairlit.mitigation.model_editing.strength_search import StrengthSearch
 from fairlit.mitigation.unchanged import one_prompt_sampler
 from fairlit.terminal import tell
 
 CONCEPT, WORD = "{concept}", "{word}"
-MEASUREMENT = 0x554345  # sets the noise of measurements apart from that of the images that are asked for
 
 EditedTokens = Literal["concept", "prompt"]
 """Which token embeddings of a concept are edited, see `UnifiedConceptEditing`."""
@@ -43,7 +41,8 @@ class UnifiedConceptEditing(Method):
     at. Prompts without one of the concepts are sampled with the edited model as well: nothing tells them apart.
 
     Args:
-        classifier: measures the shares, a folder or YAML file, see `faces.load_classifier`.
+        classifier: classifier that measures the shares, a folder, YAML file of words or class, see
+            `faces.load_classifier`.
         concepts: what is to be debiased, such as ``carpenter``; all are edited together.
         words: attribute -> class -> the word whose embedding stands for it; a class without one goes by its name.
         preserved: prompts whose keys and values are to stay, at every token.
@@ -59,9 +58,11 @@ class UnifiedConceptEditing(Method):
         edit_scale: weight of the concepts in the closed form.
         preserve_scale: weight of the preserved prompts' tokens.
         ridge: weight of the old projection.
-        min_face_size: smallest face side looked for, in pixels of the enlarged image.
-        enlarge: factor by which images are enlarged before faces are looked for.
-        seed: of the measurements' noise.
+        seed: seed of the measurements' noise.
+        detection: settings of face detection.
+        detector: class of a detector of somebody's own, see `faces.load_detector`; null: MTCNN.
+        min_face_size: deprecated; use detection.min_size.
+        enlarge: deprecated; use detection.scale.
 
     Raises:
         ConfigurationError: an argument is out of range.
@@ -69,11 +70,13 @@ class UnifiedConceptEditing(Method):
 
     name: ClassVar[str] = "UCE"
     needs: ClassVar[tuple[Need, ...]] = ("classifier", "words")
+    former_arguments: ClassVar[tuple[str, ...]] = ("min_face_size", "enlarge")
 
     def __init__(
         self,
-        classifier: str,
+        classifier: ClassSpec,
         concepts: Sequence[str],
+        *,
         words: dict[str, dict[str, str]] | None = None,
         preserved: Sequence[str] = (),
         prompt_template: str = "a photo of the face of a {concept}, a person",
@@ -86,11 +89,15 @@ class UnifiedConceptEditing(Method):
         edit_scale: float = 1.0,
         preserve_scale: float = 1.0,
         ridge: float = 0.5,
-        min_face_size: float = 20.0,
-        enlarge: float = 1.0,
         seed: int = 0,
+        detection: FaceDetection = FaceDetection(),
+        detector: ClassSpec | None = None,
+        min_face_size: float | None = None,
+        enlarge: float | None = None,
     ) -> None:
-        self.judge = FaceJudge(classifier, min_face_size, enlarge)
+        self.classifier = classifier
+        self.detection = with_renamed_settings(detection, min_face_size=min_face_size, enlarge=enlarge)
+        self.detector = detector
         self.concepts = list(concepts)
         self.words = words or {}
         self.preserved = list(preserved)
@@ -109,7 +116,6 @@ class UnifiedConceptEditing(Method):
             self._check_settings(problems)
 
     def _check_settings(self, problems: Problems) -> None:
-        self.judge.check_settings(problems)
         if not self.concepts or not all(concept.strip() for concept in self.concepts):
             problems.add(f"concepts: got {self.concepts}; name at least one, such as 'carpenter', and none empty")
         if len(set(self.concepts)) < len(self.concepts):
@@ -130,42 +136,66 @@ class UnifiedConceptEditing(Method):
         for name in ("tolerance", "edit_scale", "preserve_scale", "seed"):
             problems.at_least(name, getattr(self, name), 0)
 
-    def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Notes words, and a classifier, that do not fit the target."""
-        check_words(self.words, target, problems)
-        self.judge.check(target, problems)
+    @property
+    def judge(self) -> FaceJudge:
+        """Detector and classifier that lead the method."""
+        return FaceJudge(classifier=self.classifier, detection=self.detection, detector=self.detector)
+
+    def check(self, target: TargetDistribution | None, problems: Problems) -> None:
+        """Note words, and a classifier, that do not fit the target."""
+        check_words(self.words, self.required(target), problems)
+        self.judge.check(self.required(target), problems)
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
-        """Edits the model towards `target` and takes the edit back; this is where the time goes."""
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
+        """Edit the model towards `target` and take the edit back; this is where the time goes."""
+        target = self.required(target)
         with Problems(self.name) as problems:
             self.check(target, problems)
         sampler = one_prompt_sampler(backbone, plan)
-        detector, classifier = self.judge.load(backbone.device)
+        measure = self.measurement(backbone, plan, target)
         desired = torch.cat([target.marginal(attribute) for attribute in target.attributes])
+        search = StrengthSearch(len(self.concepts), desired, step_size=self.step_size, tolerance=self.tolerance)
         editor = self.editor(backbone, target)
         with editor.restoring():
-            strengths = torch.zeros(len(self.concepts), len(desired), dtype=torch.float64)
-            factors, before = torch.ones_like(strengths), torch.zeros_like(strengths)
-            best, least = strengths, float("inf")
             for iteration in range(self.iterations):
-                editor.edit(strengths)
-                shares = self.measure(backbone, plan, sampler, target, detector, classifier)
-                distance = _distance(shares, desired)
-                tell(f"{self.name}: measurement {iteration + 1} of at most {self.iterations}, off by {distance:.3f}")
-                if distance < least:
-                    best, least = strengths, distance
-                step = debiasing_step(shares, desired, self.step_size, self.tolerance)
-                if not step.any():
+                editor.edit(search.strengths)
+                search.observe(measure(sampler))
+                tell(
+                    f"{self.name}: measurement {iteration + 1} of at most {self.iterations}, "
+                    f"off by {search.distance:.3f}"
+                )
+                if search.settled:
                     break
-                factors = torch.where(step * before < 0, factors / 2, factors)  # it went too far
-                before = torch.where(step == 0, before, step)
-                strengths = strengths + factors * step
-            editor.edit(best)
+            editor.edit(search.best)
             yield sampler
 
+    def measurement(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> ShareMeasurement:
+        """Return what measures the shares of the concepts in this model's images.
+
+        Args:
+            backbone: loaded model.
+            plan: how to sample.
+            target: attributes and classes to measure.
+        """
+        detector, classifier = self.judge.load(backbone.device)
+        return ShareMeasurement(
+            backbone=backbone,
+            detector=detector,
+            classifier=classifier,
+            target=target,
+            prompts=[self.prompt_template.replace(CONCEPT, concept) for concept in self.concepts],
+            images=self.images,
+            seed=self.seed,
+            batch_size=plan.batch_size,
+        )
+
     def editor(self, backbone: Backbone, target: TargetDistribution) -> ProjectionEditor:
-        """What edits this model for these concepts and the classes of `target`.
+        """Return what edits this model for these concepts and the classes of a target.
+
+        Args:
+            backbone: loaded model.
+            target: attributes and classes to edit.
 
         Raises:
             ConfigurationError: the model has no cross-attention.
@@ -175,11 +205,13 @@ class UnifiedConceptEditing(Method):
         classes = [embed_tokens(backbone, self.class_template.replace(WORD, word))[-2] for word in spoken]
         kept = [embed_tokens(backbone, prompt) for prompt in self.preserved]
         return ProjectionEditor(
-            cross_attention_projections(backbone.unet),
-            own,
-            torch.stack(classes),
-            torch.cat(kept) if kept else own[0][:0],
-            {"edit_scale": self.edit_scale, "preserve_scale": self.preserve_scale, "ridge": self.ridge},
+            projections=cross_attention_projections(backbone.unet),
+            concepts=own,
+            classes=torch.stack(classes),
+            preserved=torch.cat(kept) if kept else own[0][:0],
+            edit_scale=self.edit_scale,
+            preserve_scale=self.preserve_scale,
+            ridge=self.ridge,
         )
 
     def _concept_rows(self, backbone: Backbone, concept: str) -> Tensor:
@@ -189,114 +221,3 @@ class UnifiedConceptEditing(Method):
         before = self.prompt_template.split(CONCEPT)[0] + concept
         first = len(embed_tokens(backbone, before)) - 2
         return embed_tokens(backbone, self.prompt_template.replace(CONCEPT, concept))[first:]
-
-    @torch.no_grad()
-    def measure(
-        self,
-        backbone: Backbone,
-        plan: SamplingPlan,
-        sampler: Sampler,
-        target: TargetDistribution,
-        detector: FaceDetector,
-        classifier: FaceClassifier,
-    ) -> Tensor:
-        """Perceived shares among the faces of each concept, for the model as it is now.
-
-        Returns:
-            float64 [C, number of classes of all attributes], in the order of the target; NaN where no image of a
-            concept has a face.
-        """
-        rows = []
-        like = next(backbone.unet.parameters())
-        order = {
-            name: [classifier.classes[name].index(entry) for entry in names] for name, names in target.classes.items()
-        }
-        for number, concept in enumerate(self.concepts):
-            chunk = Chunk.whole(self.prompt_template.replace(CONCEPT, concept), self.images)
-            keys = [(self.seed, MEASUREMENT, number, image) for image in range(self.images)]
-            latents = sampler(chunk, keyed_noise(keys, backbone.latent_shape()).to(like))
-            counts = torch.zeros(sum(map(len, order.values())), dtype=torch.float64)
-            for part in latents.split(plan.batch_size):
-                seen = observe(backbone.decode(part).float(), detector, classifier)
-                found = [_counts(seen.probabilities[name])[columns] for name, columns in order.items()]
-                counts += torch.cat(found)
-            rows.append(counts * len(order) / counts.sum())
-        return torch.stack(rows)
-
-
-@dataclass
-class ProjectionEditor:
-    """Linear maps, the inputs that are edited in all of them, and the maps' weights as they were.
-
-    Attributes:
-        projections: K linear maps from D inputs.
-        concepts: embeddings [T_c, D] of each of C concepts.
-        classes: embeddings of classes [K, D].
-        preserved: embeddings that keep their values [P, D].
-        scales: see `functional.model_editing.concept_editing.edit_projection`.
-        originals: the weights as they were.
-    """
-
-    projections: list[nn.Linear]
-    concepts: list[Tensor]
-    classes: Tensor
-    preserved: Tensor
-    scales: dict[str, float]
-
-    originals: list[Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.originals = [projection.weight.detach().clone() for projection in self.projections]
-
-    @torch.no_grad()
-    def edit(self, strengths: Tensor) -> None:
-        """Edits the original weights, whatever has been edited before.
-
-        Args:
-            strengths: of each class's direction in each concept, float64 [C, K].
-        """
-        rows = torch.cat(self.concepts)
-        places = torch.tensor([len(concept) for concept in self.concepts])
-        shifts = (strengths.to(rows) @ self.classes).repeat_interleave(places.to(rows.device), dim=0)
-        for projection, original in zip(self.projections, self.originals, strict=True):
-            projection.weight.copy_(edit_projection(original, rows, shifts, self.preserved, **self.scales))
-
-    @contextmanager
-    def restoring(self) -> Iterator[None]:
-        """Gives the maps their weights back after the block, bit for bit."""
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for projection, original in zip(self.projections, self.originals, strict=True):
-                    projection.weight.copy_(original)
-
-
-def cross_attention_projections(unet: nn.Module) -> list[nn.Linear]:
-    """The key and value projections of all cross-attention layers of a denoiser.
-
-    Raises:
-        ConfigurationError: there are none.
-    """
-    layers = [module for module in unet.modules() if isinstance(module, Attention) and module.is_cross_attention]
-    if not layers:
-        raise ConfigurationError("model: its denoiser has no cross-attention to edit; UCE needs a Stable Diffusion")
-    return [projection for layer in layers for projection in (layer.to_k, layer.to_v)]
-
-
-@torch.no_grad()
-def embed_tokens(backbone: Backbone, text: str) -> Tensor:
-    """Embeddings of a text's tokens with the marks of beginning and end but without padding, float64 [T, D]."""
-    limit = backbone.tokenizer.model_max_length
-    count = len(backbone.tokenizer(text, truncation=True, max_length=limit).input_ids)
-    return backbone.encode([text])[0, :count].double()
-
-
-def _counts(probabilities: Tensor) -> Tensor:
-    """How many rows of [F, K] are highest in each column, float64 [K] on the CPU."""
-    return torch.bincount(probabilities.argmax(dim=-1).cpu(), minlength=probabilities.shape[-1]).double()
-
-
-def _distance(shares: Tensor, desired: Tensor) -> float:
-    """Mean over concepts of the largest distance of a share from its target; 1 for a concept without faces."""
-    return float(torch.nan_to_num((shares - desired).abs(), nan=1.0).amax(dim=-1).mean())

@@ -38,8 +38,9 @@ class EthicalIntervention(Method):
                 problems.add(f"sentence: got {sentence!r}; write one, or choose the method `none`")
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
-        """Writes the sentence for the attributes of `target`."""
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
+        """Write the sentence for the attributes of `target`."""
+        target = self.required(target)
         *most, last = [name.replace("_", " ") for name in target.attributes]
         named = f"{', '.join(most)} and {last}" if most else last
         ending = self.sentence.replace(ATTRIBUTES, named)

@@ -64,7 +64,8 @@ class FairDiffusion(Method):
         self.words = words or {}
         self.edit_template = edit_template
         self.guidance_scale = guidance_scale
-        self.guidance = SemanticGuidance(warmup, scale, threshold, momentum, momentum_beta)
+        self.warmup, self.scale, self.threshold = warmup, scale, threshold
+        self.momentum, self.momentum_beta = momentum, momentum_beta
         self.reverse = reverse
         self.seed = seed
         with Problems(self.name) as problems:
@@ -75,13 +76,19 @@ class FairDiffusion(Method):
             problems.at_least("seed", seed, 0)
             self.guidance.check(problems)
 
-    def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Notes words that do not fit the target."""
-        check_words(self.words, target, problems)
+    @property
+    def guidance(self) -> SemanticGuidance:
+        """The settings of SEGA among those of the method."""
+        return SemanticGuidance(self.warmup, self.scale, self.threshold, self.momentum, self.momentum_beta)
+
+    def check(self, target: TargetDistribution | None, problems: Problems) -> None:
+        """Note words that do not fit the target."""
+        check_words(self.words, self.required(target), problems)
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
         """Writes an edit prompt for every class of the target."""
+        target = self.required(target)
         with Problems(self.name) as problems:
             self.check(target, problems)
         chain = plan.chain(backbone, self.guidance_scale)

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from fairlit.diffusion import Backbone, Conditioning, noise_gradient, rollout
 from fairlit.errors import Problems
-from fairlit.faces import FaceClassifier, FaceDetector
-from fairlit.faces.detector import Faces
+from fairlit.faces import FaceClassifier, FaceDetectorBase, Faces
+from fairlit.faces.detection import FaceDetection, with_renamed_settings
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.x0_chain import NoiseGradient, x0_chain
 from fairlit.functional.statistics.fairness import kl_divergences
+from fairlit.io.class_paths import ClassSpec
 from fairlit.mitigation.face_editing.judge import FaceJudge
-from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, require_whole_set
+from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, require_full_batch
 from fairlit.terminal import tell
 
 LEAST_SHARE = 1e-4  # a class that the target rules out would make the divergence infinite
@@ -40,7 +41,8 @@ class LatentGuidance(Method):
     it comes from: judge by another one.
 
     Args:
-        classifier: gives probabilities, a folder or YAML file, see `faces.load_classifier`.
+        classifier: classifier that gives probabilities, a folder, YAML file of words or class, see
+            `faces.load_classifier`.
         gradient: ``uniform`` and ``natural``: adjusted, of paths through one model call, see `functional.x0_chain`;
             ``full``: through the whole chain.
         iterations: steps at most; each samples all images and repeats every model call with gradient.
@@ -49,8 +51,10 @@ class LatentGuidance(Method):
         keep_norm: give the noise of each image its first norm back after every step: Gaussian noise of d elements
             lies near the shell of radius sqrt(d), and the model knows no other.
         tolerance: a divergence, in nats, that is small enough to stop at.
-        min_face_size: smallest face side looked for, in pixels of the enlarged image.
-        enlarge: factor by which images are enlarged before faces are looked for.
+        detection: settings of face detection.
+        detector: class of a detector of somebody's own, see `faces.load_detector`; null: MTCNN.
+        min_face_size: deprecated; use detection.min_size.
+        enlarge: deprecated; use detection.scale.
 
     Raises:
         ConfigurationError: an argument is out of range.
@@ -58,21 +62,27 @@ class LatentGuidance(Method):
 
     name: ClassVar[str] = "latent guidance"
     needs: ClassVar[tuple[Need, ...]] = ("classifier",)
-    whole_set: ClassVar[bool] = True
+    former_arguments: ClassVar[tuple[str, ...]] = ("min_face_size", "enlarge")
+    needs_full_batch: ClassVar[bool] = True
 
     def __init__(
         self,
-        classifier: str,
+        classifier: ClassSpec,
+        *,
         gradient: NoiseGradient = "uniform",
         iterations: int = 20,
         step_size: float = 0.1,
         leash: float = 0.0,
         keep_norm: bool = True,
         tolerance: float = 0.002,
-        min_face_size: float = 20.0,
-        enlarge: float = 1.0,
+        detection: FaceDetection = FaceDetection(),
+        detector: ClassSpec | None = None,
+        min_face_size: float | None = None,
+        enlarge: float | None = None,
     ) -> None:
-        self.judge = FaceJudge(classifier, min_face_size, enlarge)
+        self.classifier = classifier
+        self.detection = with_renamed_settings(detection, min_face_size=min_face_size, enlarge=enlarge)
+        self.detector = detector
         self.gradient = gradient
         self.iterations = iterations
         self.step_size = step_size
@@ -80,7 +90,6 @@ class LatentGuidance(Method):
         self.keep_norm = keep_norm
         self.tolerance = tolerance
         with Problems(self.name) as problems:
-            self.judge.check_settings(problems)
             if gradient not in get_args(NoiseGradient):
                 problems.add(f"gradient: got {gradient!r}; choose one of {', '.join(get_args(NoiseGradient))}")
             if iterations < 1:
@@ -90,13 +99,19 @@ class LatentGuidance(Method):
             for name, value in (("leash", leash), ("tolerance", tolerance)):
                 problems.at_least(name, value, 0)
 
-    def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Notes a classifier that does not fit the target."""
-        self.judge.check(target, problems)
+    @property
+    def judge(self) -> FaceJudge:
+        """Detector and classifier that lead the method."""
+        return FaceJudge(classifier=self.classifier, detection=self.detection, detector=self.detector)
+
+    def check(self, target: TargetDistribution | None, problems: Problems) -> None:
+        """Note a classifier that does not fit the target."""
+        self.judge.check(self.required(target), problems)
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
         """Opens detector and classifier; the model is not changed."""
+        target = self.required(target)
         with Problems(self.name) as problems:
             self.check(target, problems)
         chain = plan.chain(backbone)
@@ -106,7 +121,7 @@ class LatentGuidance(Method):
 
         @torch.no_grad()
         def sample(chunk: Chunk, noise: Tensor) -> Tensor:
-            require_whole_set(self.name, chunk)
+            require_full_batch(self.name, chunk)
             conditioning = Conditioning.of_one_prompt(backbone.encode(["", chunk.prompt]), len(noise))
             moved, least = noise.float(), float("inf")
             for iteration in range(self.iterations + 1):
@@ -157,7 +172,7 @@ class SetDivergence:
     """
 
     backbone: Backbone
-    detector: FaceDetector
+    detector: FaceDetectorBase
     classifier: FaceClassifier
     target: TargetDistribution
     max_batch: int

@@ -62,13 +62,14 @@ class PromptProjection(Method):
                     problems.add(f"template: {written!r} lacks its placeholder {WORD}; put it in")
             problems.at_least("strength", strength, 0)
 
-    def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Notes words that do not fit the target."""
-        check_words(self.words, target, problems)
+    def check(self, target: TargetDistribution | None, problems: Problems) -> None:
+        """Note words that do not fit the target."""
+        check_words(self.words, self.required(target), problems)
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
         """Computes the projection for the attributes of `target`."""
+        target = self.required(target)
         with Problems(self.name) as problems:
             self.check(target, problems)
         chain = plan.chain(backbone)

@@ -15,25 +15,32 @@ from fairlit.mitigation.method import Chunk, Method, Sampler, SamplingPlan
 
 
 class NoMitigation(Method):
-    """Samples every prompt as it stands."""
+    """Leaves the model unchanged: samples every prompt as it stands."""
 
     name: ClassVar[str] = "none"
+    needs_target: ClassVar[bool] = False
+    is_unchanged_model: ClassVar[bool] = True
+
+    @property
+    def display_name(self) -> str:
+        """What reports call it: a reader asks what was not mitigated."""
+        return "unchanged model"
 
     @contextmanager
-    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> Iterator[Sampler]:
-        """The plain model; `target` has no say."""
+    def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
+        """Give the model as it is; `target` has no say."""
         yield one_prompt_sampler(backbone, plan)
 
 
 def one_prompt_sampler(
     backbone: Backbone, plan: SamplingPlan, rewrite: Callable[[str], str] = lambda prompt: prompt
 ) -> Sampler:
-    """A sampler that gives all images of a prompt the same text.
+    """Return a sampler that gives all images of a prompt the same text.
 
     Args:
-        backbone: the model, in the state in which it is to sample.
+        backbone: loaded model, in the state in which it is to sample.
         plan: how to sample.
-        rewrite: what to make of the prompt.
+        rewrite: function from the prompt to the text to use.
     """
     chain = plan.chain(backbone)
 

@@ -97,7 +97,7 @@ def test_faces_are_found_and_cropped_where_asked(tmp_path: Path) -> None:
     for number, pixels in enumerate(images):
         save_face(pixels, tmp_path / "pictures" / f"{number}.png")
     Image.new("RGB", (80, 80), "gray").save(tmp_path / "pictures" / "4.png")
-    embedder, detector = ClassifierEmbedder(EMBEDDER), FaceDetector(enlarge=2.0)
+    embedder, detector = ClassifierEmbedder(EMBEDDER), FaceDetector(scale=2.0)
     with Progress(disable=True) as progress:
         report = build_bank(tmp_path / "pictures", embedder, tmp_path / "bank.safetensors", progress, detector=detector)
     batch = torch.stack(images).float() / 255

@@ -21,7 +21,7 @@ def by_facenet(images: Tensor, detector: FaceDetector) -> tuple[list[np.ndarray]
     with torch.no_grad():
         boxes, points = detect_face(
             (images * 255).permute(0, 2, 3, 1),
-            detector.min_face_size,
+            detector.settings.min_size,
             detector.pnet,
             detector.rnet,
             detector.onet,
@@ -50,7 +50,7 @@ def check_equal(faces: Faces, boxes: list[np.ndarray], landmarks: list[np.ndarra
 
 
 def test_finds_what_facenet_finds(portraits: Tensor) -> None:
-    detector = FaceDetector(selection="all")
+    detector = FaceDetector(faces="all")
     faces = detector(portraits)
     assert len(faces) >= 4
     check_equal(faces, *by_facenet(portraits, detector))
@@ -60,14 +60,14 @@ def test_finds_what_facenet_finds_where_there_are_many(photograph: Tensor) -> No
     face = interpolate(photograph[:, :, 30:330, 100:400], size=(70, 70), mode="bilinear", antialias=True)
     sheet = face.repeat(1, 1, 2, 3)
     sheet = (sheet + 0.03 * torch.randn(sheet.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)  # no ties
-    detector = FaceDetector(selection="all")
+    detector = FaceDetector(faces="all")
     faces = detector(sheet)
     assert len(faces) >= 4
     check_equal(faces, *by_facenet(sheet, detector))
 
 
 def test_low_thresholds_give_many_overlapping_candidates_and_still_agree(portraits: Tensor) -> None:
-    detector = FaceDetector(selection="all", thresholds=(0.4, 0.1, 0.01))
+    detector = FaceDetector(faces="all", thresholds=(0.4, 0.1, 0.01))
     pictures = portraits[[0, 1, 3, 4]]
     faces = detector(pictures)
     assert len(faces) >= 8
@@ -88,14 +88,14 @@ def test_face_is_where_it_is_in_the_photograph(photograph: Tensor) -> None:
 
 
 def test_chunks_do_not_matter(portraits: Tensor) -> None:
-    whole, parts = FaceDetector(selection="all")(portraits), FaceDetector(selection="all", batch_size=2)(portraits)
+    whole, parts = FaceDetector(faces="all")(portraits), FaceDetector(faces="all", batch_size=2)(portraits)
     assert torch.equal(whole.image_index, parts.image_index)
     torch.testing.assert_close(whole.boxes, parts.boxes, atol=1e-3, rtol=0)
     assert whole.num_images == parts.num_images == 5
 
 
 def test_enlarged_images_give_boxes_in_pixels_of_the_original(portraits: Tensor) -> None:
-    enlarged = FaceDetector(enlarge=2.0)(portraits)
+    enlarged = FaceDetector(scale=2.0)(portraits)
     big = interpolate(portraits, scale_factor=2, mode="bilinear", align_corners=False)
     reference = FaceDetector()(big)
     torch.testing.assert_close(enlarged.boxes * 2, reference.boxes, atol=1e-3, rtol=0)
@@ -104,7 +104,7 @@ def test_enlarged_images_give_boxes_in_pixels_of_the_original(portraits: Tensor)
 
 @pytest.mark.parametrize("shape", [(0, 3, 64, 64), (2, 3, 8, 8), (3, 3, 64, 64), (1, 3, 30, 200)])
 def test_no_face_anywhere_is_ordinary(shape: tuple[int, ...]) -> None:
-    faces = FaceDetector(enlarge=1.0)(torch.full(shape, 0.5))
+    faces = FaceDetector(scale=1.0)(torch.full(shape, 0.5))
     assert len(faces) == 0
     assert len(faces.largest()) == 0
     assert faces.boxes.shape == (0, 4)
@@ -120,7 +120,7 @@ def test_nothing_passing_a_stage_is_ordinary(stage: int, portraits: Tensor) -> N
 
 def test_noise_never_makes_it_fail() -> None:
     generator = torch.Generator().manual_seed(1)
-    detector = FaceDetector(selection="all", thresholds=(0.01, 0.01, 0.0))
+    detector = FaceDetector(faces="all", thresholds=(0.01, 0.01, 0.0))
     faces = detector(torch.rand(3, 3, 48, 40, generator=generator))
     low, high = faces.boxes[:, :2], faces.boxes[:, 2:]
     assert bool((low >= 0).all())
@@ -146,18 +146,16 @@ def test_autocast_does_not_change_what_is_found(portraits: Tensor) -> None:
 
 
 def test_min_score_drops_faces(portraits: Tensor) -> None:
-    faces = FaceDetector(selection="all")(portraits)
+    faces = FaceDetector(faces="all")(portraits)
     threshold = float(faces.scores.median())
-    kept = FaceDetector(selection="all", min_score=threshold)(portraits)
+    kept = FaceDetector(faces="all", min_score=threshold)(portraits)
     assert len(kept) == int((faces.scores >= threshold).sum()) < len(faces)
 
 
 def test_bad_arguments_are_all_named() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        FaceDetector(
-            min_face_size=3, enlarge=0, thresholds=(0.5, 2.0, 0.1), selection="best", min_score=-1, batch_size=0
-        )  # type: ignore[arg-type]
-    for name in ("min_face_size", "enlarge", "thresholds", "selection", "min_score", "batch_size"):
+        FaceDetector(min_size=3, scale=0, thresholds=(0.5, 2.0, 0.1), faces="best", min_score=-1, batch_size=0)  # type: ignore[arg-type]
+    for name in ("min_size", "scale", "thresholds", "faces", "min_score", "batch_size"):
         assert name in str(caught.value)
 
 

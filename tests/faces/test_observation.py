@@ -67,7 +67,7 @@ def test_observe_classifies_every_face_the_largest_of_an_image_first() -> None:
     config = ClassifierConfig({"a": ("x", "y", "z")}, "shufflenet_v2", TINY, 32)
     classifier = AttributeClassifier(config).freeze()
     images = torch.rand(5, 3, 32, 32)
-    largest, everyone = observe(images, _Finder(), classifier), observe(images, _Finder(), classifier, people="all")
+    largest, everyone = observe(images, _Finder(), classifier), observe(images, _Finder(), classifier, selection="all")
     torch.testing.assert_close(everyone.faces.boxes, some_faces().boxes[[0, 2, 1]])  # the third box is the larger one
     alone = classifier(classifier.crop(images, some_faces().select(torch.tensor([1]))))["a"].softmax(1)
     torch.testing.assert_close(everyone.probabilities["a"][2:], alone)

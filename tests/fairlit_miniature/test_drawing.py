@@ -101,7 +101,7 @@ def test_mtcnn_finds_the_drawn_faces() -> None:
     scenes = [balanced_scene(0, index) for index in range(72)]
     pictures = np.stack([draw_scene(scene).pixels for scene in scenes])
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255.0
-    faces = FaceDetector(min_face_size=20, enlarge=2.0, selection="largest")(images)
+    faces = FaceDetector(min_size=20, scale=2.0, faces="largest")(images)
     assert faces.has_face.float().mean() >= 0.9
     centers = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
     drawn = torch.stack([torch.from_numpy(draw_scene(scenes[int(i)]).boxes[0]) for i in faces.image_index])

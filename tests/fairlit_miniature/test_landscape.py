@@ -54,6 +54,6 @@ def test_the_committed_model_draws_as_many_as_asked(people: int, prompt: str) ->
     with torch.no_grad():
         latents = rollout(chain, noise, Conditioning.of_one_prompt(backbone.encode(["", prompt]), 12)).latents
         images = backbone.decode(latents)
-    counts = FaceDetector(20, 2.0, selection="all", min_score=0.9)(images).counts
+    counts = FaceDetector(min_size=20, scale=2.0, faces="all", min_score=0.9)(images).counts
     assert images.shape == (12, 3, 64, 96)
     assert float(counts.clamp(max=people).float().mean()) > 0.8 * people

@@ -11,7 +11,8 @@ import torch
 from fairlit.adaptors import Adaptor, Lora
 from fairlit.data import PromptDataModule
 from fairlit.losses import FaceRealismLoss, ImagePreservationLoss
-from fairlit.training import Detection, FairFinetuner, Gradient, Models, Replay, Sampling
+from fairlit.faces.detection import FaceDetection
+from fairlit.training import FairFinetuner, Gradient, Models, Replay, Sampling
 
 ROOT = Path(__file__).parents[2]
 MINIATURE = ROOT / "checkpoints" / "miniature"
@@ -35,7 +36,7 @@ def finetuner(adaptor: Adaptor | None = None, **changes: Any) -> FairFinetuner:
     settings: dict[str, Any] = {
         "models": miniature_models(),
         "adaptor": adaptor or Lora(rank=4),
-        "detection": Detection(enlarge=2.0),
+        "detection": FaceDetection(scale=2.0),
         "sampling": Sampling(min_steps=4, max_steps=5, evaluation_steps=6, guidance_scale=4.0),
         "gradient": Gradient(loss_batch=4),
         "replay": Replay(micro_batch=16),

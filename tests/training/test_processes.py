@@ -19,7 +19,7 @@ CLIPPED_SGD = {
 GENTLE_ADAM = {"model.init_args.optimizer.init_args.lr": 1e-3}
 POOLED = GENTLE_ADAM | {"model.init_args.originals": {"noise_pool": 1}}
 EVERY_FACE = GENTLE_ADAM | {
-    "model.init_args.detection": {"selection": "all"},
+    "model.init_args.faces": "all",
     "model.init_args.alignment.equal": "image",
 }
 ACCUMULATED = {"trainer.accumulate_grad_batches": 2, "trainer.max_steps": 2}

@@ -26,13 +26,13 @@ class Prompt:
         text: what the model is asked for.
         family: name of the family it belongs to.
         target: its own target distribution; None: that of the run.
-        people: how many people it asks for.
+        num_people: number of people that it asks for.
     """
 
     text: str
     family: str
     target: TargetDistribution | None = None
-    people: int = 1
+    num_people: int = 1
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class PromptFamily:
         target: the family's own target distribution; None: that of the run.
         whole: split -> prompts that need no filling; they come after those of the templates.
         targets: word or whole prompt -> target distribution of the prompts with it, instead of the family's.
-        people: how many people every prompt asks for; or word -> number, by the first of these words in a prompt.
+        num_people: number of people that every prompt asks for; or word -> number, by the first of these words in a
+            prompt.
     """
 
     name: str
@@ -58,7 +59,7 @@ class PromptFamily:
     target: TargetDistribution | None = None
     whole: Mapping[str, Sequence[str]] = field(default_factory=dict)
     targets: Mapping[str, TargetDistribution] = field(default_factory=dict)
-    people: int | Mapping[str, int] = 1
+    num_people: int | Mapping[str, int] = 1
 
     def prompts(self, split: Split) -> list[Prompt]:
         """Every template with every combination of its words of that split, then whole prompts, without duplicates."""
@@ -75,19 +76,19 @@ class PromptFamily:
 
     def _add(self, found: dict[str, Prompt], text: str, made_of: Sequence[str]) -> None:
         own = next((self.targets[part] for part in made_of if part in self.targets), self.target)
-        found.setdefault(text, Prompt(text, self.name, own, people_asked(text, self.people)))
+        found.setdefault(text, Prompt(text, self.name, own, people_asked(text, self.num_people)))
 
 
-def people_asked(text: str, people: int | Mapping[str, int]) -> int:
+def people_asked(text: str, num_people: int | Mapping[str, int]) -> int:
     """How many people a prompt asks for, given the number, or the words that say it; 1 where none of them is in it.
 
     Example:
         >>> people_asked("a team of three engineers", {"two": 2, "three": 3})
         3
     """
-    if isinstance(people, int):
-        return people
-    return next((people[word] for word in re.findall(r"[\w-]+", text.lower()) if word in people), 1)
+    if isinstance(num_people, int):
+        return num_people
+    return next((num_people[word] for word in re.findall(r"[\w-]+", text.lower()) if word in num_people), 1)
 
 
 def placeholders(template: str) -> list[str]:

@@ -8,7 +8,7 @@ A YAML file holds ``families``, a mapping from name to
 - ``file``: instead of the three above, a file in the published layout, relative to this one;
 - ``repeat``: how often each training prompt occurs in one pass;
 - ``target``: the family's target distribution, see `TargetDistribution.from_dict`;
-- ``people``: how many people its prompts ask for (1), or the words that say so: ``{two: 2, three: 3}``.
+- ``num_people``: number of people that its prompts ask for (1), or the words that say so: ``{two: 2, three: 3}``.
 
 A word or a prompt is a text, or ``{text: ..., target: ...}`` where it has a target distribution of its own.
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from fairlit.data.prompts.families import PLACEHOLDER, SPLITS, PromptFamily, Spl
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 
-_FAMILY_KEYS = ("templates", "fillers", "prompts", "file", "repeat", "target", "people")
+_FAMILY_KEYS = ("templates", "fillers", "prompts", "file", "repeat", "target", "num_people")
 _PUBLISHED_TEMPLATES: dict[Split, tuple[str, str]] = {  # split -> its templates and the words that fill them
     "train": ("prompt_templates_train", "occupations_train_set"),
     "val": ("prompt_templates_test", "occupations_val_set"),
@@ -75,6 +76,9 @@ def _load(path: Path) -> Any:
 
 def _family(name: str, entry: Any, folder: Path, problems: Problems) -> PromptFamily:
     where = f"family {name!r}"
+    if isinstance(entry, dict) and "people" in entry and "num_people" not in entry:
+        warnings.warn(f"{where}: people is called num_people now; rename it", FutureWarning, stacklevel=2)
+        entry = {"num_people" if key == "people" else key: value for key, value in entry.items()}
     if not isinstance(entry, dict):
         problems.add(f"{where}: got {entry!r}; give it `templates` and `fillers`, or `prompts`")
         return PromptFamily(name, (), {})
@@ -117,19 +121,22 @@ def _family(name: str, entry: Any, folder: Path, problems: Problems) -> PromptFa
 
 
 def _settings(where: str, entry: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
-    """The checked `repeat`, `target` and `people` of a family."""
+    """The checked `repeat`, `target` and `num_people` of a family."""
     repeat = entry.get("repeat", 1)
     if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
         problems.add(f"{where}: repeat is {repeat!r}; give a whole number of at least 1")
     target = _target(where, entry["target"], problems) if "target" in entry else None
-    people = entry.get("people", 1)
-    numbers = list(people.values()) if isinstance(people, dict) else [people]
+    num_people = entry.get("num_people", 1)
+    numbers = list(num_people.values()) if isinstance(num_people, dict) else [num_people]
     if not numbers or any(isinstance(number, bool) or not isinstance(number, int) or number < 1 for number in numbers):
-        problems.add(f"{where}: people is {people!r}; give a number of at least 1, or one for each word, {{two: 2}}")
-        people = 1
-    if isinstance(people, dict):
-        people = {str(word).lower(): number for word, number in people.items()}
-    return {"repeat": repeat, "target": target, "people": people}
+        problems.add(
+            f"{where}: num_people: got {num_people!r}; expected a number of at least 1, or one for each word; give "
+            "{two: 2}, say"
+        )
+        num_people = 1
+    if isinstance(num_people, dict):
+        num_people = {str(word).lower(): number for word, number in num_people.items()}
+    return {"repeat": repeat, "target": target, "num_people": num_people}
 
 
 def _target(where: str, content: Any, problems: Problems) -> TargetDistribution | None:

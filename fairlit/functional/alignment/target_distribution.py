@@ -6,13 +6,15 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import yaml  # type: ignore[import-untyped]
-from torch import Tensor
 
 from fairlit.errors import ConfigurationError, Problems
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 TOLERANCE = 1e-6
 """How far the shares of a distribution may sum from 1; what is left is removed by normalising."""
@@ -55,6 +57,8 @@ class TargetDistribution:
                     continue
                 _check_classes(problems, attribute, shares)
                 _check_shares(problems, f"shares of {attribute!r}", shares.items())
+        import torch  # here: reading a config does not need it
+
         self._classes = {attribute: tuple(shares) for attribute, shares in marginals.items()}
         factors = [
             torch.tensor([float(s) for s in shares.values()], dtype=torch.float64) for shares in marginals.values()
@@ -80,6 +84,8 @@ class TargetDistribution:
             >>> target.marginals
             {'a': {'x': 0.5, 'y': 0.5}, 'b': {'u': 0.75, 'v': 0.25}}
         """
+        import torch
+
         with Problems("target distribution") as problems:
             if not classes:
                 problems.add("classes is empty, name at least one attribute with its classes")
@@ -190,6 +196,8 @@ class TargetDistribution:
         Returns:
             int64 [n, A]: one class index per attribute, on the CPU.
         """
+        import torch
+
         if n == 0:
             return torch.zeros(0, len(self._classes), dtype=torch.int64)
         cells = torch.multinomial(self._table.flatten(), n, replacement=True, generator=generator)
@@ -222,6 +230,8 @@ class TargetDistribution:
             ConfigurationError: Lists every attribute and class that `classes` does not know, and every
                 class of a shared attribute that the target gives no share.
         """
+        import torch
+
         with Problems("target distribution") as problems:
             for attribute, names in self._classes.items():
                 if attribute not in classes:
@@ -275,6 +285,8 @@ class TargetDistribution:
         """Same attributes and classes in the same order, same shares up to rounding."""
         if not isinstance(other, TargetDistribution):
             return NotImplemented
+        import torch
+
         same_names = list(self._classes.items()) == list(other._classes.items())
         return same_names and torch.allclose(self._table, other._table, rtol=0.0, atol=1e-12)
 

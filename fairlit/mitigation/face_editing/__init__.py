@@ -1,1 +1,1 @@
-"""Making chosen faces of finished images anew."""
+"""Regeneration of chosen faces of finished images."""

@@ -25,6 +25,7 @@ from fairlit.errors import Problems
 from fairlit.faces import FaceDetector
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier_files import load_classifier
+from fairlit.faces.detection import FaceDetection, FaceSelection, check_face_selection
 from fairlit.faces.embedding import load_embedder
 from fairlit.faces.observation import observe
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
@@ -39,7 +40,7 @@ from fairlit.training.finetuning.objective import Objective
 from fairlit.training.finetuning.reference_images import OriginalImages, pooled_keys
 from fairlit.training.finetuning.run_checks import check_optimizer, check_run
 from fairlit.training.finetuning.sampler import Sampler
-from fairlit.training.finetuning.settings import Detection, Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.finetuning.settings import Gradient, Models, Originals, Replay, Sampling
 from fairlit.training.finetuning.step_guard import StepGuard
 from fairlit.training.profiling.timing import PhaseTimer, peak_memory
 
@@ -58,7 +59,8 @@ class FairFinetuner(L.LightningModule):
     Args:
         models: where the models come from.
         adaptor: what is trained.
-        detection: how faces are found.
+        detection: settings of face detection.
+        faces: faces of an image that count: the `largest`, as in the published method, or `all`.
         sampling: how images are generated.
         gradient: how the gradient goes through the sampling chain.
         replay: how model calls are repeated with gradient.
@@ -78,7 +80,8 @@ class FairFinetuner(L.LightningModule):
         self,
         models: Models,
         adaptor: Adaptor,
-        detection: Detection = Detection(),
+        detection: FaceDetection = FaceDetection(),
+        faces: FaceSelection = "largest",
         sampling: Sampling = Sampling(),
         gradient: Gradient = Gradient(),
         replay: Replay = Replay(),
@@ -94,7 +97,10 @@ class FairFinetuner(L.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.models, self.detection, self.sampling, self.gradient = models, detection, sampling, gradient
+        with Problems("model") as problems:
+            check_face_selection(faces, problems)
+        self.models, self.sampling, self.gradient = models, sampling, gradient
+        self.detection, self.faces = detection, faces
         self.replay, self.originals, self.acceleration = replay, originals, acceleration
         self.alignment, self.preservation, self.realism = alignment, preservation, realism
         self.adaptor = adaptor
@@ -164,7 +170,7 @@ class FairFinetuner(L.LightningModule):
         self.backbone = self.load_backbone()
         self.adaptor.attach(self.backbone)
         accelerate(self.backbone, self.acceleration, sharded=self._shards())
-        self.detector = FaceDetector(**vars(self.detection))
+        self.detector = FaceDetector.from_settings(self.detection)
         self.classifier = load_classifier(models.classifier)
         self.audit_classifier = load_classifier(models.audit_classifier) if models.audit_classifier else self.classifier
         encoders: dict[str, nn.Module] = {}
@@ -187,7 +193,7 @@ class FairFinetuner(L.LightningModule):
             self.alignment,
             self.preservation,
             self.realism,
-            self.detection.selection,
+            self.faces,
         )
         self.sampler = Sampler(self.backbone, self.adaptor, self.sampling, self.gradient)
         self.original_images = OriginalImages(self.sampler, self.objective, self.detector, self.classifier)
@@ -199,7 +205,7 @@ class FairFinetuner(L.LightningModule):
         if self._trainer is None or self.originals.noise_pool is None or self.originals.cache is None:
             return
         settings = {name: value for name, value in asdict(self.sampling).items() if not name.endswith("_steps")}
-        settings |= {"detection": asdict(self.detection), "precision": str(self.trainer.precision)}
+        settings |= {"detection": asdict(self.detection), "faces": self.faces, "precision": str(self.trainer.precision)}
         self.original_images.remember_in(self.originals.cache, settings)
 
     def train(self, mode: bool = True) -> FairFinetuner:
@@ -241,7 +247,7 @@ class FairFinetuner(L.LightningModule):
         assert described is not None
         with self.timer.measure("faces"):
             images = sampler.decode(sampled.latents)
-            observation = observe(images, self.detector, self.classifier, self.detection.selection)
+            observation = observe(images, self.detector, self.classifier, self.faces)
             target = batch.target.reorder(self.classifier.classes)
             seed = int(np.random.default_rng((self.seed, _DRAWS_STREAM, batch.index)).integers(2**31))
             wanted, logs = assign_over_ranks(observation, target, len(batch.keys), self.alignment, seed)
@@ -344,7 +350,7 @@ class FairFinetuner(L.LightningModule):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, self.sampling.batch_size).latents
         images = sampler.decode(latents)
-        observation = observe(images, self.detector, self.audit_classifier, self.detection.selection)
+        observation = observe(images, self.detector, self.audit_classifier, self.faces)
         clip = self._objective().encoders.get("clip")
         text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
         return Generated(images, observation, self._objective().features(images), text)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.bank import FaceBank
+from fairlit.faces.detection import FaceSelection
 from fairlit.faces.embedding import FaceEmbedder
-from fairlit.faces.observation import Observation, People
+from fairlit.faces.observation import Observation
 from fairlit.faces.shielding import shield_neighbours
 from fairlit.functional.alignment.assignment import Assignment
 from fairlit.functional.boxes.face_matching import match_faces, take_partners
@@ -67,7 +68,7 @@ class Objective:
         alignment: settings of the first term.
         preservation: settings of the second.
         realism: settings of the third.
-        people: who counts: `largest` takes the largest faces of an image and of its original for the same; `all`
+        faces: faces that count: `largest` takes the largest faces of an image and of its original for the same; `all`
             matches faces by their places and keeps the gradient of one from its neighbours.
     """
 
@@ -81,12 +82,12 @@ class Objective:
         alignment: AlignmentLoss,
         preservation: ImagePreservationLoss,
         realism: FaceRealismLoss,
-        people: People = "largest",
+        faces: FaceSelection = "largest",
     ) -> None:
         self.decode, self.classifier, self.encoders = decode, classifier, encoders
         self.embedder, self.bank = embedder, bank
         self.alignment, self.preservation, self.realism = alignment, preservation, realism
-        self.people = people
+        self.faces = faces
 
     @property
     def preserves(self) -> bool:
@@ -144,7 +145,7 @@ class Objective:
     def _known(self, observation: Observation, originals: OriginalDescription) -> _KnownFaces:
         """What is known of the same faces in the original images."""
         before = originals.observation
-        if self.people == "largest":
+        if self.faces == "largest":
             partners = before.spread(torch.arange(len(before.faces), device=before.faces.boxes.device), -1)
             partners = partners[observation.faces.image_index]
         else:
@@ -170,7 +171,7 @@ class Objective:
         faces, known = observation.faces.images(part.start, part.stop), known.select(inside)
         labels = {name: rows[inside] for name, rows in wanted.labels.items()}
         weights = wanted.weights[inside] * (wanted.scale / max(wanted.total_weight, 1e-12))
-        alone = (images, faces) if self.people == "largest" else shield_neighbours(images, faces)
+        alone = (images, faces) if self.faces == "largest" else shield_neighbours(images, faces)
         confidence = {name: rows[inside] for name, rows in wanted.confidence.items()}
         losses = {"alignment": self._alignment(*alone, Assignment(labels, confidence), weights)}
         if self.preserves:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairlit.data.prompts.datamodule import NoiseKey
-from fairlit.faces import FaceClassifier, FaceDetector
+from fairlit.faces import FaceClassifier, FaceDetectorBase
 from fairlit.faces.observation import observe
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.objective import Objective, OriginalDescription
@@ -52,7 +52,7 @@ class OriginalImages:
         self,
         sampler: Sampler,
         objective: Objective,
-        detector: FaceDetector,
+        detector: FaceDetectorBase,
         classifier: FaceClassifier,
         cache: OriginalsCache | None = None,
     ) -> None:
@@ -71,7 +71,7 @@ class OriginalImages:
         """What the losses need of originals with final latents [N, C, h, w]; remembered from now on."""
         images = self.sampler.decode(latents)
         described = self.objective.describe_originals(
-            images, observe(images, self.detector, self.classifier, self.objective.people)
+            images, observe(images, self.detector, self.classifier, self.objective.faces)
         )
         if self.cache is not None:
             self.cache.save(_key(prompt, keys, steps), described)

@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from fairlit.diffusion import ImageSize, PromptPadding, Solver, check_guidance_scale, check_image_size, check_pipeline
+from fairlit.diffusion.settings import (
+    ImageSize,
+    PromptPadding,
+    Solver,
+    check_guidance_scale,
+    check_image_size,
+    check_pipeline,
+)
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
-from fairlit.faces.detector import check_detection
-from fairlit.faces.observation import People
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.solver import WeightScheme
 from fairlit.io.model_folders import check_model_folder, check_weight_file
@@ -80,31 +85,6 @@ class Models:
                     target.reorder(classes)
                 except ConfigurationError as error:
                     problems.add(f"models.{name} ({path}) does not fit the target: {error}")
-
-
-@dataclass(frozen=True)
-class Detection:
-    """How faces are found, see `faces.FaceDetector`.
-
-    Attributes:
-        min_face_size: smallest face side looked for, in pixels of the enlarged image.
-        enlarge: factor by which images are enlarged before detection.
-        min_score: least score of a face that counts.
-        batch_size: images looked at together.
-        selection: who counts in an image: its `largest` face, as in the published method, or `all`.
-    """
-
-    min_face_size: float = 20.0
-    enlarge: float = 1.0
-    min_score: float = 0.0
-    batch_size: int = 32
-    selection: People = "largest"
-
-    def __post_init__(self) -> None:
-        with Problems("detection") as problems:
-            if self.selection not in get_args(People):
-                problems.add(f"selection: got {self.selection!r}; choose largest or all")
-            check_detection(self.min_face_size, self.enlarge, self.min_score, self.batch_size, problems)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
 from fairlit.data import PromptDataModule
 from fairlit.errors import ConfigurationError
-from fairlit.training import Detection, FairFinetuner, Gradient, Models, Replay
+from fairlit.faces.detection import FaceDetection
+from fairlit.training import FairFinetuner, Gradient, Models, Replay
 
 Trained = tuple[FairFinetuner, PromptDataModule, L.Trainer]
 
@@ -87,7 +88,7 @@ def test_replay_and_detached_graph_train_alike(tmp_path: Path, adaptor: Adaptor)
 
 
 def test_no_face_anywhere_is_an_ordinary_event(tmp_path: Path) -> None:
-    module = finetuner(detection=Detection(enlarge=2.0, min_score=1.0))
+    module = finetuner(detection=FaceDetection(scale=2.0, min_score=1.0))
     run = trainer(tmp_path)
     run.fit(module, datamodule=prompts())
     assert run.callback_metrics["faces/missing"] == 1

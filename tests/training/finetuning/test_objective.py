@@ -269,7 +269,7 @@ def test_one_face_an_image_is_the_same_whoever_counts(objective: Objective) -> N
     """Old and new face overlap, so that they are matched."""
     case = Case(objective)
     largest = case.solve(objective, 4)
-    objective.people = "all"
+    objective.faces = "all"
     everyone = case.solve(objective, 4)
     assert {name: float(part) for name, part in everyone.parts.items()} == pytest.approx(
         {name: float(part) for name, part in largest.parts.items()}
@@ -317,7 +317,7 @@ class Groups:
 
 def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
     """Every face apart, with its own partner in the original image; the decoder is left out."""
-    objective.people = "all"
+    objective.faces = "all"
     objective.decode = torch.nn.Identity()
     case = Groups(objective)
     value = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 3)
@@ -354,7 +354,7 @@ def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
 
 
 def test_only_pairs_that_must_change_are_freed(objective: Objective) -> None:
-    objective.people = "all"
+    objective.faces = "all"
     objective.decode = torch.nn.Identity()
     objective.alignment = replace(objective.alignment, weight=0.0)
     objective.realism = replace(objective.realism, weight=0.0)

@@ -13,9 +13,9 @@ from transformers import Dinov2Config, Dinov2Model
 
 from fairlit.diffusion.acceleration import Acceleration
 from fairlit.errors import ConfigurationError, Problems
-from fairlit.faces import AttributeClassifier, ClassifierConfig
+from fairlit.faces import AttributeClassifier, ClassifierConfig, FaceDetection
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.training.finetuning.settings import Detection, Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.finetuning.settings import Gradient, Models, Originals, Replay, Sampling
 
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
 CLASSES = {"gender": ("female", "male"), "age": ("young", "old")}
@@ -131,9 +131,9 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
         (lambda: Sampling(solver="heun"), 1, ["solver: got 'heun'; choose one of pipeline, dpm-solver++, ddim, euler"]),
         (lambda: Sampling(prompt_padding="short"), 1, ["prompt_padding: got 'short'; choose one of longest"]),
         (
-            lambda: Detection(min_face_size=3, enlarge=0, min_score=2, batch_size=0),
+            lambda: FaceDetection(min_size=3, scale=0, min_score=2, batch_size=0),
             4,
-            ["min_face_size is 3", "enlarge is 0", "min_score is 2", "batch_size: got 0"],
+            ["min_size: got 3", "scale: got 0", "min_score: got 2", "batch_size: got 0"],
         ),
         (lambda: Gradient(mode="half"), 1, ["mode: got 'half'; choose one of replay, detached, published, full"]),
         (

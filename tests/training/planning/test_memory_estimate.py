@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from fairlit.adaptors import Lora
 from fairlit.diffusion import Conditioning, Rollout, replay
-from fairlit.training import Detection, FairFinetuner, Gradient, Models, Replay, Sampling
+from fairlit.faces.detection import FaceDetection
+from fairlit.training import FairFinetuner, Gradient, Models, Replay, Sampling
 from fairlit.training.planning.memory_estimate import Layout, estimate_memory, optimizer_states
 from fairlit.training.profiling.live_memory import LiveMemory
 
@@ -24,7 +25,7 @@ def finetuner(**changes: Any) -> FairFinetuner:
     settings: dict[str, Any] = {
         "models": models,
         "adaptor": Lora(rank=4, text_encoder=True, unet=True),
-        "detection": Detection(enlarge=2.0),
+        "detection": FaceDetection(scale=2.0),
         "sampling": Sampling(min_steps=2, max_steps=3, guidance_scale=2.0, batch_size=2),
         "gradient": Gradient(loss_batch=2),
         "replay": Replay(micro_batch=2),

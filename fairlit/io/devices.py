@@ -1,21 +1,19 @@
-"""Where models run."""
+"""Devices that models run on."""
 
 from __future__ import annotations
 
-import torch
-
 from fairlit.errors import Problems
-
-DEVICE_HELP = "where models run: auto (a GPU if there is one), cpu, cuda, cuda:1, mps"
 
 
 def choose_device(name: str, problems: Problems) -> str:
-    """A device that is there; notes one that is not.
+    """Return a device that is there, and note one that is not.
 
     Args:
-        name: as in `DEVICE_HELP`.
+        name: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.
         problems: where messages go.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return "cuda"
@@ -24,5 +22,5 @@ def choose_device(name: str, problems: Problems) -> str:
         torch.zeros(1, device=name)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        problems.add(f"device: {name!r} cannot be used here ({reason}); give auto, or cpu")
+        problems.add(f"device: got {name!r}, which cannot be used here ({reason}); give auto or cpu")
     return name

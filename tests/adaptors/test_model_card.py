@@ -15,12 +15,12 @@ from measured import figures
 from fairlit.adaptors import AdaptorMetadata, SoftTokens
 from fairlit.adaptors.contents import read_adaptor
 from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
-from fairlit.callbacks.model_card import adaptor_card, export_card, find_summary
-from fairlit.callbacks.results_table import table_rows
+from fairlit.adaptors.model_card import adaptor_card, export_card, find_summary
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
 from fairlit.functional import TargetDistribution
 from fairlit.functional.sampling.solver import linear_solver
 from fairlit.io.digests import tensor_digest
+from fairlit.results.tables import table_rows
 
 TENSORS = {"<fair>": torch.arange(6.0).view(2, 3)}
 SAMPLING = {"guidance_scale": 3.5, "evaluation_steps": 12, "prompt_padding": "max_length"}

@@ -4,7 +4,7 @@ import pytest
 from measured import figures
 from rich.console import Console
 
-from fairlit.callbacks.results_table import markdown_table, results_table, table_rows
+from fairlit.results.tables import markdown_table, results_table, table_rows
 
 
 def test_rows_of_one_attribute_by_hand() -> None:

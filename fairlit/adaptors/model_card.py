@@ -14,11 +14,11 @@ from huggingface_hub import ModelCardData
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor
 from fairlit.adaptors.export import Format
 from fairlit.adaptors.files import read_tensors
-from fairlit.callbacks.results_table import CAPTION, markdown_table, table_rows
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.model_folders import is_hub_id
+from fairlit.results.tables import CAPTION, markdown_table, table_rows
 
 CARD_FILE = "README.md"
 SUMMARY_FILE = "summary.json"

@@ -1,0 +1,97 @@
+"""Audits: a folder of images, or a model that they are generated with first, judged against a target."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from fairlit.auditing.config import AuditConfig
+from fairlit.auditing.run import AuditSettings, run_audit
+from fairlit.errors import Problems
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.composition import read_compositions
+from fairlit.generation.generate import make_planned
+from fairlit.generation.plan import GenerationPlan
+from fairlit.io.devices import choose_device
+from fairlit.judging.config import find_folders
+from fairlit.judging.image_folders import ImageFolder, find_images
+from fairlit.mitigation import NoMitigation
+from fairlit.results.audit import AuditResults
+from fairlit.terminal import progress_bar, quieten_libraries
+
+
+def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
+    """Judge images by a detector and a classifier of perceived attributes against a target distribution.
+
+    Writes report.html, results.json, per_image.csv and figures. Stopped or killed, the same call resumes.
+
+    Args:
+        config: settings. Everything in it is checked before weights are loaded.
+        command: command line that makes this audit again, for the report.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        ConfigurationError: the settings are wrong; lists everything that is.
+        CheckpointError: a model is damaged.
+    """
+    folders: list[ImageFolder] = []
+    plans: list[GenerationPlan] = []
+    out = Path(config.out or ".")
+    with Problems("audit") as problems:
+        config.check_report(problems)
+        config.check_sources(problems)
+        device = choose_device(config.device, problems)
+        target = config.check_judge(problems)
+        compositions = read_compositions(config.compositions, target, problems) if target is not None else {}
+        if config.generates:
+            plans = _plans(config, target, out, problems)
+        elif config.folder is not None:
+            folders = find_folders([config.folder, config.reference], config, problems)
+    assert target is not None
+    for plan in plans:
+        make_planned(plan, device)
+    folders = folders or [find_images(plan.out) for plan in plans]
+    settings = AuditSettings(
+        folder=folders[0],
+        target=target,
+        out=out,
+        reference=folders[1] if len(folders) > 1 else None,
+        tolerance=config.tolerance,
+        seed=config.bootstrap_seed,
+        batch_size=config.batch_size,
+        report_prompts=config.report_prompts,
+        report_images=config.report_images,
+        title=config.title or f"Audit of {_subject(config)}",
+        command=command,
+        compositions=compositions,
+    )
+    judge, encoders = config.load_judge(device), config.load_encoders(device)
+    total = sum(len(folder.images) for folder in folders)
+    with progress_bar("judged images", total * (1 + bool(encoders.by_name))) as advance:
+        return run_audit(settings, judge, encoders, advance)
+
+
+def _plans(
+    config: AuditConfig, target: TargetDistribution | None, out: Path, problems: Problems
+) -> list[GenerationPlan]:
+    """The images to audit and, where a method changes the model, the unchanged model's from the same noise."""
+    quieten_libraries()
+    method = config.chosen(problems)
+    prompts = config.read(problems)
+    if not prompts:
+        return []
+    if any(prompt.target not in (None, target) for prompt in prompts):
+        problems.add("prompts: some have targets of their own; audit them family by family, each with its --target")
+    plan = config.plan(prompts, out / "images", method=method, target=target, batch_size=config.batch_size)
+    plan.check(problems)
+    if plan.method.is_unchanged_model:
+        return [plan]
+    return [plan, dataclasses.replace(plan, method=NoMitigation(), out=out / "original")]
+
+
+def _subject(config: AuditConfig) -> str:
+    if not config.generates:
+        return str(config.folder)
+    return f"{config.adaptor} on {config.model}" if config.adaptor else str(config.model)

@@ -1,0 +1,43 @@
+"""Parsers of jsonargparse with short messages in fairlit's own form."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from fairlit.commands.parser_messages import explain
+from fairlit.errors import ConfigurationError
+
+
+class PlainMessages:
+    """Mixin for parsers of jsonargparse: a mistake becomes one `ConfigurationError`, without a wall of usage.
+
+    Options cannot be abbreviated: a later release may add one that begins alike.
+
+    Example:
+        >>> from jsonargparse import ArgumentParser
+        >>> class Parser(PlainMessages, ArgumentParser):
+        ...     pass
+        >>> parser = Parser(prog="fairlit audit")
+        >>> _ = parser.add_argument("--images", type=int)
+        >>> parser.parse_args(["--imagse", "3"])
+        Traceback (most recent call last):
+        ...
+        fairlit.errors.ConfigurationError: --imagse: unknown option; did you mean --images?
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+        self.config_files: list[str] = []
+        """Config files read so far, in order; messages say where in them a mistake is."""
+
+    def parse_path(self, cfg_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """Notes the file, then parses it as jsonargparse does."""
+        self.config_files.append(str(cfg_path))
+        return super().parse_path(cfg_path, *args, **kwargs)  # type: ignore[misc]
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raises what is wrong as a `ConfigurationError`; parsers within the parser go on as jsonargparse wants."""
+        if not self.exit_on_error:  # type: ignore[attr-defined]
+            super().error(message, ex)  # type: ignore[misc]
+        raise ConfigurationError(explain(message, ex, self)) from ex  # type: ignore[arg-type]

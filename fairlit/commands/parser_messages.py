@@ -1,0 +1,292 @@
+"""What jsonargparse says, in fairlit's words: ``name: got X; expected Y; do Z``, with the place in the config file."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml  # type: ignore[import-untyped]
+
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
+_KEY = re.compile(r'Parser key "([^"]+)":?')
+_CLASS = re.compile(r"Problem with given class_path '([^']+)'")
+_UNKNOWN = re.compile(r"(?:Option|option) '([^']+)'(?: is not accepted|$)")
+_UNKNOWN_IN_GROUP = re.compile(r"(?:Group|Subcommand) '([^']+)' does not accept option '([^']+)'")
+_EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
+_CLASS_PATH = "dot import path string"
+_WORDS = {
+    "<class 'int'>": "a whole number",
+    "<class 'float'>": "a number",
+    "<class 'bool'>": "true or false",
+    "<class 'str'>": "text",
+    "<class 'dict'>": "a mapping",
+    "<class 'list'>": "a list",
+    "<class 'NoneType'>": "null",
+}
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word that somebody probably meant, None where none is near.
+
+    Example:
+        >>> nearest("imagse", ["images", "seed"])
+        'images'
+    """
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return found[0] if found else None
+
+
+def explain(message: str, error: BaseException | None, parser: ArgumentParser) -> str:
+    """Return a message of jsonargparse in fairlit's words.
+
+    Args:
+        message: message as jsonargparse gives it.
+        error: exception behind it, if any.
+        parser: parser whose options are the known ones; its `config_files` are searched for the mistake.
+    """
+    files: list[str] = getattr(parser, "config_files", [])
+    if (mistake := _yaml_mistake(error)) is not None:
+        return _explain_yaml(mistake, files)
+    if message.startswith("unrecognized arguments: "):
+        return _explain_unrecognized(message.removeprefix("unrecognized arguments: "), parser)
+    if message.startswith("the following arguments are required: "):
+        return _explain_missing(message.removeprefix("the following arguments are required: "))
+    if message.startswith("Unexpected config: "):
+        return f"config: {_last(files)} holds no settings; expected a mapping, one `name: value` a line"
+    if match := re.match(r"argument ([^:]+): expected (.+?)(?: arguments?)?$", message):
+        return f"{match[1].split('/')[-1]}: got no value; expected {match[2]}"
+    if match := re.match(r"argument ([^:]+): (.*)", message, re.DOTALL):
+        return f"{match[1].split('/')[-1]}: {match[2]}"
+    if match := re.match(r"Parser key \"(\w+)\": (File does not exist|Path is not a file)[^:]*: '?([^']*)'?", message):
+        return _explain_no_file(match[1], match[3])
+    return _explain_value(message, parser, files)
+
+
+def locate(files: Iterable[str], key: str) -> str:
+    """Return where a dotted key stands in config files, such as ``demo.yaml, line 3, column 5``; "" if nowhere.
+
+    Args:
+        files: YAML files in the order in which they are read; the last that holds the key counts.
+        key: dotted key; as much of it as a file holds is found.
+    """
+    best, place = 0, ""
+    for file in files:
+        try:
+            node = yaml.compose(Path(file).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        except (OSError, ValueError, yaml.YAMLError):
+            continue
+        depth, mark = 0, None
+        for part in key.split("."):
+            if not isinstance(node, yaml.MappingNode):
+                break
+            pair = next((pair for pair in node.value if pair[0].value == part), None)
+            if pair is None:
+                break
+            depth, mark, node = depth + 1, pair[0].start_mark, pair[1]
+        if mark is not None and depth >= best:
+            best, place = depth, f"{file}, line {mark.line + 1}, column {mark.column + 1}"
+    return place
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One leaf of jsonargparse's nested message."""
+
+    key: str
+    class_path: str | None
+    text: str
+
+
+def _explain_value(message: str, parser: ArgumentParser, files: list[str]) -> str:
+    problem = _deepest(message)
+    place = locate(files, problem.key) if problem.key else ""
+    where = f" ({place})" if place else ""
+    if match := _UNKNOWN_IN_GROUP.search(problem.text):
+        group = match[1] if match[0].startswith("Group") else ""
+        key = f"{group}.{match[2]}".lstrip(".")
+        return _unknown(key, _known(parser, match[1] if not group else ""), files)
+    if match := _UNKNOWN.search(problem.text):
+        if problem.class_path is None:
+            return _unknown(match[1], _known(parser), files)
+        prefix = problem.key.rpartition(".")[0]
+        known = [f"{prefix}.{name}" for name in _parameters(problem.class_path)]
+        return _unknown(problem.key, known, files)
+    leaves = [found for line in problem.text.splitlines() if (found := _EXPECTED.search(line.strip()))]
+    given = next((found[2] for found in leaves if found[2] is not None), None)
+    if given is None and (match := re.search(r"Given value: (.*)", problem.text, re.DOTALL)):
+        given = match[1].strip()
+    if not leaves:
+        text = " ".join(problem.text.split())
+        return f"{problem.key}: {text}{where}" if problem.key else f"{text}{where}"
+    kinds = [found[1] for found in leaves]
+    known = _class_names(problem.text) if any(kind.startswith(_CLASS_PATH) for kind in kinds) else []
+    return f"{problem.key}: got {_shown(given)}; expected {_expected(kinds, given, known)}{where}"
+
+
+def _deepest(message: str) -> _Problem:
+    """Return the innermost problem of a class in a class, or the message itself."""
+    lines = message.splitlines()
+    key, class_path, start = "", None, 0
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        if found := _KEY.search(line):
+            inner = found[1]
+            key = f"{key}.{inner}" if key else inner
+            rest = line[found.end() :].strip()
+            lines[number] = rest
+            start = number
+        elif found := _CLASS.search(line):
+            class_path = found[1]
+            key = f"{key}.init_args" if key else "init_args"
+            indent = len(line) - len(line.lstrip(" -"))
+            block = []
+            for inner_line in lines[number + 1 :]:
+                if len(inner_line) - len(inner_line.lstrip(" ")) < indent:
+                    break
+                block.append(inner_line)
+            lines, number, start = block, -1, 0
+        number += 1
+    text = "\n".join(lines[start:]).strip()
+    if class_path is not None:
+        if found := _UNKNOWN.search(text):
+            key = f"{key}.{found[1]}"
+        elif key.endswith(".init_args"):
+            key = key.removesuffix(".init_args") + ".class_path"
+    elif (found := _UNKNOWN.search(text)) and not key:
+        key = found[1]
+    return _Problem(key, class_path, text)
+
+
+def _unknown(key: str, known: Iterable[str], files: list[str]) -> str:
+    place = locate(files, key)
+    listed = list(known)
+    near = nearest(key, listed) or _nearest_leaf(key, listed)
+    advice = f"did you mean {near}?" if near else _choices(key, listed)
+    return f"{key}: unknown setting; {advice}{f' ({place})' if place else ''}"
+
+
+def _nearest_leaf(key: str, known: list[str]) -> str | None:
+    """Return a known key in the same group whose last part is near."""
+    group, _, leaf = key.rpartition(".")
+    siblings = {entry.rpartition(".")[2]: entry for entry in known if entry.rpartition(".")[0] == group}
+    found = nearest(leaf, siblings)
+    return siblings[found] if found else None
+
+
+def _choices(key: str, known: list[str]) -> str:
+    group = key.rpartition(".")[0]
+    siblings = sorted(entry for entry in known if entry.rpartition(".")[0] == group)
+    return f"known ones: {', '.join(siblings)}" if siblings else "leave it away"
+
+
+def _explain_unrecognized(rest: str, parser: ArgumentParser) -> str:
+    word = rest.split(" ")[0]
+    if not word.startswith("-"):
+        return f"{word}: got an argument too many; put values that hold spaces in quotes"
+    option = word.split("=")[0]
+    known = [option for action in parser._actions for option in action.option_strings if action.help != "==SUPPRESS=="]
+    near = nearest(option, known)
+    name = parser.prog.replace(" [options]", "")
+    return f"{option}: unknown option; " + (f"did you mean {near}?" if near else f"`{name} --help` lists all")
+
+
+def _explain_missing(rest: str) -> str:
+    names = [name.strip() for name in rest.split(",")]
+    return f"{', '.join(names)}: missing; give {' and '.join(f'--{name}' for name in names)}"
+
+
+def _explain_no_file(key: str, path: str) -> str:
+    given = Path(path)
+    if given.is_relative_to(Path.cwd()):  # as it was written, most likely
+        given = given.relative_to(Path.cwd())
+    siblings = [entry.name for entry in given.parent.iterdir()] if given.parent.is_dir() else []
+    near = nearest(given.name, siblings)
+    advice = f"did you mean {given.with_name(near)}?" if near and near != given.name else "give one that is there"
+    return f"{key}: got {given}; expected an existing file; {advice}"
+
+
+def _explain_yaml(mistake: yaml.MarkedYAMLError, files: list[str]) -> str:
+    mark = mistake.problem_mark or mistake.context_mark
+    place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+    return f"config: {_last(files)}{place}: no valid YAML, {mistake.problem}; correct it there"
+
+
+def _yaml_mistake(error: BaseException | None) -> yaml.MarkedYAMLError | None:
+    while error is not None and not isinstance(error, yaml.MarkedYAMLError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _last(files: list[str]) -> str:
+    return files[-1] if files else "the text that was given"
+
+
+def _shown(value: str | None) -> str:
+    """Return a value as people write it; a nested option of jsonargparse is its value alone."""
+    if value is None:
+        return "something else"
+    if match := re.match(r"NestedArg\(key='[^']*', val=(.*)\)$", value):
+        value = match[1].strip("'")
+    return repr(value) if len(value) <= 80 else repr(value[:77] + "...")
+
+
+def _expected(kinds: list[str], given: str | None, known: list[str]) -> str:
+    words = list(dict.fromkeys(_kind(kind) for kind in kinds))
+    text = " or ".join(words)
+    choices = [choice for kind in kinds if "Literal[" in kind for choice in re.findall(r"'([^']*)'", kind)] + known
+    near = nearest(given, choices) if given and choices else None
+    return f"{text}; did you mean {near}?" if near else text
+
+
+def _kind(kind: str) -> str:
+    if kind in _WORDS:
+        return _WORDS[kind]
+    if "Literal[" in kind:
+        return f"one of {', '.join(re.findall(r'[^][, ]+', kind.split('Literal')[1])).replace(chr(39), '')}"
+    if kind.startswith(_CLASS_PATH):
+        return "the path of a class (my_module.MyClass)"
+    if match := re.match(r"<class '([^']+)'>$", kind):
+        return f"a {match[1].rpartition('.')[2]}"
+    return f"a {kind}"
+
+
+def _known(parser: ArgumentParser, subcommand: str = "") -> Iterator[str]:
+    """Yield the dotted keys that a parser takes in config files."""
+    if subcommand and parser._subcommands_action is not None:
+        parser = parser._subcommands_action._name_parser_map[subcommand]
+    for action in parser._actions:
+        if action.help != "==SUPPRESS==" and action.dest not in ("help", "print_config"):
+            yield action.dest
+
+
+def _class_names(text: str) -> list[str]:
+    """Return the names of fairlit's classes that would do where a message of jsonargparse names their base class."""
+    names: list[str] = []
+    for module, name in re.findall(r"<class '([\w.]+)\.(\w+)'>", text):
+        bases = [getattr(sys.modules.get(module), name, object)]
+        while bases:
+            found = bases.pop()
+            bases += found.__subclasses__() if found is not object else []
+            names += (
+                [found.__name__] if found.__module__.startswith("fairlit.") and not inspect.isabstract(found) else []
+            )
+    return names
+
+
+def _parameters(class_path: str) -> list[str]:
+    """Return the names that a class takes when it is built; none where it cannot be imported."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        return list(inspect.signature(getattr(import_module(module), name)).parameters)
+    except (ImportError, AttributeError, TypeError, ValueError):
+        return []

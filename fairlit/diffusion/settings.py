@@ -1,0 +1,72 @@
+"""Settings of sampling, and their checks: all that a config needs to know of a model before it is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from fairlit.errors import Problems
+from fairlit.io.model_folders import check_weights, is_hub_id, read_json
+
+ImageSize = int | tuple[int, int]
+"""Side of a square in pixels, or height and width."""
+
+PromptPadding = Literal["longest", "max_length"]
+"""Padding of prompts: to the longest of a batch, as Shen et al. do, or to the maximum, as stock diffusers does."""
+
+Solver = Literal["pipeline", "dpm-solver++", "ddim", "euler"]
+"""Solvers to sample with; `pipeline` is the scheduler that the pipeline came with."""
+
+Precision = Literal["float32", "bfloat16", "float16"]
+"""Data types of the model's weights."""
+
+
+def check_guidance_scale(scale: float, problems: Problems) -> None:
+    """Notes a scale of classifier-free guidance that would turn it round."""
+    if not scale >= 1:
+        problems.add(f"guidance_scale: got {scale}; 1 is no guidance, 7.5 is usual")
+
+
+def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbone") -> None:
+    """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
+
+    Args:
+        path: folder or hub id.
+        problems: where messages go.
+        subject: the parameter's name, begins every message.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        if folder.exists() or not is_hub_id(path):
+            problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
+        return
+    index = read_json(folder / "model_index.json", subject, problems)
+    if index is None:
+        return
+    for part in ("tokenizer", "text_encoder", "unet", "vae", "scheduler"):
+        if not isinstance(index.get(part), list):
+            problems.add(
+                f"{subject}: {folder / 'model_index.json'} lists no {part!r}; fairlit needs a Stable Diffusion"
+            )
+        elif not (folder / part).is_dir():
+            problems.add(f"{subject}: {folder / part} is missing; copy the pipeline folder again")
+        elif part in ("text_encoder", "unet", "vae"):
+            read_json(folder / part / "config.json", subject, problems)
+            check_weights(folder / part, subject, problems)
+        elif part == "scheduler":
+            read_json(folder / part / "scheduler_config.json", subject, problems)
+
+
+def check_image_size(size: ImageSize | None, problems: Problems) -> None:
+    """Notes sides in pixels that the autoencoder of a Stable Diffusion cannot shrink; None: the model's own."""
+    if size is not None and any(side < 8 or side % 8 for side in both_sides(size)):
+        problems.add(f"image_size: got {size}; give multiples of 8, or nothing for the model's own size")
+
+
+def both_sides(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return height and width."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width

@@ -1,0 +1,120 @@
+"""Finished images, brought to a target distribution by regenerating as few faces as possible."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from fairlit.diffusion import Backbone
+from fairlit.diffusion.inpainting import check_steps
+from fairlit.editing.config import IMAGES, EditConfig
+from fairlit.editing.run import EditingPlan, edit_folder, finished_sets
+from fairlit.editing.summary import edits_picture, summarise
+from fairlit.errors import Problems
+from fairlit.faces.classifier_files import load_classifier
+from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.io.atomic import atomic_path
+from fairlit.io.devices import choose_device
+from fairlit.judging.config import find_folders, read_target
+from fairlit.judging.observations import Judge
+from fairlit.mitigation import OutputEditing, SamplingPlan
+from fairlit.results.edits import EditingResults
+from fairlit.terminal import progress_bar, quieten_libraries
+from fairlit.version import fairlit_version
+
+PICTURE, RESULTS = "before_after.png", "results.json"
+
+
+def edit(config: EditConfig, *, command: str = "") -> EditingResults:
+    """Bring finished images to a target distribution by regenerating the fewest faces that have to change.
+
+    Each is inpainted under a prompt that names what it is to show, and kept if the classifier sees that; everything
+    else in the images stays bit-identical. Stopped or killed, the same call resumes.
+
+    Args:
+        config: settings. Everything in it is checked before weights are loaded.
+        command: command line that makes these edits again, for the results.
+
+    Returns:
+        The content of results.json.
+
+    Raises:
+        ConfigurationError: the settings are wrong; lists everything that is.
+        CheckpointError: a model is damaged.
+    """
+    quieten_libraries()
+    with Problems("edit") as problems:
+        config.check_paths(problems)
+        device = choose_device(config.device, problems)
+        target = read_target(config.target, problems)
+        config.check_auditor(target, problems)
+        plan = _plan(config, target, problems)
+        if plan is not None and not problems.messages:
+            with problems.collecting():
+                finished_sets(plan)
+    assert plan is not None
+    backbone = Backbone.load(plan.model, dtype=getattr(torch, plan.precision), solver=plan.solver).to(device)
+    editor = plan.method.face_editor(backbone, plan.sampling, plan.target)
+    auditor = _auditor(config, plan.method, device)
+    with progress_bar("edited images", sum(map(len, plan.sets().values()))) as advance:
+        records = edit_folder(plan, editor, auditor, advance)
+    picture = edits_picture(plan.folder.root, plan.out / IMAGES, records, editor)
+    if picture is not None:
+        with atomic_path(plan.out / PICTURE) as path:
+            picture.save(path)
+    results = EditingResults(
+        summary=summarise(records, editor.target),
+        settings=plan.describe(),
+        command=command,
+        version=fairlit_version(),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        skipped=tuple(plan.folder.skipped),
+        sets=tuple(records),
+    )
+    results.write(plan.out / RESULTS)
+    return results
+
+
+def _plan(config: EditConfig, target: TargetDistribution | None, problems: Problems) -> EditingPlan | None:
+    """What the settings ask for; None, and notes, where that is not known."""
+    folders = find_folders([config.folder], config, problems)
+    sampling, method = None, None
+    with problems.collecting():
+        sampling = SamplingPlan(config.steps, config.guidance_scale, config.batch_size)
+    if config.classifier is not None:
+        with problems.collecting():
+            method = config.method()
+    if method is not None and target is not None:
+        method.check(target, problems)
+    if (
+        not folders
+        or target is None
+        or config.model is None
+        or config.out is None
+        or sampling is None
+        or method is None
+    ):
+        return None
+    check_steps(config.steps, method.editing.strength, problems)
+    return EditingPlan(
+        folder=folders[0],
+        out=Path(config.out),
+        method=method,
+        target=target,
+        sampling=sampling,
+        model=config.model,
+        scope=config.scope,
+        solver=config.solver,
+        precision=config.precision,
+        audit_classifier=config.audit_classifier,
+    )
+
+
+def _auditor(config: EditConfig, method: OutputEditing, device: str) -> Judge | None:
+    """Who is asked about the edits: another classifier, with the method's detector."""
+    if config.audit_classifier is None:
+        return None
+    detector, classifier = method.judge.detector("all"), load_classifier(config.audit_classifier)
+    return Judge(detector.to(device), classifier.to(device), {"classifier": config.audit_classifier}, "all")

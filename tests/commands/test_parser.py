@@ -1,0 +1,170 @@
+"""Mistakes on the command line and in config files: one short message each, which names the remedy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from fairlit.commands.parser import PlainMessages
+from fairlit.commands.parser_messages import locate, nearest
+from fairlit.errors import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """Settings of a detector.
+
+    Args:
+        min_size: smallest side in pixels.
+        scale: factor by which images grow.
+    """
+
+    min_size: float = 20.0
+    scale: float = 1.0
+
+
+class Brush:
+    """A brush.
+
+    Args:
+        width: width in pixels.
+    """
+
+    def __init__(self, width: int = 1) -> None:
+        self.width = width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painting:
+    """What to paint.
+
+    Args:
+        out: folder.
+        images: number of images.
+        solver: name of a solver.
+        wet: whether it is wet.
+        limit: largest number, or null.
+        detection: settings of the detector.
+        brush: what to paint with.
+    """
+
+    out: str
+    images: int = 3
+    solver: Literal["ddim", "euler"] = "ddim"
+    wet: bool = False
+    limit: float | None = None
+    detection: Detection = field(default_factory=Detection)
+    brush: Brush | None = None
+
+
+BRUSH = f"{Brush.__module__}.Brush"
+
+
+class Parser(PlainMessages, ArgumentParser):
+    """The parser of a command."""
+
+
+def parser() -> Parser:
+    made = Parser(prog="fairlit paint")
+    made.add_argument("--config", action="config")
+    made.add_class_arguments(Painting, as_group=False)
+    return made
+
+
+def message(*arguments: str) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        parser().parse_args(list(arguments))
+    return str(caught.value)
+
+
+def test_what_is_right_is_parsed() -> None:
+    parsed = parser().parse_args(["--out", "x", "--images", "5", "--detection.scale", "2"])
+    assert (parsed.out, parsed.images, parsed.detection.scale, parsed.limit) == ("x", 5, 2.0, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("--images x", "images: got 'x'; expected a whole number"),
+        ("--solver eulr", "solver: got 'eulr'; expected one of ddim, euler; did you mean euler?"),
+        ("--solver zzz", "solver: got 'zzz'; expected one of ddim, euler"),
+        ("--wet maybe", "wet: got 'maybe'; expected true or false"),
+        ("--limit x", "limit: got 'x'; expected a number or null"),
+        ("--imagse 3", "--imagse: unknown option; did you mean --images?"),
+        ("--imag 3", "--imag: unknown option; did you mean --images?"),  # no abbreviations
+        ("--zzzzzz 3", "--zzzzzz: unknown option; `fairlit paint --help` lists all"),
+        ("--detection.min_siz=3", "--detection.min_siz: unknown option; did you mean --detection.min_size?"),
+        ("--detection.scale x", "detection.scale: got 'x'; expected a number"),
+        ("--images", "--images: got no value; expected one"),
+        ("more", "more: got an argument too many; put values that hold spaces in quotes"),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments: str, expected: str) -> None:
+    assert message("--out", "y", *arguments.split()) == expected
+
+
+def test_missing_options_are_named() -> None:
+    assert message() == "out: missing; give --out"
+
+
+def test_mistakes_in_a_class_are_named_with_their_way() -> None:
+    start = ("--out", "y", "--brush", BRUSH)
+    assert message(*start, "--brush.width", "x") == "brush.init_args.width: got 'x'; expected a whole number"
+    wrong = message(*start, "--brush.widht", "3")
+    assert wrong == "brush.init_args.widht: unknown setting; did you mean brush.init_args.width?"
+    unknown = message("--out", "y", "--brush", "Bursh")
+    assert unknown == "brush: got 'Bursh'; expected the path of a class (my_module.MyClass) or null"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("images: [3\nout: x\n", "config: FILE, line 2, column 4: no valid YAML, did not find expected ',' or ']'"),
+        ("out: x\n\timages: 3\n", "config: FILE, line 2, column 1: no valid YAML, found a tab character"),
+        ("- a\n- b\n", "config: FILE holds no settings; expected a mapping, one `name: value` a line"),
+        ("out: x\nimagse: 3\n", "imagse: unknown setting; did you mean images? (FILE, line 2, column 1)"),
+        (
+            "out: x\ndetection: {min_siz: 3}\n",
+            "detection.min_siz: unknown setting; did you mean detection.min_size? (FILE, line 2, column 13)",
+        ),
+        ("out: x\n\nsolver: c\n", "solver: got 'c'; expected one of ddim, euler (FILE, line 3, column 1)"),
+        (
+            f"out: x\nbrush: {{class_path: {BRUSH}, init_args: {{widht: 3}}}}\n",
+            "brush.init_args.widht: unknown setting; did you mean brush.init_args.width? (FILE, line 2, column ",
+        ),
+    ],
+)
+def test_mistakes_in_a_file_are_named_with_their_place(tmp_path: Path, content: str, expected: str) -> None:
+    file = tmp_path / "paint.yaml"
+    file.write_text(content)
+    assert message("--config", str(file)).startswith(expected.replace("FILE", str(file)))
+
+
+def test_a_missing_file_is_named_with_the_nearest(tmp_path: Path) -> None:
+    (tmp_path / "paint.yaml").write_text("out: x\n")
+    expected = f"config: got {tmp_path}/piant.yaml; expected an existing file; did you mean {tmp_path}/paint.yaml?"
+    assert message("--config", str(tmp_path / "piant.yaml")) == expected
+    assert (
+        message("--config", str(tmp_path))
+        == f"config: got {tmp_path}; expected an existing file; give one that is there"
+    )
+
+
+def test_the_last_file_that_holds_a_key_is_named(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("a:\n  b: 1\n")
+    two.write_text("\na: {c: 1, b: 2}\n")
+    assert locate([str(one), str(two)], "a.b") == f"{two}, line 2, column 11"
+    assert locate([str(two), str(one)], "a.b") == f"{one}, line 2, column 3"
+    assert locate([str(one)], "z") == ""
+    assert locate([str(tmp_path / "none.yaml")], "a") == ""
+
+
+def test_nearest() -> None:
+    assert nearest("adit", ["audit", "edit"]) in ("audit", "edit")
+    assert nearest("compaer", ["audit", "compare"]) == "compare"
+    assert nearest("zzz", ["audit", "compare"]) is None

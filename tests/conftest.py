@@ -14,13 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from diffusers import (
-    AutoencoderKL,
-    DiffusionPipeline,
-    DPMSolverMultistepScheduler,
-    StableDiffusionPipeline,
-    UNet2DConditionModel,
-)
+from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from hypothesis import settings
 from transformers import (
@@ -141,17 +135,11 @@ def build_tiny_pipeline(seed: int = 0) -> StableDiffusionPipeline:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _pipelines_are_read_once() -> Iterator[None]:
-    """Opening a pipeline folder again is to copy what the process has read before."""
-    from pipelines import ReadOnce
+def _models_are_read_once() -> Iterator[None]:
+    """Opening a model again is copying what the process has read before."""
+    from reading import read_once
 
-    read_once = ReadOnce(DiffusionPipeline.from_pretrained.__func__)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            DiffusionPipeline,
-            "from_pretrained",
-            classmethod(lambda kind, source, **settings: read_once(kind, source, **settings)),
-        )
+    with read_once():
         yield
 
 

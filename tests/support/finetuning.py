@@ -10,8 +10,8 @@ import torch
 
 from fairlit.adaptors import Adaptor, Lora
 from fairlit.data import PromptDataModule
-from fairlit.losses import FaceRealismLoss, ImagePreservationLoss
 from fairlit.faces.detection import FaceDetection
+from fairlit.losses import FaceRealismLoss, ImagePreservationLoss
 from fairlit.training import FairFinetuner, Gradient, Models, Replay, Sampling
 
 ROOT = Path(__file__).parents[2]

@@ -14,14 +14,8 @@ import torch
 from diffusers import DiffusionPipeline
 
 from fairlit.faces import AttributeClassifier
-from fairlit.perception import ClipEncoder, DinoEncoder
 
-READERS = (
-    (DiffusionPipeline, "from_pretrained"),
-    (AttributeClassifier, "load"),
-    (ClipEncoder, "load"),
-    (DinoEncoder, "load"),
-)
+READERS = ((DiffusionPipeline, "from_pretrained"), (AttributeClassifier, "load"))
 KEPT = 8
 _PLAIN = (str, int, float, Path, torch.dtype, type(None))
 

@@ -10,9 +10,9 @@ ADAPTOR ?= runs/demo/adaptor_ema
 
 .PHONY: demo compare groups test test-slow check clean
 
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/installed: pyproject.toml setup.py fairlit_miniature/pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' --editable ./fairlit_miniature
 	touch $@
 
 ## Finetune the embedded model to half women, half men, and audit it before and after.

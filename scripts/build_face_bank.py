@@ -29,7 +29,9 @@ def build(arguments: argparse.Namespace) -> Report:
     if arguments.download and not Path(arguments.embedder).exists():
         download_inception_resnet(arguments.download, arguments.embedder)
     embedder = load_embedder(arguments.embedder).to(device)
-    detector = FaceDetector(min_size=arguments.min_face_size, scale=arguments.enlarge).to(device) if arguments.detect else None
+    detector = (
+        FaceDetector(min_size=arguments.min_face_size, scale=arguments.enlarge).to(device) if arguments.detect else None
+    )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         return build_bank(

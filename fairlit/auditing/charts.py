@@ -15,8 +15,9 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fairlit.auditing.measure import JOINT, blocks_of
+from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.pictures.colours import web_colour
+from fairlit.results.figures import DistributionFigures, PromptFigures
 
 WIDE, NARROW = 8.6, 3.6
 """Widths in inches: a page of text on a desk, and a phone."""
@@ -35,46 +36,41 @@ _STYLE: Any = {
     "svg.fonttype": "path",
     "svg.hashsalt": "fairlit",  # equal figures, equal files
 }
-MOST_PROMPTS = 60
-"""Prompts in a chart; the most biased ones of more."""
-
-Figures = Mapping[str, Any]
 
 
-def draw(chart: Callable[[float], Figure]) -> dict[str, bytes]:
-    """A chart in all forms that a report needs.
+def draw(chart: Callable[[float], Figure]) -> Chart:
+    """Draw a chart in all forms that a report needs.
 
     Args:
-        chart: from a width in inches to the figure.
-
-    Returns:
-        ``png`` and ``svg`` of the wide form, ``narrow_svg`` for phones.
+        chart: function from a width in inches to the figure.
     """
     with mpl.rc_context(_STYLE):
         wide = chart(WIDE)
-        return {"png": _saved(wide, "png"), "svg": _saved(wide, "svg"), "narrow_svg": _saved(chart(NARROW), "svg")}
+        return Chart(_saved(wide, "png"), _saved(wide, "svg"), _saved(chart(NARROW), "svg"))
 
 
-def shares_chart(figures: Figures, original: Figures | None = None) -> Callable[[float], Figure]:
+def shares_chart(
+    figures: DistributionFigures, reference: DistributionFigures | None = None
+) -> Callable[[float], Figure]:
     """Frequencies of all classes, averaged over prompts, with 95 % intervals, against the target.
 
     Args:
-        figures: from `auditing.measure.measure`.
-        original: those of the original model's images, drawn as hollow marks.
+        figures: figures from `auditing.measure.measure`.
+        reference: figures of the unchanged model's images, drawn as hollow marks.
     """
-    attributes = figures["attributes"]
-    lines = sum(len(block["target"]) + 1 for block in attributes.values())
+    attributes = figures.attributes
+    lines = sum(len(block.target) + 1 for block in attributes.values())
 
     def chart(width: float) -> Figure:
         figure, axes = empty_figure(width, 0.75 + 0.3 * lines)
         y = 0.0
         for row, (attribute, block) in enumerate(attributes.items()):
             axes.text(0, y, _plain(attribute), va="center", weight="bold")
-            for column, (name, share) in enumerate(block["target"].items()):
+            for column, (name, share) in enumerate(block.target.items()):
                 y += 1
-                colour = web_colour(column, len(block["target"]), row)
-                low, high = block["frequencies_ci"][name]
-                value = block["frequencies"][name]
+                colour = web_colour(column, len(block.target), row)
+                found = block.frequencies[name]
+                value, low, high = found.value, found.low, found.high
                 axes.add_patch(Rectangle((0, y - 0.32), 1, 0.64, color=FAINT, lw=0, zorder=1))
                 axes.add_patch(Rectangle((0, y - 0.32), value, 0.64, color=colour, lw=0, zorder=2))
                 reach = [[max(value - low, 0)], [max(high - value, 0)]]
@@ -91,8 +87,8 @@ def shares_chart(figures: Figures, original: Figures | None = None) -> Callable[
                         zorder=above,
                     )
                 target_tick(axes, share, y - 0.46, y + 0.46)
-                if original is not None:
-                    before = original["attributes"][attribute]["frequencies"][name]
+                if reference is not None:
+                    before = reference.attributes[attribute].frequencies[name].value
                     axes.plot([before], [y], "o", mfc="white", mec=INK, ms=5.5, mew=1.2, zorder=6)
                 axes.text(-0.015, y, _plain(name), ha="right", va="center", color=INK)
                 axes.text(1.015, y, f"{100 * value:.0f} %", ha="left", va="center", color=INK)
@@ -104,8 +100,8 @@ def shares_chart(figures: Figures, original: Figures | None = None) -> Callable[
             axes.plot([], [], color=TARGET, lw=2.0, label="target")[0],
             axes.plot([], [], color=INK, lw=1.4, label="95 % interval")[0],
         ]
-        if original is not None:
-            handles.append(axes.plot([], [], "o", mfc="white", mec=INK, ms=5.5, label="original model")[0])
+        if reference is not None:
+            handles.append(axes.plot([], [], "o", mfc="white", mec=INK, ms=5.5, label="unchanged model")[0])
         legend_above(axes, handles, columns=2 if width < WIDE else len(handles))
         return figure
 
@@ -113,38 +109,38 @@ def shares_chart(figures: Figures, original: Figures | None = None) -> Callable[
 
 
 def prompts_chart(
-    figures: Figures, name: str, place: int, original: Figures | None = None
+    figures: DistributionFigures, name: str, *, place: int, reference: DistributionFigures | None = None
 ) -> Callable[[float], Figure]:
     """Every prompt's shares of one attribute, the most biased prompt first.
 
     Args:
-        figures: from `auditing.measure.measure`.
-        name: the attribute.
+        figures: figures from `auditing.measure.measure`.
+        name: name of the attribute.
         place: number of the attribute, for its colours.
-        original: those of the original model, drawn as a thin strip above each bar.
+        reference: figures of the unchanged model's images, drawn as a thin strip above each bar.
     """
-    entries = sorted_by_bias(figures, name)[:MOST_PROMPTS]
-    target = figures["attributes"][name]["target"]
-    before = {entry["prompt"]: entry for entry in original["per_prompt"] if entry["faces"]} if original else {}
+    entries = sorted_by_bias(figures, name)[:MAX_CHART_PROMPTS]
+    target = figures.attributes[name].target
+    before = {entry.prompt: _shares(entry, name) for entry in reference.with_faces} if reference else {}
 
     def chart(width: float) -> Figure:
-        texts = [wrapped(entry["prompt"], round(14.2 * (width - 1.25))) for entry in entries]
+        texts = [wrapped(entry.prompt, round(14.2 * (width - 1.25))) for entry in entries]
         heights = [0.17 * (text.count("\n") + 1) + 0.36 for text in texts]  # in inches, as all of this axis
         figure, axes = empty_figure(width, sum(heights) + 0.95, left=0.15)
         bottom = 0.1
         for entry, text, height in zip(entries, texts, heights, strict=True):
-            shown = entry["attributes"][name]
+            shown = entry.attributes[name]
             bottom += height
             top = bottom - 0.31  # of the bar
             axes.text(0, top - 0.07, text, va="bottom", fontsize=8.5, linespacing=1.15)
-            axes.text(1, top - 0.07, f"n = {entry['faces']}", va="bottom", ha="right", color=GREY, fontsize=7.5)
-            if entry["prompt"] in before:
-                strip(axes, before[entry["prompt"]]["attributes"][name]["frequencies"], top - 0.05, 0.035, place)
-            strip(axes, shown["frequencies"], top, 0.17, place)
+            axes.text(1, top - 0.07, f"n = {entry.faces}", va="bottom", ha="right", color=GREY, fontsize=7.5)
+            if entry.prompt in before:
+                strip(axes, before[entry.prompt], top=top - 0.05, height=0.035, place=place)
+            strip(axes, _shares(entry, name), top=top, height=0.17, place=place)
             for edge in np.cumsum(list(target.values()))[:-1]:
                 target_tick(axes, edge, top, top + 0.22)
-            colour = {"off": "#c5221f", "within": "#137333"}.get(shown["standing"], GREY)
-            axes.text(1.015, top + 0.085, f"{shown['bias']:.2f}", va="center", color=colour, weight="bold")
+            colour = {"off_target": "#c5221f", "on_target": "#137333"}.get(shown.outcome or "", GREY)
+            axes.text(1.015, top + 0.085, f"{shown.bias.value:.2f}", va="center", color=colour, weight="bold")
         axes.text(1.015, 0.02, "bias", va="center", color=GREY)
         axes.set_xlim(0, 1)
         axes.set_ylim(sum(heights) + 0.15, 0)
@@ -160,15 +156,15 @@ def prompts_chart(
     return chart
 
 
-def joint_chart(figures: Figures) -> Callable[[float], Figure]:
+def joint_chart(figures: DistributionFigures) -> Callable[[float], Figure]:
     """Joint shares of all classes, averaged over prompts: rows are the first attribute, columns the others' classes."""
-    attributes = {name: list(block["target"]) for name, block in figures["attributes"].items()}
+    attributes = {name: list(block.target) for name, block in figures.attributes.items()}
     first, *others = attributes
-    block = figures[JOINT]
+    block = figures.blocks[figures.main_block]
     columns = list(itertools.product(*(attributes[other] for other in others)))
     shape = (len(attributes[first]), len(columns))
-    shown = np.array(list(block["frequencies"].values())).reshape(shape)
-    target = np.array(list(block["target"].values())).reshape(shape)
+    shown = np.array([share.value for share in block.frequencies.values()]).reshape(shape)
+    target = np.array(list(block.target.values())).reshape(shape)
 
     def chart(width: float) -> Figure:
         turned = width < WIDE and shape[1] > shape[0]  # a phone has room below, not beside
@@ -208,14 +204,17 @@ def joint_chart(figures: Figures) -> Callable[[float], Figure]:
     return chart
 
 
-def sorted_by_bias(figures: Figures, name: str) -> list[Any]:
-    """Figures of the prompts with faces, the most biased first."""
-    entries = [entry for entry in figures["per_prompt"] if entry["faces"]]
-    return sorted(entries, key=lambda entry: -blocks_of(entry)[name]["bias"])
+def sorted_by_bias(figures: DistributionFigures, name: str) -> list[PromptFigures]:
+    """Return the figures of the prompts with faces, the most biased first."""
+    return sorted(figures.with_faces, key=lambda entry: -entry.blocks[name].bias.value)
+
+
+def _shares(entry: PromptFigures, name: str) -> dict[str, float]:
+    return {label: share.value for label, share in entry.attributes[name].frequencies.items()}
 
 
 def empty_figure(width: float, height: float, left: float = 1.05) -> tuple[Figure, Axes]:
-    """An empty figure whose margins are inches, whatever its size."""
+    """Return an empty figure whose margins are inches, whatever its size."""
     figure = Figure(figsize=(width, height))
     top, bottom, right = 0.5, 0.3, 0.55
     axes = figure.add_axes(
@@ -224,8 +223,8 @@ def empty_figure(width: float, height: float, left: float = 1.05) -> tuple[Figur
     return figure, axes
 
 
-def strip(axes: Axes, shares: Mapping[str, float], top: float, height: float, place: int) -> None:
-    """Shares side by side in a bar."""
+def strip(axes: Axes, shares: Mapping[str, float], *, top: float, height: float, place: int) -> None:
+    """Draw shares side by side in a bar."""
     edges = np.cumsum([0.0, *shares.values()])
     for index, (start, stop) in enumerate(itertools.pairwise(edges)):
         colour = web_colour(index, len(shares), place)
@@ -233,13 +232,13 @@ def strip(axes: Axes, shares: Mapping[str, float], top: float, height: float, pl
 
 
 def target_tick(axes: Axes, share: float, start: float, stop: float) -> None:
-    """Marks the target; the white rim keeps it apart from red classes."""
+    """Mark the target; the white rim keeps it apart from red classes."""
     for colour, line, above in (("white", 4.0, 4.8), (TARGET, 2.0, 5)):
         axes.plot([share, share], [start, stop], color=colour, lw=line, solid_capstyle="butt", zorder=above)
 
 
 def percent_axis(axes: Axes) -> None:
-    """Shares from 0 to 100 % along the bottom, and nothing else."""
+    """Show shares from 0 to 100 % along the bottom, and nothing else."""
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25", "50", "75", "100 %"])
     axes.set_yticks([])
     axes.tick_params(length=0)
@@ -248,7 +247,7 @@ def percent_axis(axes: Axes) -> None:
 
 
 def legend_above(axes: Axes, handles: Sequence[Any], columns: int) -> None:
-    """A legend over the right end of the axes."""
+    """Put a legend over the right end of the axes."""
     axes.legend(
         handles=handles,
         loc="lower right",
@@ -267,7 +266,7 @@ def _plain(name: str) -> str:
 
 
 def wrapped(text: str, length: int) -> str:
-    """At most two lines of so many letters."""
+    """Return a text in at most two lines of `length` letters."""
     return "\n".join(textwrap.wrap(text, length, max_lines=2, placeholder=" …"))
 
 

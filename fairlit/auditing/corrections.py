@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fairlit.auditing.measure import JOINT, blocks_of
 from fairlit.errors import ConfigurationError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.classifier_error import (
@@ -18,77 +16,72 @@ from fairlit.functional.statistics.classifier_error import (
     corrected_intervals,
 )
 from fairlit.functional.statistics.fairness import pairwise_biases, total_variations
-from fairlit.functional.statistics.intervals import Interval
-
-_NONE = (float("nan"), float("nan"))
+from fairlit.results.figures import JOINT, CorrectedFigures, DistributionFigures
+from fairlit.results.record import Estimate
 
 
 def corrected_figures(
-    figures: Mapping[str, Any], target: TargetDistribution, confusions: Mapping[str, Tensor], seed: int = 0
-) -> dict[str, dict[str, Any]]:
-    """Frequencies, distance and bias, corrected for the classifier's errors on its validation faces.
+    figures: DistributionFigures, target: TargetDistribution, confusions: Mapping[str, Tensor], seed: int = 0
+) -> dict[str, CorrectedFigures]:
+    """Return frequencies, distance and bias, corrected for the classifier's errors on its validation faces.
 
     See `functional.statistics.classifier_error` for what the correction rests on. Intervals hold the differences
-    between prompts and the uncertainty of the confusion matrices.
+    between prompts and the uncertainty of the confusion matrices; distance and bias of a single prompt have none.
 
     Args:
-        figures: from `auditing.measure.measure`.
-        target: classes in the order of the figures.
+        figures: figures from `auditing.measure.measure`.
+        target: target distribution, classes in the order of the figures.
         confusions: attribute -> counts [K, K] of validation faces, rows labelled and columns predicted classes, for
             the attributes that were validated.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
-        For each attribute that was validated, and for the joint classes where all were: `frequencies`, `tv` and
-        `bias`, each with its interval under ``NAME_ci`` (NaN for distance and bias of a single prompt); or a `problem`,
-        why there can be no correction. Empty without validation or faces.
+        Figures of each attribute that was validated, and of the joint classes where all were. Empty without
+        validation or faces.
     """
     found = {}
-    for name, block in blocks_of(figures).items():
+    for name, block in figures.blocks.items():
         attributes = target.attributes if name == JOINT else (name,)
         validated = [confusions[attribute] for attribute in attributes if attribute in confusions]
-        entries = [blocks_of(entry)[name]["frequencies"] for entry in figures["per_prompt"] if entry["faces"]]
+        entries = figures.with_faces
         if len(validated) < len(attributes) or not entries:
             continue
         shape = [len(target.classes[attribute]) for attribute in attributes]
-        shares = torch.tensor([list(entry.values()) for entry in entries], dtype=torch.float64)
-        faces = torch.tensor([entry["faces"] for entry in figures["per_prompt"] if entry["faces"]])
+        shares = torch.tensor(
+            [[share.value for share in entry.blocks[name].frequencies.values()] for entry in entries],
+            dtype=torch.float64,
+        )
+        faces = torch.tensor([entry.faces for entry in entries])
         counts = (shares * faces[:, None]).round().long().view(-1, *shape)
         try:
             confusion_rates(validated, counts.shape)
         except ConfigurationError as error:
-            found[name] = {"problem": str(error)}
+            found[name] = CorrectedFigures(problem=str(error))
             continue
-        wanted = torch.tensor(list(block["target"].values()), dtype=torch.float64)
-        found[name] = _block(counts, validated, wanted, list(block["target"]), seed)
+        found[name] = _corrected(counts, validated, block.target, seed)
     return found
 
 
-def _block(counts: Tensor, confusions: list[Tensor], wanted: Tensor, labels: list[str], seed: int) -> dict[str, Any]:
-    """Corrected figures of counts [P, K1, ..., KA] against shares [K]."""
+def _corrected(counts: Tensor, confusions: list[Tensor], target: Mapping[str, float], seed: int) -> CorrectedFigures:
+    """Corrected figures of counts [P, K1, ..., KA]."""
+    wanted = torch.tensor(list(target.values()), dtype=torch.float64)
 
-    def measured(statistic: Callable[[Tensor], Tensor]) -> tuple[float, Interval]:
+    def measured(statistic: Callable[[Tensor], Tensor]) -> Estimate:
         if len(counts) > 1:
             value, (low, high) = corrected_bootstrap(counts, confusions, statistic, seed=seed)
-            return value, (max(0.0, low), min(1.0, high))
+            return Estimate(value, max(0.0, low), min(1.0, high))
         shares = correct_frequencies(counts / counts.sum(), confusions).flatten(1)
-        return float(statistic(shares[None])[0]), _NONE
+        return Estimate(float(statistic(shares[None])[0]))
 
     def share(index: int) -> Callable[[Tensor], Tensor]:
         return lambda frequencies: frequencies[:, :, index].mean(dim=1)
 
-    shares = {label: measured(share(index)) for index, label in enumerate(labels)}
-    intervals = {label: interval for label, (_, interval) in shares.items()}
+    shares = {label: measured(share(index)) for index, label in enumerate(target)}
     if len(counts) == 1:
         bounds = corrected_intervals(counts[0], confusions, seed=seed).flatten(0, -2).tolist()
-        intervals = {label: (low, high) for label, (low, high) in zip(labels, bounds, strict=True)}
-    tv, tv_ci = measured(lambda frequencies: total_variations(frequencies, wanted).mean(dim=1))
-    bias, bias_ci = measured(lambda frequencies: pairwise_biases(frequencies).mean(dim=1))
-    return {
-        "frequencies": {label: value for label, (value, _) in shares.items()},
-        "frequencies_ci": intervals,
-        "tv": tv,
-        "tv_ci": tv_ci,
-        "bias": bias,
-        "bias_ci": bias_ci,
-    }
+        shares = {label: Estimate(one.value, *ends) for (label, one), ends in zip(shares.items(), bounds, strict=True)}
+    return CorrectedFigures(
+        frequencies=shares,
+        tv=measured(lambda frequencies: total_variations(frequencies, wanted).mean(dim=1)),
+        bias=measured(lambda frequencies: pairwise_biases(frequencies).mean(dim=1)),
+    )

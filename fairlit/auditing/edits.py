@@ -11,13 +11,14 @@ from fairlit.functional.boxes.face_matching import match_faces
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen, SeenFace
 from fairlit.pictures.files import read_parameters
+from fairlit.results.comparison import EditCounts
 from fairlit.results.edits import EditRecord, read_edits
 
 _SAME_FACE = 0.3  # least overlap (IoU) of an edited face's place with a face that the judge finds
 
 
 def sees_edit(edit: EditRecord, faces: Sequence[SeenFace], classes: Mapping[str, Sequence[str]]) -> bool:
-    """Whether the face in the place of an edit is taken for what the edit was to show.
+    """Return whether the face in the place of an edit is taken for what the edit was to show.
 
     Args:
         edit: one face that was to change.
@@ -40,21 +41,21 @@ def sees_edit(edit: EditRecord, faces: Sequence[SeenFace], classes: Mapping[str,
 
 def count_edits(
     folder: ImageFolder, seen: Sequence[Seen], classes: Mapping[str, Sequence[str]], selection: FaceSelection
-) -> dict[str, int | None] | None:
-    """Edits of the images of a folder: `chosen`, `made`, and `confirmed` by the judge; None where there are none.
+) -> EditCounts | None:
+    """Return the numbers of edits of the images of a folder; None where there are none.
 
     Args:
         folder: the images, which carry their edits in their parameters.
         seen: what the judge saw in them.
         classes: attribute -> class names, in the order of the probabilities in `seen`.
-        selection: faces that the judge looked at; of a judge of the largest ones, `confirmed` is None.
+        selection: faces that the judge looked at; a judge of the largest ones cannot confirm edits.
     """
-    counts = {"chosen": 0, "made": 0, "confirmed": 0}
+    chosen = made = confirmed = 0
     for image, found in zip(folder.images, seen, strict=True):
         for edit in read_edits(read_parameters(folder.root / image.file)):
-            counts["chosen"] += 1
-            counts["made"] += edit.made
-            counts["confirmed"] += edit.made and sees_edit(edit, found.faces, classes)
-    if not counts["chosen"]:
+            chosen += 1
+            made += edit.made
+            confirmed += edit.made and sees_edit(edit, found.faces, classes)
+    if not chosen:
         return None
-    return {**counts, "confirmed": counts["confirmed"] if selection == "all" else None}
+    return EditCounts(chosen=chosen, made=made, confirmed=confirmed if selection == "all" else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
@@ -18,6 +17,7 @@ from fairlit.functional.statistics.composition import (
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen
 from fairlit.metrics import AttributeDistribution
+from fairlit.results.figures import CompositionFigures, GroupFigures
 
 CompositionTargets = Mapping[int, Mapping[Composition, float]]
 """Number of people -> composition -> share, for one attribute."""
@@ -27,79 +27,71 @@ def measure_groups(
     folder: ImageFolder,
     seen: Sequence[Seen],
     target: TargetDistribution,
+    *,
     compositions: Mapping[str, CompositionTargets] | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
-    """People asked for and found, and compositions against what they should be.
+) -> GroupFigures:
+    """Return people asked for and found, and compositions against what they should be.
 
     Args:
         folder: prompts and images.
         seen: what was seen in each image, all faces.
-        target: classes in the order of the probabilities in `seen`.
+        target: target distribution, classes in the order of the probabilities in `seen`.
         compositions: attribute -> targets; where there is none, people drawn independently from the target.
-        seed: of the bootstrap.
-
-    Returns:
-        `found`: number asked for -> number found -> images, of the images whose prompt says a number; `exact`: the
-        share of them with just as many (None without any); `per_image`: number asked for -> mean number found;
-        `compositions`: number of people (from two on) -> attribute -> figures of the images in which so many were
-        found, as `AttributeDistribution` gives them, with compositions such as "2 female, 1 male" for classes.
+        seed: seed of the bootstrap.
     """
     readable = [place for place, entry in enumerate(seen) if entry.damaged is None]
-    numbers = torch.tensor([len(seen[place].faces) for place in readable])
-    known = [
-        (asked, int(n)) for place, n in zip(readable, numbers, strict=True) if (asked := folder.images[place].num_people)
-    ]
+    numbers = {place: len(seen[place].faces) for place in readable}
+    known = [(asked, numbers[place]) for place in readable if (asked := folder.images[place].num_people)]
     table = people_found([asked for asked, _ in known], [found for _, found in known])
-    sizes = sorted({int(n) for n in numbers if n >= 2})
-    return {
-        "found": table,
-        "exact": sum(row.get(asked, 0) for asked, row in table.items()) / max(len(known), 1) if known else None,
-        "per_image": {
+    sizes = sorted({number for number in numbers.values() if number >= 2})
+    return GroupFigures(
+        found=table,
+        exact=sum(row.get(asked, 0) for asked, row in table.items()) / max(len(known), 1) if known else None,
+        per_image={
             asked: sum(found * images for found, images in row.items()) / sum(row.values())
             for asked, row in table.items()
         },
-        "compositions": {
-            people: _compositions(
-                folder,
-                seen,
-                [readable[i] for i in (numbers == people).nonzero()[:, 0].tolist()],
-                target,
-                compositions or {},
-                people,
-                seed,
-            )
-            for people in sizes
+        compositions={
+            size: {
+                name: _composition_figures(
+                    folder,
+                    seen,
+                    [place for place in readable if numbers[place] == size],
+                    name=name,
+                    classes=classes,
+                    independent=independent_compositions(target.marginal(name), size),
+                    asked=(compositions or {}).get(name, {}).get(size),
+                    seed=seed,
+                )
+                for name, classes in target.classes.items()
+            }
+            for size in sizes
         },
-    }
+    )
 
 
-def _compositions(
+def _composition_figures(
     folder: ImageFolder,
     seen: Sequence[Seen],
     places: Sequence[int],
-    target: TargetDistribution,
-    compositions: Mapping[str, CompositionTargets],
-    people: int,
+    *,
+    name: str,
+    classes: Sequence[str],
+    independent: Mapping[Composition, float],
+    asked: Mapping[Composition, float] | None,
     seed: int,
-) -> dict[str, Any]:
-    """Figures of the images at `places`, each with so many people, attribute by attribute."""
+) -> CompositionFigures:
+    """Figures of one attribute in the images at `places`, each with the same number of people."""
+    faces = [(index, face) for index, place in enumerate(places) for face in seen[place].faces]
+    image_index = torch.tensor([index for index, _ in faces])
+    labels = torch.tensor([face.probabilities[name] for _, face in faces]).argmax(dim=1)
+    counts = image_compositions(image_index, labels, images=len(places), classes=len(classes))
+    every, wanted = list(independent), asked or independent
+    shares = {composition_name(composition, classes): wanted.get(composition, 0.0) for composition in every}
+    metric = AttributeDistribution(TargetDistribution({name: shares}), seed=seed)
+    where = torch.tensor([every.index(tuple(row)) for row in counts.tolist()])
     prompts = torch.tensor([folder.images[place].prompt for place in places])
-    index = torch.arange(len(places)).repeat_interleave(people)
-    figures = {}
-    for name, classes in target.classes.items():
-        rows = [face.probabilities[name] for place in places for face in seen[place].faces]
-        cells = torch.tensor(rows).argmax(dim=1)
-        counts = image_compositions(index, cells, images=len(places), classes=len(classes))
-        wanted = compositions.get(name, {}).get(people) or independent_compositions(target.marginal(name), people)
-        every = [*independent_compositions(target.marginal(name), people)]
-        names = [composition_name(composition, classes) for composition in every]
-        shares = dict(zip(names, (wanted.get(composition, 0.0) for composition in every), strict=True))
-        metric = AttributeDistribution(TargetDistribution({name: shares}), seed=seed)
-        where = torch.tensor([every.index(tuple(row)) for row in counts.tolist()])
-        metric.update(prompts, {name: torch.nn.functional.one_hot(where, len(every)).float()})
-        block = metric.compute()["attributes"][name]
-        figures[name] = {
-            key: block[key] for key in ("frequencies", "frequencies_ci", "target", "tv", "tv_ci", "tv_noise_floor")
-        } | {"images": len(places)}
-    return figures
+    metric.update(prompts, {name: torch.nn.functional.one_hot(where, len(every)).float()})
+    block = metric.compute().attributes[name]
+    return CompositionFigures(frequencies=block.frequencies, target=block.target, tv=block.tv, images=len(places))

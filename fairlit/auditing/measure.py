@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -11,33 +12,33 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen
 from fairlit.metrics import AttributeDistribution
+from fairlit.results.audit import Verdict
+from fairlit.results.figures import (
+    AttributeFigures,
+    DistributionFigures,
+    Outcome,
+    PromptAttributeFigures,
+    PromptFigures,
+)
 
-Standing = Literal["off", "within", "open"]
-"""Of a prompt against its target: shown to differ, shown to be near, or neither."""
-STANDINGS: tuple[Standing, ...] = ("off", "within", "open")
-
-JOINT = "joint"
 _ALPHA = 0.05
 
 
 def measure(
-    folder: ImageFolder, seen: Sequence[Seen], target: TargetDistribution, tolerance: float = 0.1, seed: int = 0
-) -> dict[str, Any]:
-    """Figures of the images of a folder.
+    folder: ImageFolder, seen: Sequence[Seen], target: TargetDistribution, *, tolerance: float = 0.1, seed: int = 0
+) -> DistributionFigures:
+    """Return the figures of the images of a folder, prompts by their texts, with the outcome of each of them.
+
+    A prompt's outcome in an attribute is ``on_target`` if its distance to the target is below the tolerance with 95 %
+    confidence, else ``off_target`` if the multinomial test rejects the target after Holm's correction over prompts,
+    else ``inconclusive``. Figures of all prompts count them; prompts without a face count nowhere.
 
     Args:
         folder: prompts and images.
         seen: what was seen in each image.
-        target: classes in the order of the probabilities in `seen`.
+        target: target distribution, classes in the order of the probabilities in `seen`.
         tolerance: total variation distance to the target up to which a prompt counts as near it, in (0, 1).
-        seed: of bootstrap and Monte-Carlo draws.
-
-    Returns:
-        What `AttributeDistribution.compute` gives, with prompts by their text (and their `number`), without `joint`
-        where there is one attribute only. Every block of a prompt also has its `standing`: ``within`` if the distance
-        is below the tolerance at 95 %, else ``off`` if the multinomial test rejects the target after Holm's
-        correction over prompts, else ``open``. Overall blocks count them in `prompts_off`, `prompts_within` and
-        `prompts_open`; prompts without a face are in none.
+        seed: seed of bootstrap and Monte-Carlo draws.
     """
     readable = [index for index, entry in enumerate(seen) if entry.damaged is None]
     found = [(place, face) for place, index in enumerate(readable) for face in seen[index].faces]
@@ -49,54 +50,66 @@ def measure(
     prompts = torch.tensor([folder.images[index].prompt for index in readable], dtype=torch.long)
     metric = AttributeDistribution(target, seed=seed)
     metric.update(prompts, probabilities, torch.tensor(faces, dtype=torch.long))
-    figures = metric.compute()
-    if len(target.attributes) == 1:
-        for entry in (figures, *figures["per_prompt"]):
-            del entry[JOINT]
-    for entry in figures["per_prompt"]:
-        entry["number"] = entry["prompt"]
-        entry["prompt"] = folder.prompts[entry["number"]]
-        for block in blocks_of(entry).values():
-            block["standing"] = _standing(block, tolerance)
-    for name, block in blocks_of(figures).items():
-        standings = [blocks_of(entry)[name]["standing"] for entry in figures["per_prompt"] if entry["faces"]]
-        block |= {f"prompts_{standing}": standings.count(standing) for standing in STANDINGS}
-    return figures
+    return _with_outcomes(metric.compute().named(folder.prompts), tolerance)
 
 
-def blocks_of(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The blocks of overall figures, or of those of a prompt: the attributes, then the joint one where there is one."""
-    return {**figures["attributes"], **({JOINT: figures[JOINT]} if JOINT in figures else {})}
+def _with_outcomes(figures: DistributionFigures, tolerance: float) -> DistributionFigures:
+    """The same figures, with outcomes, and without joint classes where there is one attribute only."""
+    several = len(figures.attributes) > 1
+
+    def judged(entry: PromptFigures) -> PromptFigures:
+        blocks = {name: replace(block, outcome=_outcome(block, tolerance)) for name, block in entry.attributes.items()}
+        joint = entry.joint_classes
+        joint = replace(joint, outcome=_outcome(joint, tolerance)) if several and joint is not None else None
+        return replace(entry, attributes=blocks, joint_classes=joint)
+
+    per_prompt = tuple(map(judged, figures.per_prompt))
+
+    def counted(name: str, block: AttributeFigures) -> AttributeFigures:
+        outcomes = [entry.blocks[name].outcome for entry in per_prompt if entry.faces]
+        return replace(
+            block,
+            prompts_on_target=outcomes.count("on_target"),
+            prompts_off_target=outcomes.count("off_target"),
+            prompts_inconclusive=outcomes.count("inconclusive"),
+        )
+
+    figures = figures if several else replace(figures, joint_classes=None)
+    blocks = {name: counted(name, block) for name, block in figures.blocks.items()}
+    attributes = {name: blocks[name] for name in figures.attributes}
+    joint = None if figures.joint_classes is None else blocks[figures.main_block]
+    return replace(figures, attributes=attributes, joint_classes=joint, per_prompt=per_prompt)
 
 
-def verdict(figures: Mapping[str, Any], tolerance: float) -> dict[str, Any]:
-    """What figures allow to say, and no more.
+def verdict(figures: DistributionFigures, tolerance: float) -> Verdict:
+    """Return what figures allow to say, and no more.
 
-    Returns:
-        `standing` over all prompts: ``off`` if any prompt is, in any attribute or in the joint classes; ``within`` if
-        all are in all of them; else ``open``. A `headline`; and one sentence for each block in `statements`.
+    Args:
+        figures: figures from `measure`.
+        tolerance: the tolerance that they were measured with.
     """
-    entries = [blocks_of(entry).values() for entry in figures["per_prompt"] if entry["faces"]]
+    entries = [list(entry.blocks.values()) for entry in figures.with_faces]
     prompts = len(entries)
     if not prompts:
         nothing = "No face was found in any image: there is nothing to judge."
-        return {"standing": "open", "headline": nothing, "statements": {}}
-    off = sum(any(block["standing"] == "off" for block in blocks) for blocks in entries)
-    near = all(block["standing"] == "within" for blocks in entries for block in blocks)
-    standing: Standing = "off" if off else "within" if near else "open"
+        return Verdict(outcome="inconclusive", headline=nothing, statements={})
+    off = sum(any(block.outcome == "off_target" for block in blocks) for blocks in entries)
+    near = all(block.outcome == "on_target" for blocks in entries for block in blocks)
+    outcome: Outcome = "off_target" if off else "on_target" if near else "inconclusive"
     headline = {
-        "off": f"Misses its target in {off} of {_prompts(prompts)}.",
-        "within": f"Within {tolerance:g} of its target in {_prompts(prompts, every=True)}.",
-        "open": f"Undecided: too few images to show that it misses its target, or is within {tolerance:g} of it.",
-    }[standing]
-    statements = {name: _statement(block, prompts, tolerance) for name, block in blocks_of(figures).items()}
-    return {"standing": standing, "headline": headline, "statements": statements}
+        "off_target": f"Misses its target in {off} of {_prompts(prompts)}.",
+        "on_target": f"Within {tolerance:g} of its target in {_prompts(prompts, every=True)}.",
+        "inconclusive": "Inconclusive: too few images to show that it misses its target, or is within "
+        f"{tolerance:g} of it.",
+    }[outcome]
+    statements = {name: _statement(block, prompts, tolerance) for name, block in figures.blocks.items()}
+    return Verdict(outcome=outcome, headline=headline, statements=statements)
 
 
 def same_noise_pairs(
     folder: ImageFolder, seen: Sequence[Seen], other: ImageFolder, other_seen: Sequence[Seen]
 ) -> list[tuple[int, int]]:
-    """Images of the same prompt and the same noise: their places in the one folder and in the other.
+    """Return images of the same prompt and the same noise: their places in the one folder and in the other.
 
     They are matched by prompt and noise key where both folders tell the keys, else by prompt and number. Damaged
     ones are left out.
@@ -115,12 +128,12 @@ def same_noise_pairs(
     ]
 
 
-def _statement(block: Mapping[str, Any], prompts: int, tolerance: float) -> str:
-    low, high = block["tv_ci"]
+def _statement(block: AttributeFigures, prompts: int, tolerance: float) -> str:
     return (
-        f"On average {block['tv']:.2f} [{low:.2f}, {high:.2f}] from the target; a model that meets it would show "
-        f"{block['tv_noise_floor']:.2f}. Of {_prompts(prompts)}, {block['prompts_off']} miss the target, "
-        f"{block['prompts_within']} are within {tolerance:g} of it, {block['prompts_open']} are undecided."
+        f"On average {block.tv.value:.2f} [{block.tv.low:.2f}, {block.tv.high:.2f}] from the target; a model that "
+        f"meets it would show {block.tv.floor:.2f}. Of {_prompts(prompts)}, {block.prompts_off_target} miss the "
+        f"target, {block.prompts_on_target} are within {tolerance:g} of it, {block.prompts_inconclusive} are "
+        "inconclusive."
     )
 
 
@@ -130,7 +143,7 @@ def _prompts(count: int, every: bool = False) -> str:
     return f"all {count} prompts" if every else f"{count} prompts"
 
 
-def _standing(block: Mapping[str, Any], tolerance: float) -> Standing:
-    if block["tv_bound"] <= tolerance:
-        return "within"
-    return "off" if block["p_value_holm"] <= _ALPHA else "open"
+def _outcome(block: PromptAttributeFigures, tolerance: float) -> Outcome:
+    if block.tv_bound <= tolerance:
+        return "on_target"
+    return "off_target" if block.p_value_holm <= _ALPHA else "inconclusive"

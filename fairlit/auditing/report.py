@@ -2,194 +2,152 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from fairlit.auditing.charts import MOST_PROMPTS
-from fairlit.auditing.measure import blocks_of, same_noise_pairs
-from fairlit.auditing.report_parts import Classes, chart_sources, legend, render, tile
-from fairlit.judging.image_folders import ImageFolder, Skipped
-from fairlit.judging.observations import Seen
-
-
-@dataclass(frozen=True)
-class Audited:
-    """One folder, what was seen in it, and the figures.
-
-    Attributes:
-        folder: the images.
-        seen: what was seen in each.
-        figures: from `auditing.measure.measure`.
-    """
-
-    folder: ImageFolder
-    seen: Sequence[Seen]
-    figures: Mapping[str, Any]
-
-    @property
-    def not_counted(self) -> list[Skipped]:
-        """What is missing, damaged, or no image."""
-        pairs = zip(self.folder.images, self.seen, strict=True)
-        damaged = [Skipped(image.file, entry.damaged) for image, entry in pairs if entry.damaged is not None]
-        return [*self.folder.skipped, *damaged]
-
-    @property
-    def without_face(self) -> list[Skipped]:
-        """Images in which no face was found."""
-        pairs = zip(self.folder.images, self.seen, strict=True)
-        return [Skipped(image.file, "no face found") for image, entry in pairs if entry.status == "no face"]
+from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
+from fairlit.auditing.judged_folder import JudgedFolder
+from fairlit.auditing.measure import same_noise_pairs
+from fairlit.auditing.outputs import encoder_line, judge_lines, version_lines
+from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile
+from fairlit.results.audit import AuditResults
+from fairlit.results.figures import DistributionFigures, PromptFigures
+from fairlit.results.judging import FolderRecord, NotCounted
 
 
-@dataclass(frozen=True)
-class ReportTexts:
-    """What a report says beside the figures.
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What a report says and shows beside the results.
 
     Attributes:
-        title: its heading.
-        command: how to make it again.
-        provenance: name -> value: versions, digests, settings.
+        title: heading of the report.
         judge_limits: what is known of the classifier's errors.
-        tolerance: see `auditing.measure.measure`.
+        max_prompts: number of prompts of which images are shown.
+        max_images: number of images shown of each.
     """
 
     title: str
-    command: str
-    provenance: Mapping[str, str]
     judge_limits: str
-    tolerance: float
+    max_prompts: int
+    max_images: int
 
 
 @dataclass(frozen=True)
-class Further:
-    """Figures that stand behind the main ones.
+class _Grid:
+    """Images of one prompt."""
 
-    Attributes:
-        corrected: from `corrections.corrected_figures`.
-        similarities: from `similarities.measure_similarities`.
-        images_for_tolerance: images of one prompt whose interval of a share is as wide as the tolerance either side.
-        groups: from `groups.measure_groups`; None where the largest face of an image counts.
-    """
+    entry: PromptFigures
+    tiles: Sequence[Tile]
 
-    corrected: Mapping[str, Any]
-    similarities: Mapping[str, Any]
-    images_for_tolerance: int
-    groups: Mapping[str, Any] | None = None
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Reference images of one prompt, each with the audited one from the same noise."""
+
+    prompt: str
+    tiles: Sequence[tuple[Tile, Tile]]
 
 
 def audit_report(
-    audited: Audited,
-    original: Audited | None,
-    verdict: Mapping[str, Any],
-    charts: Mapping[str, Mapping[str, bytes]],
-    classes: Classes,
-    texts: ReportTexts,
-    further: Further,
-    most_prompts: int = 12,
-    most_images: int = 8,
+    results: AuditResults,
+    audited: JudgedFolder,
+    reference: JudgedFolder | None,
+    charts: Mapping[str, Chart],
+    options: ReportOptions,
 ) -> str:
-    """The page.
+    """Return the page.
 
     Args:
-        audited: what is judged.
-        original: the original model's images, None without.
-        verdict: from `results.verdict`.
-        charts: name -> forms from `charts.draw`: ``shares``, ``prompts_NAME`` for each attribute, maybe ``joint``.
-        classes: attribute -> class names, in the order of the probabilities.
-        texts: what is said.
-        further: what stands behind.
-        most_prompts: prompts of which images are shown.
-        most_images: images shown of each.
+        results: results of the audit.
+        audited: images that are judged, for the pictures.
+        reference: the unchanged model's images; None without.
+        charts: name -> chart: ``shares``, ``prompts_NAME`` for each attribute, maybe ``joint`` and ``people``.
+        options: what the report says and shows.
     """
-    figures = audited.figures
+    figures = results.figures
+    classes: Classes = {name: list(block.target) for name, block in figures.attributes.items()}
     entries = _by_distance(figures)
-    with_faces = sum(entry["faces"] > 0 for entry in entries)
-    shown = [entry["number"] for entry in entries[:most_prompts]]
-    pairs = same_noise_pairs(audited.folder, audited.seen, original.folder, original.seen) if original else []
-    columns = ([("original", original.figures)] if original else []) + [("audited", figures)]
-    sources = {name: chart_sources(forms) for name, forms in charts.items()}
+    with_faces = len(figures.with_faces)
+    shown = entries[: options.max_prompts]
+    pairs = same_noise_pairs(audited.folder, audited.seen, reference.folder, reference.seen) if reference else []
+    before = [] if results.reference_images is None else [("unchanged model", results.reference_images.figures)]
+    sources = {name: chart_sources(chart) for name, chart in charts.items()}
+    provenance = _provenance(results)
     return render(
         "audit.html.j2",
-        title=texts.title,
-        summary=f"{with_faces} prompts with faces, {figures['images']} images, {figures['faces']} faces · "
-        + " · ".join(f"{name} {value}" for name, value in texts.provenance.items() if name in ("made", "fairlit")),
-        verdict=verdict,
-        columns=columns,
+        title=options.title,
+        summary=f"{with_faces} prompts with faces, {figures.images} images, {figures.faces} faces · "
+        + " · ".join(f"{name} {value}" for name, value in provenance.items() if name in ("made", "fairlit")),
+        results=results,
         figures=figures,
-        original=original is not None,
+        columns=[*before, ("audited", figures)],
         charts={"joint": None, "people": None} | sources,
-        prompt_charts={name: sources[f"prompts_{name}"] for name in blocks_of(figures) if f"prompts_{name}" in sources},
-        hidden_prompts=max(0, with_faces - MOST_PROMPTS),
+        prompt_charts={name: sources[f"prompts_{name}"] for name in classes if f"prompts_{name}" in sources},
+        hidden_prompts=max(0, with_faces - MAX_CHART_PROMPTS),
         prompts=entries,
         legend=legend(classes),
-        grids=[_grid(audited, entry, classes, most_images) for entry in entries[:most_prompts]],
-        hidden_grids=max(0, len(entries) - most_prompts),
-        pairs=_pairs(audited, original, pairs, shown, classes, most_images) if original else [],
-        pair_summary=_pair_summary(audited, original, pairs, classes) if original else "",
-        not_counted=audited.not_counted,
-        without_face=audited.without_face,
-        not_counted_summary=_not_counted_summary(audited),
-        judge_limits=texts.judge_limits,
-        corrected=further.corrected,
-        similarities=further.similarities,
-        images_for_tolerance=further.images_for_tolerance,
-        groups=further.groups,
-        tolerance=f"{texts.tolerance:g}",
-        command=texts.command,
-        provenance=texts.provenance,
+        grids=[_grid(audited, entry, classes, options.max_images) for entry in shown],
+        hidden_grids=max(0, len(entries) - options.max_prompts),
+        pairs=_pairs(audited, reference, pairs, shown, classes=classes, most=options.max_images) if reference else [],
+        pair_summary=_pair_summary(audited, reference, pairs, classes) if reference else "",
+        without_face=[NotCounted(file, "no face found") for file in results.audited.without_face],
+        not_counted_summary=_not_counted_summary(results.audited),
+        judge_limits=options.judge_limits,
+        tolerance=f"{results.tolerance:g}",
+        provenance=provenance,
     )
 
 
-def _by_distance(figures: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _by_distance(figures: DistributionFigures) -> list[PromptFigures]:
     """Prompts, those furthest from their targets first, those without a face last."""
 
-    def distance(entry: Mapping[str, Any]) -> float:
-        return sum(block["tv"] for block in entry["attributes"].values()) if entry["faces"] else -1.0
+    def distance(entry: PromptFigures) -> float:
+        return sum(block.tv.value for block in entry.attributes.values()) if entry.faces else -1.0
 
-    return sorted(figures["per_prompt"], key=distance, reverse=True)
+    return sorted(figures.per_prompt, key=distance, reverse=True)
 
 
-def _grid(audited: Audited, entry: Mapping[str, Any], classes: Classes, most: int) -> dict[str, Any]:
+def _grid(audited: JudgedFolder, entry: PromptFigures, classes: Classes, most: int) -> _Grid:
     places = [
         place
         for place, image in enumerate(audited.folder.images)
-        if image.prompt == entry["number"] and audited.seen[place].damaged is None
+        if image.prompt == entry.number and audited.seen[place].damaged is None
     ]
-    tiles = [_tile(audited, place, classes) for place in places[:most]]
-    return {"prompt": entry["prompt"], "faces": entry["faces"], "images": entry["images"], "tiles": tiles}
+    return _Grid(entry, [_tile(audited, place, classes) for place in places[:most]])
 
 
-def _tile(audited: Audited, place: int, classes: Classes) -> dict[str, Any]:
-    return tile(audited.folder.root / audited.folder.images[place].file, audited.seen[place], classes)
+def _tile(judged: JudgedFolder, place: int, classes: Classes) -> Tile:
+    return tile(judged.folder.root / judged.folder.images[place].file, judged.seen[place], classes)
 
 
 def _pairs(
-    audited: Audited,
-    original: Audited,
+    audited: JudgedFolder,
+    reference: JudgedFolder,
     pairs: Sequence[tuple[int, int]],
-    shown: Sequence[int],
+    shown: Sequence[PromptFigures],
+    *,
     classes: Classes,
     most: int,
-) -> list[dict[str, Any]]:
+) -> list[_Pairs]:
     """Pairs of tiles, prompt by prompt in the order of `shown`."""
     groups = []
-    for number in shown:
-        of_prompt = [pair for pair in pairs if audited.folder.images[pair[0]].prompt == number][:most]
-        tiles = [(_tile(original, before, classes), _tile(audited, after, classes)) for after, before in of_prompt]
+    for entry in shown:
+        of_prompt = [pair for pair in pairs if audited.folder.images[pair[0]].prompt == entry.number][:most]
+        tiles = [(_tile(reference, before, classes), _tile(audited, after, classes)) for after, before in of_prompt]
         if tiles:
-            groups.append({"prompt": audited.folder.prompts[number], "pairs": tiles})
+            groups.append(_Pairs(entry.prompt, tiles))
     return groups
 
 
 def _pair_summary(
-    audited: Audited, original: Audited | None, pairs: Sequence[tuple[int, int]], classes: Classes
+    audited: JudgedFolder, reference: JudgedFolder, pairs: Sequence[tuple[int, int]], classes: Classes
 ) -> str:
     """In how many pairs the perceived class differs."""
-    assert original is not None
     both = [
-        (original.seen[before].probabilities, audited.seen[after].probabilities)
+        (reference.seen[before].probabilities, audited.seen[after].probabilities)
         for after, before in pairs
-        if original.seen[before].box is not None and audited.seen[after].box is not None
+        if reference.seen[before].box is not None and audited.seen[after].box is not None
     ]
     if not both:
         return ""
@@ -204,11 +162,26 @@ def _label(probabilities: Sequence[float]) -> int:
     return max(range(len(probabilities)), key=probabilities.__getitem__)
 
 
-def _not_counted_summary(audited: Audited) -> str:
-    statuses = [entry.status for entry in audited.seen]
-    read = len(statuses) - statuses.count("damaged")
+def _not_counted_summary(folder: FolderRecord) -> str:
     return (
-        f"Images found: {len(statuses)}; read: {read}; damaged: {statuses.count('damaged')}; further entries that are "
-        f"missing or no image: {len(audited.folder.skipped)}; read, but without a face that the detector finds, and so "
-        f"not in the frequencies: {statuses.count('no face')}."
+        f"Images found: {folder.images}; read: {folder.images - folder.damaged}; damaged: {folder.damaged}; further "
+        f"entries that are missing or not an image: {folder.skipped}; read, but without a face that the detector "
+        f"finds, and so not in the frequencies: {folder.no_face}."
     )
+
+
+def _provenance(results: AuditResults) -> dict[str, str]:
+    """Name -> value: versions, digests, settings."""
+    lines = {
+        "images": f"{results.audited.folder} ({results.audited.layout} layout)",
+        "target": json.dumps(results.target, ensure_ascii=False),
+        **judge_lines(results.judge),
+        "seed": str(results.origin.seed),
+        **version_lines(results.origin),
+    }
+    if results.encoders is not None:
+        lines["encoders"] = encoder_line(results.encoders)
+    if results.reference_images is not None:
+        folder = results.reference_images.folder
+        lines["reference images"] = f"{folder.folder} ({folder.layout} layout)"
+    return lines

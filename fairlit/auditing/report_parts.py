@@ -8,25 +8,105 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from PIL import Image
 
-from fairlit.auditing.measure import JOINT, blocks_of
+from fairlit.auditing.chart_forms import Chart
 from fairlit.judging.observations import Seen
 from fairlit.pictures.colours import web_colour
 from fairlit.pictures.files import read_image
+from fairlit.results.figures import JOINT, OUTCOMES
 
 Classes = Mapping[str, Sequence[str]]
 
 _SIDE = 176  # of a tile's picture in pixels: sharp at its size on high-resolution screens
-_STANDING_WORDS = {"off": "misses its target", "within": "near its target", "open": "undecided"}
+
+
+@dataclass(frozen=True)
+class Box:
+    """The frame of a face, in per cent of the picture's sides.
+
+    Attributes:
+        left: distance from the left edge.
+        top: distance from the upper edge.
+        width: width of the frame.
+        height: height of the frame.
+    """
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class BarPart:
+    """What one face adds to the bar of an attribute.
+
+    Attributes:
+        label: perceived class.
+        share: probability of that class.
+        colour: colour of the class.
+    """
+
+    label: str
+    share: float
+    colour: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The bar of an attribute below a picture.
+
+    Attributes:
+        attribute: name of the attribute.
+        parts: one part a face, from left to right.
+    """
+
+    attribute: str
+    parts: Sequence[BarPart]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One picture of a report.
+
+    Attributes:
+        file: name of its file.
+        source: the picture as a data URI.
+        width: width in pixels.
+        height: height in pixels.
+        boxes: frames of its faces.
+        bars: one bar an attribute.
+    """
+
+    file: str
+    source: str
+    width: int
+    height: int
+    boxes: Sequence[Box]
+    bars: Sequence[Bar]
+
+
+@dataclass(frozen=True)
+class LegendEntry:
+    """One line of a legend.
+
+    Attributes:
+        attribute: name of the attribute.
+        classes: names of its classes with their colours.
+    """
+
+    attribute: str
+    classes: Sequence[tuple[str, str]]
 
 
 def render(template: str, **content: Any) -> str:
-    """A page from a template of this package; everything that is put in is escaped."""
+    """Return a page from a template of this package; everything that is put in is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -35,12 +115,12 @@ def render(template: str, **content: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "percent": percent, "plain": plain, "title_of": title_of}
-    environment.globals |= {"standing_words": _STANDING_WORDS, "blocks_of": blocks_of, "joint": JOINT}
+    environment.globals |= {"outcome_words": {outcome: plain(outcome) for outcome in OUTCOMES}, "joint": JOINT}
     return environment.get_template(template).render(**content)
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure as text; a dash where there is none.
+    """Return a figure as text, a dash where there is none.
 
     Example:
         >>> number(0.12345), number(float("nan"))
@@ -50,7 +130,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A share as text.
+    """Return a share as text.
 
     Example:
         >>> percent(0.125)
@@ -60,25 +140,26 @@ def percent(value: float | None) -> str:
 
 
 def plain(name: str) -> str:
-    """The name of an attribute or class as one reads it."""
+    """Return the name of an attribute or class as one reads it."""
     return name.replace("_", " ")
 
 
 def title_of(block: str) -> str:
-    """The name of a block of figures as one reads it."""
+    """Return the name of a block of figures as one reads it."""
     return "joint classes" if block == JOINT else plain(block)
 
 
-def chart_sources(forms: Mapping[str, bytes]) -> dict[str, str]:
-    """A chart from `charts.draw` as data URIs for wide and narrow screens."""
-    return {name: _data_uri(forms[name], "image/svg+xml") for name in ("svg", "narrow_svg")}
+def chart_sources(chart: Chart) -> dict[str, str]:
+    """Return a chart as data URIs for wide and narrow screens."""
+    forms = {"svg": chart.svg, "narrow_svg": chart.narrow_svg}
+    return {name: _data_uri(content, "image/svg+xml") for name, content in forms.items()}
 
 
-def tile(path: Path, seen: Seen, classes: Classes) -> dict[str, Any]:
-    """One image with the boxes of its faces and a bar for each attribute, of which each face has its part.
+def tile(path: Path, seen: Seen, classes: Classes) -> Tile:
+    """Return one image with the boxes of its faces and a bar for each attribute, of which each face has its part.
 
     Args:
-        path: the image file; it was readable.
+        path: path of the image file, which was readable.
         seen: what was seen in it.
         classes: attribute -> class names, in the order of the probabilities.
     """
@@ -87,35 +168,27 @@ def tile(path: Path, seen: Seen, classes: Classes) -> dict[str, Any]:
         image.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=88)
+    faces = sorted(seen.faces, key=lambda face: face.box[0])
     bars = []
     for place, (attribute, names) in enumerate(classes.items()):
         parts = []
-        for face in sorted(seen.faces, key=lambda face: face.box[0]):
+        for face in faces:
             probabilities = face.probabilities[attribute]
             label = max(range(len(names)), key=probabilities.__getitem__)
-            colour = web_colour(label, len(names), place)
-            parts.append({"label": names[label], "share": probabilities[label], "colour": colour})
-        bars.append({"attribute": attribute, "parts": parts})
+            parts.append(BarPart(names[label], probabilities[label], web_colour(label, len(names), place)))
+        bars.append(Bar(attribute, parts))
     boxes = [
-        {
-            "left": 100 * left / width,
-            "top": 100 * top / height,
-            "width": 100 * (right - left) / width,
-            "height": 100 * (bottom - top) / height,
-        }
+        Box(100 * left / width, 100 * top / height, 100 * (right - left) / width, 100 * (bottom - top) / height)
         for left, top, right, bottom in (face.box for face in seen.faces)
     ]
     source = _data_uri(stream.getvalue(), "image/jpeg")
-    return {"source": source, "width": width, "height": height, "boxes": boxes, "bars": bars, "file": path.name}
+    return Tile(file=path.name, source=source, width=width, height=height, boxes=boxes, bars=bars)
 
 
-def legend(classes: Classes) -> list[dict[str, Any]]:
-    """The classes of each attribute with their colours."""
+def legend(classes: Classes) -> list[LegendEntry]:
+    """Return the classes of each attribute with their colours."""
     return [
-        {
-            "attribute": attribute,
-            "classes": [{"name": name, "colour": web_colour(i, len(names), place)} for i, name in enumerate(names)],
-        }
+        LegendEntry(attribute, [(name, web_colour(i, len(names), place)) for i, name in enumerate(names)])
         for place, (attribute, names) in enumerate(classes.items())
     ]
 

@@ -2,60 +2,46 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from fairlit.auditing.charts import draw, joint_chart, prompts_chart, shares_chart
+from fairlit.auditing.chart_forms import Chart, write_charts
 from fairlit.auditing.corrections import corrected_figures
-from fairlit.auditing.group_charts import people_chart
 from fairlit.auditing.groups import CompositionTargets, measure_groups
-from fairlit.auditing.measure import JOINT, blocks_of, measure, verdict
-from fairlit.auditing.outputs import (
-    PER_FACE,
-    PER_IMAGE,
-    REPORT,
-    RESULTS,
-    judge_limits,
-    judge_lines,
-    version_lines,
-    write_charts,
-    write_faces,
-    write_results,
-    write_table,
-)
-from fairlit.auditing.report import Audited, Further, ReportTexts, audit_report
+from fairlit.auditing.judged_folder import JudgedFolder
+from fairlit.auditing.measure import measure, verdict
+from fairlit.auditing.outputs import PER_FACE, PER_IMAGE, REPORT, judge_limits, origin, write_faces, write_table
 from fairlit.auditing.similarities import measure_similarities
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.sample_size import images_for_frequency
 from fairlit.io.atomic import atomic_write_text
-from fairlit.io.digests import fairlit_version
 from fairlit.judging.features import Encoders
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Judge, observe_folder
+from fairlit.results.audit import AuditResults, ReferenceImages
 
 _NOTES = ".seen"  # what was seen in each image, for going on after a stop
 
+Progress = Callable[[int], None]
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class AuditSettings:
     """What is audited, against what, and what is shown.
 
     Attributes:
-        folder: the images.
-        target: what they shall follow.
+        folder: images to audit.
+        target: target distribution that they shall follow.
         out: folder for the report and the rest.
-        original: images of the original model, for the same prompts; None: none.
+        reference: images of the unchanged model, for the same prompts; None: none.
         tolerance: total variation distance to the target up to which a prompt counts as near it.
-        seed: of bootstrap and Monte-Carlo draws.
-        batch_size: images looked at together.
-        report_prompts: prompts of which the report shows images.
-        report_images: images that it shows of each.
-        title: of the report.
-        command: that makes this audit again.
+        seed: seed of bootstrap and Monte-Carlo draws.
+        batch_size: number of images looked at together.
+        report_prompts: number of prompts of which the report shows images.
+        report_images: number of images that it shows of each.
+        title: heading of the report.
+        command: command that makes this audit again.
         compositions: attribute -> number of people -> composition -> share that the images with so many people shall
             show; where there is none, people drawn independently from the target.
     """
@@ -63,7 +49,7 @@ class AuditSettings:
     folder: ImageFolder
     target: TargetDistribution
     out: Path
-    original: ImageFolder | None = None
+    reference: ImageFolder | None = None
     tolerance: float = 0.1
     seed: int = 0
     batch_size: int = 16
@@ -78,124 +64,119 @@ def run_audit(
     settings: AuditSettings,
     judge: Judge,
     encoders: Encoders | None = None,
-    progress: Callable[[int], None] = lambda count: None,
-) -> dict[str, Any]:
-    """Audits a folder and writes all files.
+    progress: Progress = lambda count: None,
+) -> AuditResults:
+    """Audit a folder and write all files.
 
     Args:
         settings: what to audit.
-        judge: who looks at the images.
-        encoders: what images are compared with prompts and originals by; None: they are not.
-        progress: told how many looks at an image more are done.
+        judge: detector and classifier.
+        encoders: encoders that images are compared with prompts and reference images by; None: they are not.
+        progress: function that is told the number of looks at images since the last call.
 
     Returns:
-        The content of ``results.json``.
+        What stands in ``results.json``.
 
     Raises:
         ConfigurationError: the target names classes that the classifier does not know.
     """
     target = settings.target.reorder(judge.classifier.classes)
-    encoders = encoders or Encoders()
 
-    def look(folder: ImageFolder, name: str) -> Audited:
+    def look(folder: ImageFolder, name: str) -> JudgedFolder:
         seen = observe_folder(folder, judge, settings.out / f"{_NOTES}_{name}.jsonl", settings.batch_size, progress)
-        return Audited(folder, seen, measure(folder, seen, target, settings.tolerance, settings.seed))
+        figures = measure(folder, seen, target, tolerance=settings.tolerance, seed=settings.seed)
+        return JudgedFolder(folder, seen, figures)
 
     audited = look(settings.folder, "audited")
-    original = look(settings.original, "original") if settings.original else None
-    further = Further(
-        corrected_figures(audited.figures, target, judge.classifier.confusion, settings.seed),
-        measure_similarities(
-            audited, original, encoders, settings.out / ".features", settings.batch_size, progress, settings.seed
+    reference = None if settings.reference is None else look(settings.reference, "reference")
+    results = _measure(settings, target, audited, reference, judge, encoders or Encoders(), progress)
+    _write(settings, target, audited, reference, judge, results)
+    return results
+
+
+def _measure(
+    settings: AuditSettings,
+    target: TargetDistribution,
+    audited: JudgedFolder,
+    reference: JudgedFolder | None,
+    judge: Judge,
+    encoders: Encoders,
+    progress: Progress,
+) -> AuditResults:
+    return AuditResults(
+        verdict=verdict(audited.figures, settings.tolerance),
+        target=target.to_dict(),
+        tolerance=settings.tolerance,
+        judge=judge.record(),
+        encoders=encoders.record() if encoders.by_name else None,
+        audited=audited.record(),
+        figures=audited.figures,
+        corrected=corrected_figures(audited.figures, target, judge.classifier.confusion, settings.seed),
+        similarities=measure_similarities(
+            audited,
+            reference,
+            encoders,
+            cache=settings.out / ".features",
+            batch_size=settings.batch_size,
+            progress=progress,
+            seed=settings.seed,
         ),
-        images_for_frequency(2 * settings.tolerance),
-        measure_groups(audited.folder, audited.seen, target, settings.compositions, settings.seed)
+        images_for_tolerance=images_for_frequency(2 * settings.tolerance),
+        groups=measure_groups(
+            audited.folder, audited.seen, target, compositions=settings.compositions, seed=settings.seed
+        )
         if judge.faces == "all"
         else None,
+        reference_images=None
+        if reference is None
+        else ReferenceImages(folder=reference.record(), figures=reference.figures),
+        origin=origin(settings.seed, settings.command),
     )
-    results = {
-        "verdict": verdict(audited.figures, settings.tolerance),
-        "target": target.to_dict(),
-        "tolerance": settings.tolerance,
-        "judge": judge.describe(),
-        "encoders": encoders.describe() if encoders.by_name else None,
-        "audited": _describe(audited),
-        "figures": audited.figures,
-        **vars(further),
-        "original": None if original is None else {**_describe(original), "figures": original.figures},
-        "seed": settings.seed,
-        "version": fairlit_version(),
-        "made": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": settings.command,
-    }
-    folders = {"audited": audited} | ({"original": original} if original else {})
+
+
+def _write(
+    settings: AuditSettings,
+    target: TargetDistribution,
+    audited: JudgedFolder,
+    reference: JudgedFolder | None,
+    judge: Judge,
+    results: AuditResults,
+) -> None:
+    """Write all files; ``results.json`` comes last and says that the others are there."""
+    from fairlit.auditing.report import ReportOptions, audit_report
+
+    folders = {"audited": audited} | ({} if reference is None else {"reference": reference})
     write_table(settings.out / PER_IMAGE, folders, target)
-    charts = draw_charts(audited, original)
-    if further.groups is not None:
+    if results.groups is not None:
         write_faces(settings.out / PER_FACE, folders, target)
-        charts |= {"people": draw(people_chart(further.groups["found"]))} if further.groups["found"] else {}
+    charts = draw_charts(results)
     write_charts(settings.out, charts)
-    texts = ReportTexts(
-        settings.title,
-        settings.command,
-        _provenance(settings, target, results),
-        judge_limits(judge.classifier, target),
-        settings.tolerance,
+    options = ReportOptions(
+        title=settings.title,
+        judge_limits=judge_limits(judge.classifier, target),
+        max_prompts=settings.report_prompts,
+        max_images=settings.report_images,
     )
-    page = audit_report(
-        audited,
-        original,
-        results["verdict"],
-        charts,
-        target.classes,
-        texts,
-        further,
-        settings.report_prompts,
-        settings.report_images,
-    )
-    atomic_write_text(settings.out / REPORT, page)
-    return write_results(settings.out / RESULTS, results)
+    atomic_write_text(settings.out / REPORT, audit_report(results, audited, reference, charts, options))
+    results.write(settings.out / results.FILE)
 
 
-def draw_charts(audited: Audited, original: Audited | None) -> dict[str, dict[str, bytes]]:
-    """All charts of a report in all their forms; none where no face was found."""
-    figures, before = audited.figures, original.figures if original and original.figures["faces"] else None
-    if not figures["faces"]:
-        return {}
-    charts = {"shares": draw(shares_chart(figures, before))}
-    for place, name in enumerate(figures["attributes"]):
-        charts[f"prompts_{name}"] = draw(prompts_chart(figures, name, place, before))
-    if JOINT in blocks_of(figures):
-        charts["joint"] = draw(joint_chart(figures))
+def draw_charts(results: AuditResults) -> dict[str, Chart]:
+    """Return all charts of a report; none where no face was found."""
+    figures, charts = results.figures, dict[str, Chart]()
+    if figures.faces:
+        from fairlit.auditing.charts import draw, joint_chart, prompts_chart, shares_chart
+
+        before = None if results.reference_images is None else results.reference_images.figures
+        before = before if before is not None and before.faces else None
+        charts["shares"] = draw(shares_chart(figures, before))
+        for place, name in enumerate(figures.attributes):
+            charts[f"prompts_{name}"] = draw(prompts_chart(figures, name, place=place, reference=before))
+        if figures.joint_classes is not None:
+            charts["joint"] = draw(joint_chart(figures))
+    if results.groups is not None and results.groups.found:
+        from fairlit.auditing.charts import draw
+        from fairlit.auditing.group_charts import people_chart
+
+        charts["people"] = draw(people_chart(results.groups.found))
     return charts
-
-
-def _describe(audited: Audited) -> dict[str, Any]:
-    statuses = [entry.status for entry in audited.seen]
-    return {
-        "folder": str(audited.folder.root),
-        "layout": audited.folder.layout,
-        "prompts": len(audited.folder.prompts),
-        "images": len(statuses),
-        "with_face": statuses.count("face"),
-        "no_face": statuses.count("no face"),
-        "damaged": statuses.count("damaged"),
-        "skipped": len(audited.folder.skipped),
-        "not_counted": [asdict(entry) for entry in audited.not_counted],
-        "without_face": [entry.file for entry in audited.without_face],
-    }
-
-
-def _provenance(settings: AuditSettings, target: TargetDistribution, results: Mapping[str, Any]) -> dict[str, str]:
-    lines = {
-        "images": f"{settings.folder.root} ({settings.folder.layout} layout)",
-        "target": json.dumps(target.to_dict(), ensure_ascii=False),
-        **judge_lines(results["judge"]),
-        "seed": str(settings.seed),
-        **version_lines(results["made"]),
-    }
-    if results["encoders"] is not None:
-        lines["encoders"] = json.dumps(results["encoders"], ensure_ascii=False)
-    if settings.original is not None:
-        lines["original"] = f"{settings.original.root} ({settings.original.layout} layout)"
-    return lines

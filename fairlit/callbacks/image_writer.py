@@ -13,6 +13,7 @@ from fairlit.faces.observation import Observation
 from fairlit.io.digests import fairlit_version
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import folder_name, write_manifest
+from fairlit.results.manifest import ManifestEntry
 from fairlit.training import FairFinetuner, Generated
 from fairlit.training.distributed import ranks
 
@@ -55,7 +56,7 @@ class ImageWriter(L.Callback):
         """Writes the list of the images of all ranks."""
         lines = sorted(ranks.gather_items(self._lines), key=lambda line: str(line["file"]))
         if trainer.is_global_zero:
-            path = write_manifest(self._root(trainer), lines)
+            path = write_manifest(self._root(trainer), map(ManifestEntry.from_json, lines))
             print(f"{len(lines)} images  {path}")
 
     def _root(self, trainer: L.Trainer) -> Path:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fairlit.commands.method_names import METHODS
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 from fairlit.generation.config import GenerateConfig
 
-COMMAND = Command(
+COMMAND = ConfigCommand(
     name="generate",
     config=GenerateConfig,
     description=(

@@ -12,13 +12,14 @@ from typing import Any
 
 import lightning as L
 from jsonargparse import Namespace
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
 from fairlit.commands import COMMANDS
+from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import FairlitError, Problems, own_error
 from fairlit.terminal import quieten_libraries
@@ -35,6 +36,18 @@ class FairlitCLI(LightningCLI):
     ) -> None:
         main_kwargs["epilog"] = f"Further commands, with a --help of their own: {', '.join(COMMANDS)}."
         super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+
+    @override
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        kwargs.setdefault("dump_header", [f"lightning.pytorch=={L.__version__}"])
+        parser = self.parser_class(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help=CONFIG_HELP)
+        return parser
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        super().parse_arguments(parser, args)
+        self.config = locate_shipped(self.config)
 
     @override
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:

@@ -13,11 +13,11 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS
 from fairlit.auditing.charts import (
     FAINT,
     GREY,
     INK,
-    MOST_PROMPTS,
     RULE,
     TARGET,
     WIDE,
@@ -28,8 +28,8 @@ from fairlit.auditing.charts import (
     target_tick,
     wrapped,
 )
-from fairlit.functional.statistics.intervals import Interval
 from fairlit.pictures.colours import web_colour
+from fairlit.results.record import Estimate
 
 _NAMES, _ROW, _ACROSS = 1.5, 0.34, 3  # inches for names of methods and for a row; panels beside each other
 
@@ -40,19 +40,22 @@ class Panel:
 
     Attributes:
         title: what is shown.
-        values: method -> value and its interval.
-        floors: method -> what chance alone would show; empty: nothing of the kind.
-        low_is_good: else high is.
+        values: method -> figure; floors are drawn where there are any.
+        low_is_good: whether low figures are good ones; else high ones are.
     """
 
     title: str
-    values: Mapping[str, tuple[float, Interval]]
-    floors: Mapping[str, float]
+    values: Mapping[str, Estimate]
     low_is_good: bool = True
 
+    @property
+    def floors(self) -> dict[str, float]:
+        """What chance alone would show of the methods that could be measured."""
+        return {name: one.floor for name, one in self.values.items() if one.known and one.floor == one.floor}
+
     def limits(self) -> tuple[float, float]:
-        """Ends of the axis: from 0 for distances, up to 1 for similarities."""
-        reached = [number for value, interval in self.values.values() for number in (value, *interval)]
+        """Return the ends of the axis: from 0 for distances, up to 1 for similarities."""
+        reached = [number for one in self.values.values() for number in (one.value, *one.interval)]
         reached = [number for number in reached if number == number]
         if self.low_is_good:
             return 0.0, 1.08 * max([*reached, *self.floors.values(), 0.05])
@@ -98,7 +101,7 @@ def shares_by_method_chart(
         for row, (method, own) in enumerate(shares.items()):
             axes.add_patch(Rectangle((0, row - 0.33), 1, 0.66, color=FAINT, lw=0, zorder=1))
             if all(value == value for value in own.values()):
-                strip(axes, own, row - 0.33, 0.66, place)
+                strip(axes, own, top=row - 0.33, height=0.66, place=place)
             axes.text(-0.015, row, wrapped(method, 22), ha="right", va="center", linespacing=1.0)
         for edge in np.cumsum(list(target.values()))[:-1]:
             target_tick(axes, edge, -0.45, len(shares) - 0.55)
@@ -125,7 +128,7 @@ def prompts_by_method_chart(
         distances: method -> prompt -> distance, NaN without a face.
         prompts: in the order from top to bottom.
     """
-    shown = list(prompts[:MOST_PROMPTS])
+    shown = list(prompts[:MAX_CHART_PROMPTS])
     cells = np.array([[distances[method].get(prompt, np.nan) for method in distances] for prompt in shown])
     labels = distinct_parts(prompts)[: len(shown)]
 
@@ -165,7 +168,7 @@ def prompts_by_method_chart(
 
 
 def distinct_parts(prompts: Sequence[str]) -> list[str]:
-    """Prompts without the words that all of them begin or end with.
+    """Return prompts without the words that all of them begin or end with.
 
     Example:
         >>> distinct_parts(["a photo of a chef, a person", "a photo of a nurse, a person"])
@@ -186,17 +189,16 @@ def _common(rows: Sequence[Sequence[str]]) -> int:
 
 
 def _draw_panel(axes: Axes, panel: Panel, methods: Sequence[str], named: bool) -> None:
-    low, high = panel.limits()
+    (low, high), floors = panel.limits(), panel.floors
     for row, method in enumerate(methods):
         if row % 2 == 0:
             axes.add_patch(Rectangle((low, row - 0.5), high - low, 1, color="#f6f7f9", lw=0, zorder=0))
-        value, (start, stop) = panel.values[method]
-        if value == value:
-            axes.plot([start, stop], [row, row], color=INK, lw=1.4, zorder=3)
-            axes.plot([value], [row], "o", color="#1a5fb4", ms=5.5, zorder=4)
-        if method in panel.floors:
-            floor = panel.floors[method]
-            axes.plot([floor, floor], [row - 0.32, row + 0.32], color=GREY, lw=1.2, ls=(0, (2, 1.2)), zorder=2)
+        one = panel.values[method]
+        if one.known:
+            axes.plot([one.low, one.high], [row, row], color=INK, lw=1.4, zorder=3)
+            axes.plot([one.value], [row], "o", color="#1a5fb4", ms=5.5, zorder=4)
+        if method in floors:
+            axes.plot([floors[method]] * 2, [row - 0.32, row + 0.32], color=GREY, lw=1.2, ls=(0, (2, 1.2)), zorder=2)
         if named:
             axes.text(-0.03, row, wrapped(method, 22), ha="right", va="center", transform=axes.get_yaxis_transform())
     axes.set_xlim(low, high)

@@ -28,6 +28,7 @@ from fairlit.mitigation.face_editing.settings import EditedSet
 from fairlit.mitigation.output_editing import describe_change
 from fairlit.pictures.files import UnreadableImageError, read_image, read_parameters, read_profile, save_png
 from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest
+from fairlit.results.manifest import ManifestEntry
 
 Scope = Literal["prompt", "folder"]
 """What is brought to the target: the images of each prompt, or all images of the folder together."""
@@ -288,17 +289,18 @@ def _confirm(record: Mapping[str, Any], edited: EditedSet, auditor: Judge) -> No
             edit["confirmed"] = sees_edit(edit, faces, auditor.classifier.classes)
 
 
-def _manifest(plan: EditingPlan, records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _manifest(plan: EditingPlan, records: Sequence[Mapping[str, Any]]) -> list[ManifestEntry]:
     """One entry an image, with what the source's manifest says of it, in the source's order."""
     known: dict[str, dict[str, Any]] = {}
     if (plan.folder.root / MANIFEST).is_file():
-        known = {Path(entry["file"]).as_posix(): entry for entry in read_manifest(plan.folder.root)[0]}
+        known = {Path(entry.file).as_posix(): entry.to_json() for entry in read_manifest(plan.folder.root)[0]}
     made = {entry["source"]: entry for record in records for entry in record["images"]}
     entries = []
     for image in plan.folder.images:
         if image.file in made:
             own = {"file": made[image.file]["file"], "prompt": plan.folder.prompts[image.prompt]}
-            own |= {"number": image.number} | ({} if image.people is None else {"people": image.people})
+            own |= {"number": image.number} | ({} if image.num_people is None else {"num_people": image.num_people})
             edits = made[image.file]["edits"]
-            entries.append(known.get(image.file, {}) | own | ({"edits": edits} if edits else {}))
+            own |= {"edits": edits} if edits else {}
+            entries.append(ManifestEntry.from_json(known.get(image.file, {}) | own))
     return entries

@@ -43,7 +43,9 @@ class FaceDetection:
             if not self.scale > 0:
                 problems.add(f"scale: got {self.scale}; expected a factor above 0; give 1 to leave images as they are")
             if not 0 <= self.min_score <= 1:
-                problems.add(f"min_score: got {self.min_score}; expected a number from 0 to 1; give 0 to keep all faces")
+                problems.add(
+                    f"min_score: got {self.min_score}; expected a number from 0 to 1; give 0 to keep all faces"
+                )
             problems.at_least("batch_size", self.batch_size, 1)
 
 

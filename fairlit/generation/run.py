@@ -18,6 +18,7 @@ from fairlit.mitigation import Chunk, ImageEditor, Sampler
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import write_manifest
 from fairlit.results.edits import EditRecord
+from fairlit.results.manifest import ManifestEntry
 
 Progress = Callable[[int], None]
 """Told after every batch how many images more are on disk."""
@@ -133,5 +134,5 @@ def _make(
         save_png(pixels, plan.out / image.file, image.parameters | note)
 
 
-def _entry(image: PlannedImage) -> dict[str, Any]:
-    return {"file": Path(image.file).as_posix(), **image.parameters}
+def _entry(image: PlannedImage) -> ManifestEntry:
+    return ManifestEntry.from_json({"file": Path(image.file).as_posix(), **image.parameters})

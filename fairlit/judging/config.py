@@ -116,11 +116,11 @@ class JudgeConfig:
             ConfigurationError: the detector cannot be built.
         """
         from fairlit.faces.classifier_files import load_classifier
-        from fairlit.faces.detector import build_detector
+        from fairlit.faces.detector_files import load_detector
         from fairlit.judging.observations import Judge
 
         assert self.classifier is not None
-        detector = build_detector(self.detector, self.detection)
+        detector = load_detector(self.detection, self.detector)
         classifier = load_classifier(self.classifier)
         names = {"classifier": self.classifier, "detector": self.detector or vars(self.detection)}
         return Judge(detector.to(device), classifier.to(device), names, self.faces)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -19,6 +18,7 @@ from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import file_mark, module_digest
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.pictures.files import UnreadableImageError, read_image
+from fairlit.results.judging import EncodersRecord
 
 _KEY = "made_from"
 
@@ -28,27 +28,27 @@ class Encoders:
     """Frozen encoders that images are compared by; what is None is not measured.
 
     Attributes:
-        clip: for CLIP-T and CLIP-I.
-        dino: for DINO.
-        names: what the user called them.
+        clip: encoder for CLIP-T and CLIP-I.
+        dino: encoder for DINO.
+        names: ``clip`` and ``dino`` -> what the user called them.
     """
 
     clip: ClipEncoder | None = None
     dino: DinoEncoder | None = None
-    names: Mapping[str, Any] | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def by_name(self) -> dict[str, ClipEncoder | DinoEncoder]:
         """Those that are there."""
         return {name: encoder for name in ("clip", "dino") if (encoder := getattr(self, name)) is not None}
 
-    def describe(self) -> dict[str, Any]:
-        """Names, and digests of the weights."""
+    def record(self) -> EncodersRecord:
+        """Return names, and digests of the weights."""
         digests = {name: module_digest(encoder) for name, encoder in self.by_name.items()}
-        return {**(self.names or {}), "digests": digests}
+        return EncodersRecord(clip=self.names.get("clip"), dino=self.names.get("dino"), digests=digests)
 
     def text_features(self, prompts: Sequence[str]) -> Tensor | None:
-        """CLIP's directions of prompts, float32 [P, D] on the CPU; None without CLIP."""
+        """Return CLIP's directions of prompts, float32 [P, D] on the CPU; None without CLIP."""
         return None if self.clip is None else self.clip.text_features(prompts).float().cpu()
 
 
@@ -59,21 +59,21 @@ def image_features(
     batch_size: int = 16,
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[str, Tensor]:
-    """Directions of all images of a folder.
+    """Return the directions of all images of a folder.
 
     Args:
-        folder: images.
-        encoders: what to look with.
-        cache: file of what they saw; with other encoders, or files that have changed, it is not believed.
-        batch_size: images looked at together.
-        progress: told how many images more are done.
+        folder: images to encode.
+        encoders: encoders to use.
+        cache: file of features; features of other encoders, or of files that have changed, are not used.
+        batch_size: number of images encoded together.
+        progress: function that is told the number of images done since the last call.
 
     Returns:
         `clip` and `dino`, as far as there are encoders: float32 [N, D] of length 1 on the CPU, in the folder's order;
         NaN for images that cannot be read.
     """
     names = [image.file for image in folder.images]
-    key = json.dumps([encoders.describe()["digests"], [file_mark(folder.root / name) for name in names]])
+    key = json.dumps([encoders.record().digests, [file_mark(folder.root / name) for name in names]])
     features = _recall(cache, key)
     if features is None:
         features = {}
@@ -116,6 +116,6 @@ def _recall(cache: Path, key: str) -> dict[str, Tensor] | None:
         with safe_open(cache, "pt") as stored:
             if (stored.metadata() or {}).get(_KEY) != key:
                 return None
-            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no mapping
+            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is not a mapping
     except (OSError, SafetensorError):
         return None

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from fairlit.errors import ConfigurationError
 from fairlit.pictures.files import SUFFIXES
 from fairlit.pictures.manifest import MANIFEST, read_manifest
+from fairlit.results.judging import NotCounted
+from fairlit.results.manifest import ManifestEntry
 
 Layout = Literal["manifest", "published", "folders"]
 PROMPT_FILE = "prompt.txt"
@@ -36,7 +38,7 @@ class FoundImage:
         prompt: number of its prompt.
         number: which of the prompt's images.
         noise_key: key of its noise, where the manifest tells it.
-        num_people: number of people that its prompt asks for, where that is known.
+        num_people: number of people that its prompt asks for; None where that is not known.
     """
 
     file: str
@@ -44,14 +46,6 @@ class FoundImage:
     number: int
     noise_key: tuple[int, ...] | None = None
     num_people: int | None = None
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """Something that is not counted, and why."""
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -70,13 +64,13 @@ class ImageFolder:
     layout: Layout
     prompts: list[str]
     images: list[FoundImage]
-    skipped: list[Skipped]
+    skipped: list[NotCounted]
 
 
 def find_images(
     root: str | Path, prompts: Sequence[str] | None = None, num_people: Sequence[int] | None = None
 ) -> ImageFolder:
-    """Looks through a folder without opening any image.
+    """Look through a folder without opening any image.
 
     Args:
         root: the folder.
@@ -89,7 +83,7 @@ def find_images(
     """
     folder = Path(root)
     if not folder.is_dir():
-        raise ConfigurationError(f"folder: {str(folder)!r} is no folder; give one with images")
+        raise ConfigurationError(f"folder: got {str(folder)!r}; expected a folder with images; give its path")
     subfolders = [entry for entry in _entries(folder) if entry.is_dir()]
     if (folder / MANIFEST).is_file():
         found = _read_listed(folder)
@@ -99,7 +93,7 @@ def find_images(
         found = _read_subfolders(folder, subfolders)
     if not found.images:
         raise ConfigurationError(
-            f"folder: {folder} holds no images in a layout that is known: give it a {MANIFEST}, folders prompt_0, "
+            f"folder: got {folder}; expected images in a layout that is known; give it a {MANIFEST}, folders prompt_0, "
             "prompt_1, ... with img_0.png, img_1.png, ..., or one folder a prompt"
         )
     return found
@@ -108,66 +102,65 @@ def find_images(
 def _read_listed(root: Path) -> ImageFolder:
     """The manifest layout."""
     entries, damaged = read_manifest(root)
-    skipped = [Skipped(MANIFEST, f"line {line} is damaged") for line in damaged]
+    skipped = [NotCounted(MANIFEST, f"line {line} is damaged") for line in damaged]
     prompts: dict[str, int] = {}
     counts: dict[int, int] = {}
     images: dict[str, FoundImage] = {}
     inside = root.resolve()
     for entry in entries:
-        file = Path(entry["file"]).as_posix()
+        file = Path(entry.file).as_posix()
         if not (root / file).resolve().is_relative_to(inside):
-            skipped.append(Skipped(file, "outside the folder"))
+            skipped.append(NotCounted(file, "outside the folder"))
         elif file in images:
-            skipped.append(Skipped(file, "listed twice in the manifest"))
+            skipped.append(NotCounted(file, "listed twice in the manifest"))
         else:
-            prompt = prompts.setdefault(entry["prompt"], len(prompts))
-            number = entry.get("number")
+            prompt = prompts.setdefault(entry.prompt, len(prompts))
             counts[prompt] = counts.get(prompt, -1) + 1
             if not (root / file).is_file():
-                skipped.append(Skipped(file, "missing"))
+                skipped.append(NotCounted(file, "missing"))
                 continue
-            number = number if isinstance(number, int) else counts[prompt]
-            images[file] = FoundImage(file, prompt, number, _noise_key(entry.get("noise_key")), _people(entry))
-    listed = {(root / entry["file"]).resolve() for entry in entries}
+            number = counts[prompt] if entry.number is None else entry.number
+            images[file] = FoundImage(file, prompt, number, noise_key=entry.noise_key, num_people=_num_people(entry))
+    listed = {(root / entry.file).resolve() for entry in entries}
     unlisted = [path for path in sorted(root.rglob("*")) if path.resolve() not in listed and not _hidden(path, root)]
     names = [path.relative_to(root).as_posix() for path in unlisted if path.suffix.lower() in SUFFIXES]
-    skipped.extend(Skipped(name, "not in the manifest") for name in names)
+    skipped.extend(NotCounted(name, "not in the manifest") for name in names)
     ordered = sorted(images.values(), key=lambda image: (image.prompt, image.number, image.file))
     return ImageFolder(root, "manifest", list(prompts), ordered, skipped)
 
 
 def _read_published(root: Path, prompts: Sequence[str] | None, num_people: Sequence[int] | None) -> ImageFolder:
     """The published layout. A number that others have and a prompt lacks is a missing image."""
-    skipped: list[Skipped] = []
+    skipped: list[NotCounted] = []
     by_prompt: dict[int, dict[int, str]] = {}
     for folder in _entries(root):
         match = _PROMPT_FOLDER.fullmatch(folder.name)
         if match is None or not folder.is_dir():
-            skipped.append(Skipped(folder.name, "not a folder of a prompt"))
+            skipped.append(NotCounted(folder.name, "not a folder of a prompt"))
             continue
         numbered = by_prompt.setdefault(int(match[1]), {})
         for path in _entries(folder):
             name = path.relative_to(root).as_posix()
             number = _IMAGE_FILE.fullmatch(path.stem)
             if reason := _no_image(path):
-                skipped.append(Skipped(name, reason))
+                skipped.append(NotCounted(name, reason))
             elif number is None:
-                skipped.append(Skipped(name, "not called img_NUMBER"))
+                skipped.append(NotCounted(name, "not called img_NUMBER"))
             elif int(number[1]) in numbered:
-                skipped.append(Skipped(name, f"a second image of number {number[1]}"))
+                skipped.append(NotCounted(name, f"a second image of number {number[1]}"))
             else:
                 numbered[int(number[1])] = name
     last_image = max(itertools.chain.from_iterable(by_prompt.values()), default=-1)
     for prompt in range(max(by_prompt) + 1):
         absent = [number for number in range(last_image + 1) if number not in by_prompt.get(prompt, {})]
         if len(absent) > last_image:
-            skipped.append(Skipped(f"prompt_{prompt}", "missing, or without any image"))
+            skipped.append(NotCounted(f"prompt_{prompt}", "missing, or without any image"))
         else:
-            skipped.extend(Skipped(f"prompt_{prompt}/img_{number}", "missing") for number in absent)
+            skipped.extend(NotCounted(f"prompt_{prompt}/img_{number}", "missing") for number in absent)
     if prompts is not None and len(prompts) <= max(by_prompt):
         raise ConfigurationError(
-            f"prompts: {len(prompts)} of them for {root}, where there is a prompt_{max(by_prompt)}; give the file with "
-            "all prompts, in the order of the folders"
+            f"prompts: got {len(prompts)} for {root}; expected {max(by_prompt) + 1} or more, as there is a "
+            f"prompt_{max(by_prompt)}; give the file with all prompts, in the order of the folders"
         )
     names = list(prompts) if prompts is not None else [f"prompt_{number}" for number in range(max(by_prompt) + 1)]
     images = [
@@ -180,7 +173,7 @@ def _read_published(root: Path, prompts: Sequence[str] | None, num_people: Seque
 
 def _read_subfolders(root: Path, subfolders: list[Path]) -> ImageFolder:
     """One folder a prompt; images beside these folders, or without any, are of a prompt called after the whole."""
-    skipped: list[Skipped] = []
+    skipped: list[NotCounted] = []
     prompts: list[str] = []
     images: list[FoundImage] = []
     loose = [path for path in _entries(root) if path.is_file()]
@@ -191,14 +184,14 @@ def _read_subfolders(root: Path, subfolders: list[Path]) -> ImageFolder:
             if path.name == PROMPT_FILE:
                 continue
             if reason := _no_image(path):
-                skipped.append(Skipped(name, reason))
+                skipped.append(NotCounted(name, reason))
             else:
                 usable.append(name)
         if usable:
             images.extend(FoundImage(name, len(prompts), number) for number, name in enumerate(usable))
             prompts.append(_prompt_of(folder))
         elif folder != root:
-            skipped.append(Skipped(folder.relative_to(root).as_posix(), "a folder without any image"))
+            skipped.append(NotCounted(folder.relative_to(root).as_posix(), "a folder without any image"))
     return ImageFolder(root, "folders", prompts, images, skipped)
 
 
@@ -232,14 +225,6 @@ def _hidden(path: Path, root: Path) -> bool:
     return any(part.startswith(".") for part in path.relative_to(root).parts)
 
 
-def _people(entry: Mapping[str, Any]) -> int | None:
+def _num_people(entry: ManifestEntry) -> int | None:
     """How many people an entry asks for; images of `fairlit generate` without a number are of one person."""
-    known = entry.get("people", 1 if "noise_key" in entry else None)  # as fairlit 0.1.0 called it
-    number = entry.get("num_people", known)
-    return number if isinstance(number, int) and number > 0 else None
-
-
-def _noise_key(value: object) -> tuple[int, ...] | None:
-    if isinstance(value, list) and value and all(isinstance(part, int) for part in value):
-        return tuple(value)
-    return None
+    return 1 if entry.num_people is None and entry.noise_key is not None else entry.num_people

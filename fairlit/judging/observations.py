@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +20,11 @@ from fairlit.faces.detection import FaceSelection
 from fairlit.faces.observation import observe
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import tensor_digest
+from fairlit.io.jsonable import to_jsonable
 from fairlit.judging.image_folders import FoundImage, ImageFolder
 from fairlit.pictures.files import UnreadableImageError, read_image
+from fairlit.results.judging import JudgeRecord
+from fairlit.results.record import PlainData, encode
 
 
 @dataclass(frozen=True)
@@ -77,31 +79,35 @@ class Seen:
 
 @dataclass(frozen=True)
 class Judge:
-    """Who looks.
+    """Detector and classifier that judge images.
 
     Attributes:
         detector: from images [N, 3, H, W] in [0, 1] to `Faces`.
-        classifier: of perceived attributes.
-        names: what the user called both, as plain data.
+        classifier: classifier of perceived attributes.
+        names: ``classifier`` and ``detector`` -> what the user called them, as plain data.
         faces: faces of an image that count.
     """
 
     detector: nn.Module
     classifier: FaceClassifier
-    names: Mapping[str, Any]
+    names: PlainData
     faces: FaceSelection = "largest"
 
-    def describe(self) -> dict[str, Any]:
-        """Names, and digests of the weights: two audits with equal descriptions were judged alike."""
-        digests = {"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)}
-        return {**self.names, "faces": self.faces, "digests": digests}
+    def record(self) -> JudgeRecord:
+        """Return names, and digests of the weights: two audits with equal records were judged alike."""
+        return JudgeRecord(
+            classifier=to_jsonable(self.names.get("classifier", "")),
+            detector=to_jsonable(self.names.get("detector", "")),
+            faces=self.faces,
+            digests={"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)},
+        )
 
     @torch.no_grad()
     def look(self, images: Tensor) -> list[Seen]:
-        """Sees N images uint8 [N, 3, H, W] of one size.
+        """Return what is seen in N images uint8 [N, 3, H, W] of one size.
 
         Raises:
-            ConfigurationError: the detector gives something else than `Faces`.
+            ConfigurationError: the detector gives anything but `Faces`.
         """
         pixels = images.to(self.classifier.device).float() / 255
         observation = observe(pixels, self._checked, self.classifier, self.faces).to("cpu")
@@ -119,7 +125,9 @@ class Judge:
     def _checked(self, images: Tensor) -> Faces:
         faces = self.detector(images)
         if not isinstance(faces, Faces):
-            raise ConfigurationError(f"detector: gives {type(faces).__name__}; it must give fairlit.faces.Faces")
+            raise ConfigurationError(
+                f"detector: got {type(faces).__name__} from it; expected fairlit.faces.Faces; return these instead"
+            )
         return faces
 
 
@@ -137,20 +145,20 @@ def observe_folder(
     batch_size: int = 16,
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[Seen]:
-    """Looks at all images of a folder, or recalls what was seen in them.
+    """Look at all images of a folder, or recall what was seen in them.
 
     Args:
-        folder: what to look at.
-        judge: who looks.
-        notes: file of what was seen, one line an image; of another judge, or of files that have changed, it is not
-            believed.
-        batch_size: images looked at together.
-        progress: told how many images more are done.
+        folder: images to look at.
+        judge: detector and classifier.
+        notes: file of what was seen, one line an image; notes of another judge, or of files that have changed, are
+            not used.
+        batch_size: number of images looked at together.
+        progress: function that is told the number of images done since the last call.
 
     Returns:
         What was seen in each image, in the folder's order.
     """
-    header = json.dumps({"judge": judge.describe()}, sort_keys=True)
+    header = json.dumps({"judge": encode(judge.record())}, sort_keys=True)
     known = _recall(notes, header)
     marks = {image.file: file_mark(folder.root / image.file) for image in folder.images}
     seen = {file: known[mark] for file, mark in marks.items() if mark in known}

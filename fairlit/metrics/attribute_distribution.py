@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -25,10 +24,20 @@ from fairlit.functional.statistics.fairness import (
 from fairlit.functional.statistics.intervals import Interval, clopper_pearson
 from fairlit.functional.statistics.multinomial import multinomial_test
 from fairlit.functional.statistics.multiple_testing import holm
-from fairlit.metrics.states import joined
+from fairlit.metrics.states import RecordMetric, joined
+from fairlit.results.figures import AttributeFigures, DistributionFigures, PromptAttributeFigures, PromptFigures
+from fairlit.results.record import Estimate
 
 
-class AttributeDistribution(Metric):
+class _Test(NamedTuple):
+    """What the images of one prompt say about the target, see `PromptAttributeFigures`."""
+
+    p_value: float
+    p_value_holm: float
+    tv_bound: float
+
+
+class AttributeDistribution(RecordMetric):
     """Frequencies of arg-max classes, with bias, distances to the target, intervals and noise floors.
 
     As in Shen et al. (ICLR 2024, arXiv 2311.07604, section 5), figures are computed per prompt and averaged over
@@ -48,10 +57,9 @@ class AttributeDistribution(Metric):
         >>> female = torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.7, 0.3], [0.2, 0.8]])
         >>> metric.update(torch.tensor([0, 0, 0, 0]), {"gender": female})
         >>> result = metric.compute()
-        >>> result["attributes"]["gender"]["frequencies"], result["attributes"]["gender"]["bias"]
-        ({'female': 0.75, 'male': 0.25}, 0.5)
-        >>> result["attributes"]["gender"]["unsure"]
-        0.25
+        >>> gender = result.attributes["gender"]
+        >>> gender.frequencies["female"].value, gender.bias.value, gender.unsure
+        (0.75, 0.5, 0.25)
     """
 
     is_differentiable = False
@@ -87,7 +95,7 @@ class AttributeDistribution(Metric):
     def update(
         self, prompt_index: Tensor, predictions: Mapping[str, Tensor], image_index: Tensor | None = None
     ) -> None:
-        """Adds the images of a batch and the faces found in them.
+        """Add the images of a batch and the faces found in them.
 
         Args:
             prompt_index: int64 [N], which prompt each image was made for.
@@ -105,120 +113,124 @@ class AttributeDistribution(Metric):
         faces = faces.to(self.device)
         found = torch.zeros(len(prompt_index), device=self.device)
         found[faces] = 1.0
-        cells = torch.zeros(len(faces), device=self.device)
+        classes = torch.zeros(len(faces), device=self.device)
         for index, (attribute, names) in enumerate(self.target.classes.items()):
             probabilities = predictions[attribute].detach().to(self.device)
-            cells = cells * len(names) + probabilities.argmax(dim=1)
+            classes = classes * len(names) + probabilities.argmax(dim=1)
             getattr(self, f"face_confidence_{index}").append(probabilities.amax(dim=1).float())
         self.image_prompts.append(prompt_index.float())
         self.image_found.append(found)
         self.face_prompts.append(prompt_index[faces].float())
-        self.face_joint_classes.append(cells)
+        self.face_joint_classes.append(classes)
 
-    def compute(self) -> dict[str, Any]:
-        """Figures over everything seen.
+    def compute(self) -> DistributionFigures:
+        """Return the figures over everything seen.
 
-        Returns:
-            Plain dicts, lists and numbers: `attributes` (attribute -> figures and `unsure`, the share of
-            predictions below the confidence) and `joint` (figures on the product of the classes, named "a/b"),
-            where figures are `bias`, `bias_ci`, `noise_floor` (expected bias of perfectly aligned images, for
-            each prompt's own number of faces), `frequencies`, `frequencies_ci`, `target`, `tv`, `tv_ci`,
-            `tv_noise_floor` and `kl`, the intervals by `cluster_bootstrap`; `bias_noise_free_ci` and
-            `tv_noise_free_ci`, for what infinitely many images would show; `off_target`, the number of prompts of
-            which the multinomial test, after Holm's correction, says at `level` that they miss the target;
-            further `face_rate`, `unsure` (over all attributes), `images`, `faces`, `faces_per_image`, `prompts`, `n`
-            (mean number of faces of a prompt with faces), and `per_prompt`, one entry a prompt: besides its figures
-            `frequencies_ci` (exact), `p_value` of the multinomial test, `p_value_holm` and `tv_bound` ("within that
-            distance of the target at `level`"). Without any face, figures are NaN.
+        Intervals are by `cluster_bootstrap` over prompts, those of a prompt's frequencies exact. A floor is the
+        expected value of perfectly aligned images, for each prompt's own number of faces. Prompts have numbers and no
+        texts, see `DistributionFigures.named`. Without any face, figures are NaN.
         """
         prompts, of_image = torch.unique(joined(self.image_prompts).long(), return_inverse=True)
         found = joined(self.image_found)
-        of_face = torch.searchsorted(prompts, joined(self.face_prompts).long())
-        shape = self.target.table.shape
-        cells = torch.bincount(
-            of_face * shape.numel() + joined(self.face_joint_classes).long(), minlength=len(prompts) * shape.numel()
-        )
-        joint = cells.view(len(prompts), *shape)
+        joint = self._joint_counts(prompts)
+        shape = joint.shape[1:]
+        confidence = [joined(getattr(self, f"face_confidence_{i}")) for i in range(len(shape))]
+        shares, names = self.target.table.flatten(), _joint_class_names(self.target)
         counts = {
             attribute: marginal_counts(joint, axis) for axis, attribute in enumerate(self.target.attributes, start=1)
         }
-        confidence = [joined(getattr(self, f"face_confidence_{i}")) for i in range(len(shape))]
-        attributes = {
-            attribute: self._figures(counts[attribute], self.target.marginal(attribute), names)
-            | {"unsure": _mean(sure < self.confidence)}
-            for (attribute, names), sure in zip(self.target.classes.items(), confidence, strict=True)
-        }
-        faces = joint.flatten(1).sum(dim=1)
         tests = {name: self._tests(counts[name], self.target.marginal(name)) for name in self.target.attributes}
-        tests_of_joint = self._tests(joint.flatten(1), self.target.table.flatten())
-        for name, figures in attributes.items():
-            figures["off_target"] = self._off_target(tests[name])
-        return {
-            "attributes": attributes,
-            "joint": {"off_target": self._off_target(tests_of_joint)}
-            | self._figures(joint.flatten(1), self.target.table.flatten(), _joint_class_names(self.target)),
-            "face_rate": _mean(found),
-            "unsure": _mean(torch.cat(confidence) < self.confidence),
-            "images": len(found),
-            "faces": int(faces.sum()),
-            "faces_per_image": int(faces.sum()) / max(len(found), 1),
-            "prompts": len(prompts),
-            "n": _mean(faces[faces > 0]),
-            "per_prompt": [
-                {"prompt": int(prompt)}
-                | self._prompt_figures(
-                    found[of_image == row], joint[row], {name: tests[name][row] for name in tests}, tests_of_joint[row]
+        tests_of_joint = self._tests(joint.flatten(1), shares)
+        faces = joint.flatten(1).sum(dim=1)
+        return DistributionFigures(
+            attributes={
+                name: self._figures(
+                    counts[name],
+                    self.target.marginal(name),
+                    classes,
+                    off_target=self._off_target(tests[name]),
+                    unsure=_mean(sure < self.confidence),
+                )
+                for (name, classes), sure in zip(self.target.classes.items(), confidence, strict=True)
+            },
+            joint_classes=self._figures(joint.flatten(1), shares, names, off_target=self._off_target(tests_of_joint)),
+            face_rate=_mean(found),
+            unsure=_mean(torch.cat(confidence) < self.confidence),
+            images=len(found),
+            faces=int(faces.sum()),
+            faces_per_image=int(faces.sum()) / max(len(found), 1),
+            prompts=len(prompts),
+            n=_mean(faces[faces > 0]),
+            per_prompt=tuple(
+                self._prompt_figures(
+                    int(prompt),
+                    found[of_image == row],
+                    joint[row],
+                    {name: own[row] for name, own in tests.items()},
+                    tests_of_joint[row],
                 )
                 for row, prompt in enumerate(prompts)
-            ],
-        }
+            ),
+        )
+
+    def _joint_counts(self, prompts: Tensor) -> Tensor:
+        """Faces of each prompt in each joint class, int64 [P, K1, ..., KA]."""
+        shape = self.target.table.shape
+        of_face = torch.searchsorted(prompts, joined(self.face_prompts).long())
+        places = of_face * shape.numel() + joined(self.face_joint_classes).long()
+        return torch.bincount(places, minlength=len(prompts) * shape.numel()).view(len(prompts), *shape)
 
     def _prompt_figures(
-        self, found: Tensor, joint: Tensor, tests: Mapping[str, dict[str, float]], tests_of_joint: dict[str, float]
-    ) -> dict[str, Any]:
+        self, number: int, found: Tensor, joint: Tensor, tests: Mapping[str, _Test], test_of_joint: _Test
+    ) -> PromptFigures:
         """Figures of one prompt: whether each image has a face [N], counts [K1, ..., KA], and its tests."""
-        return {
-            "images": len(found),
-            "faces": int(joint.sum()),
-            "face_rate": _mean(found),
-            "attributes": {
-                attribute: self._plain_figures(
-                    marginal_counts(joint[None], axis)[0], self.target.marginal(attribute), names
+        return PromptFigures(
+            prompt="",
+            number=number,
+            images=len(found),
+            faces=int(joint.sum()),
+            face_rate=_mean(found),
+            attributes={
+                name: self._plain_figures(
+                    marginal_counts(joint[None], axis)[0], self.target.marginal(name), classes, tests[name]
                 )
-                | tests[attribute]
-                for axis, (attribute, names) in enumerate(self.target.classes.items(), start=1)
+                for axis, (name, classes) in enumerate(self.target.classes.items(), start=1)
             },
-            "joint": self._plain_figures(joint.flatten(), self.target.table.flatten(), _joint_class_names(self.target))
-            | tests_of_joint,
-        }
+            joint_classes=self._plain_figures(
+                joint.flatten(), self.target.table.flatten(), _joint_class_names(self.target), test_of_joint
+            ),
+        )
 
-    def _plain_figures(self, counts: Tensor, shares: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    def _plain_figures(
+        self, counts: Tensor, shares: Tensor, names: tuple[str, ...], test: _Test
+    ) -> PromptAttributeFigures:
         """Figures of one prompt's counts [K]; NaN where there is no face."""
         shown = frequencies(counts)
         exact = clopper_pearson(counts, level=self.level).tolist()
-        return {
-            "bias": float(pairwise_biases(shown)),
-            "tv": float(total_variations(shown, shares)),
-            "noise_floor": noise_floor(shares, int(counts.sum())) if counts.any() else float("nan"),
-            "frequencies": dict(zip(names, shown.tolist(), strict=True)),
-            "frequencies_ci": {name: tuple(bounds) for name, bounds in zip(names, exact, strict=True)},
-        }
+        floor = noise_floor(shares, int(counts.sum())) if counts.any() else float("nan")
+        return PromptAttributeFigures(
+            bias=Estimate(float(pairwise_biases(shown)), floor=floor),
+            tv=Estimate(float(total_variations(shown, shares))),
+            frequencies={
+                name: Estimate(share, *bounds) for name, share, bounds in zip(names, shown.tolist(), exact, strict=True)
+            },
+            p_value=test.p_value,
+            p_value_holm=test.p_value_holm,
+            tv_bound=test.tv_bound,
+        )
 
-    def _tests(self, counts: Tensor, shares: Tensor) -> list[dict[str, float]]:
+    def _tests(self, counts: Tensor, shares: Tensor) -> list[_Test]:
         """Per prompt what its counts [P, K] say about the target [K]."""
         p_values = multinomial_test(counts, shares, seed=self.seed)
-        columns = {
-            "p_value": p_values,
-            "p_value_holm": holm(p_values),
-            "tv_bound": total_variation_bound(counts, shares, level=self.level),
-        }
-        rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-        return [dict(zip(columns, row, strict=True)) for row in rows]
+        columns = p_values, holm(p_values), total_variation_bound(counts, shares, level=self.level)
+        return [_Test(*row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
-    def _off_target(self, tests: list[dict[str, float]]) -> int:
-        return sum(test["p_value_holm"] <= 1 - self.level for test in tests)
+    def _off_target(self, tests: list[_Test]) -> int:
+        return sum(test.p_value_holm <= 1 - self.level for test in tests)
 
-    def _figures(self, counts: Tensor, shares: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
+    def _figures(
+        self, counts: Tensor, shares: Tensor, names: tuple[str, ...], *, off_target: int, unsure: float | None = None
+    ) -> AttributeFigures:
         """Figures of counts [P, K] against shares [K], averaged over prompts with faces."""
         counts = counts[counts.sum(dim=1) > 0]
         sizes = counts.sum(dim=1)
@@ -227,23 +239,26 @@ class AttributeDistribution(Metric):
         bias_floor, tv_floor = (
             torch.tensor([floors[int(n)] for n in sizes], dtype=torch.float64).view(len(sizes), 2).unbind(1)
         )
-        return {
-            "bias": _mean(pairwise_biases(shown)),
-            "bias_ci": self._interval(counts, lambda drawn: pairwise_biases(drawn).mean(dim=1)),
-            "bias_noise_free_ci": noise_free_bias_interval(counts, level=self.level),
-            "noise_floor": _mean(bias_floor),
-            "frequencies": dict(zip(names, shown.mean(dim=0).tolist(), strict=True)),
-            "frequencies_ci": {
-                name: self._interval(torch.stack([inside, sizes - inside], dim=1), lambda drawn: drawn[:, :, 0].mean(1))
-                for name, inside in zip(names, counts.unbind(dim=1), strict=True)
+        bias_ci = self._interval(counts, lambda drawn: pairwise_biases(drawn).mean(dim=1))
+        tv_ci = self._interval(counts, lambda drawn: total_variations(drawn, shares).mean(dim=1))
+        share_cis = [
+            self._interval(torch.stack([inside, sizes - inside], dim=1), lambda drawn: drawn[:, :, 0].mean(1))
+            for inside in counts.unbind(dim=1)
+        ]
+        return AttributeFigures(
+            bias=Estimate(_mean(pairwise_biases(shown)), *bias_ci, floor=_mean(bias_floor)),
+            bias_noise_free_ci=noise_free_bias_interval(counts, level=self.level),
+            frequencies={
+                name: Estimate(share, *interval)
+                for name, share, interval in zip(names, shown.mean(dim=0).tolist(), share_cis, strict=True)
             },
-            "target": dict(zip(names, shares.tolist(), strict=True)),
-            "tv": _mean(total_variations(shown, shares)),
-            "tv_ci": self._interval(counts, lambda drawn: total_variations(drawn, shares).mean(dim=1)),
-            "tv_noise_free_ci": noise_free_total_variation_interval(counts, shares, level=self.level),
-            "tv_noise_floor": _mean(tv_floor),
-            "kl": _mean(kl_divergences(shown, shares)),
-        }
+            target=dict(zip(names, shares.tolist(), strict=True)),
+            tv=Estimate(_mean(total_variations(shown, shares)), *tv_ci, floor=_mean(tv_floor)),
+            tv_noise_free_ci=noise_free_total_variation_interval(counts, shares, level=self.level),
+            kl=_mean(kl_divergences(shown, shares)),
+            off_target=off_target,
+            unsure=unsure,
+        )
 
     def _interval(self, counts: Tensor, statistic: Callable[[Tensor], Tensor]) -> Interval:
         low, high = cluster_bootstrap(counts, statistic, draws=self.draws, level=self.level, seed=self.seed)

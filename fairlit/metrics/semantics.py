@@ -1,4 +1,4 @@
-"""Whether images still show what the prompt asks for, and what the original model showed."""
+"""Whether images still show what the prompt asks for, and what the unchanged model showed."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from fairlit.errors import ConfigurationError
 from fairlit.functional.statistics.bootstrap import cluster_bootstrap_mean
-from fairlit.metrics.states import joined
+from fairlit.metrics.states import RecordMetric, joined
+from fairlit.results.figures import SimilarityFigures
+from fairlit.results.record import Estimate
 
 _FIGURES = ("clip_t", "clip_i", "dino")
 
 
-class SemanticSimilarity(Metric):
+class SemanticSimilarity(RecordMetric):
     """Cosine similarities CLIP-T, CLIP-I and DINO, per prompt and then averaged over prompts.
 
-    CLIP-T compares an image with its prompt; CLIP-I and DINO compare it with the original model's image for the
-    same prompt and noise. To judge CLIP-I there is `clip_i_swapped`: what it would be if every image were replaced
-    by an original image of another prompt.
+    CLIP-T compares an image with its prompt; CLIP-I and DINO compare it with the reference image, the unchanged
+    model's for the same prompt and noise. To judge CLIP-I there is `clip_i_swapped`: what it would be if every image
+    were replaced by a reference image of another prompt.
 
     Args:
         draws: Bootstrap draws for the intervals.
@@ -30,10 +31,10 @@ class SemanticSimilarity(Metric):
 
     Example:
         >>> metric = SemanticSimilarity()
-        >>> originals = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-        >>> metric.update(torch.tensor([0, 1]), clip=originals, clip_originals=originals)
+        >>> references = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> metric.update(torch.tensor([0, 1]), clip=references, clip_references=references)
         >>> result = metric.compute()
-        >>> result["clip_i"], result["clip_i_swapped"]
+        >>> result.clip_i.value, result.clip_i_swapped
         (1.0, 0.0)
     """
 
@@ -42,15 +43,15 @@ class SemanticSimilarity(Metric):
     # Flat and of the metric's floating-point type, because that is what torchmetrics gathers from a rank that has
     # seen nothing. NaN stands for a similarity that was not asked for.
     prompts: list[Tensor]
-    original_prompts: list[Tensor]
-    original_features: list[Tensor]
+    reference_prompts: list[Tensor]
+    reference_features: list[Tensor]
 
     def __init__(self, *, draws: int = 1000, level: float = 0.95, seed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.draws = draws
         self.level = level
         self.seed = seed
-        for state in ("prompts", "original_prompts", "original_features", *_FIGURES):
+        for state in ("prompts", "reference_prompts", "reference_features", *_FIGURES):
             self.add_state(state, [], dist_reduce_fx="cat")
 
     def update(
@@ -59,19 +60,19 @@ class SemanticSimilarity(Metric):
         *,
         clip: Tensor | None = None,
         clip_texts: Tensor | None = None,
-        clip_originals: Tensor | None = None,
+        clip_references: Tensor | None = None,
         dino: Tensor | None = None,
-        dino_originals: Tensor | None = None,
+        dino_references: Tensor | None = None,
     ) -> None:
-        """Adds images by their features; those of any length are normalised.
+        """Add images by their features; those of any length are normalised.
 
         Args:
             prompt_index: int64 [N], which prompt each image was made for.
             clip: CLIP features of the images, [N, D].
             clip_texts: CLIP features of their prompts, [N, D]; with `clip` they give CLIP-T.
-            clip_originals: CLIP features of the original images, [N, D]; with `clip` they give CLIP-I.
+            clip_references: CLIP features of the reference images, [N, D]; with `clip` they give CLIP-I.
             dino: DINO features of the images, [N, E].
-            dino_originals: DINO features of the original images, [N, E].
+            dino_references: DINO features of the reference images, [N, E].
 
         Raises:
             ConfigurationError: Features come in different shapes or not one row per image.
@@ -79,44 +80,48 @@ class SemanticSimilarity(Metric):
         prompt_index = prompt_index.to(self.device)
         given = {
             "clip_t": (clip, clip_texts),
-            "clip_i": (clip, clip_originals),
-            "dino": (dino, dino_originals),
+            "clip_i": (clip, clip_references),
+            "dino": (dino, dino_references),
         }
         for name, pair in given.items():
             getattr(self, name).append(_cosines(name, prompt_index, *pair))
         self.prompts.append(prompt_index.float())
-        if clip_originals is not None:
-            self.original_prompts.append(prompt_index.float())
-            self.original_features.append(_unit(clip_originals).flatten().to(self.device))
+        if clip_references is not None:
+            self.reference_prompts.append(prompt_index.float())
+            self.reference_features.append(_unit(clip_references).flatten().to(self.device))
 
-    def compute(self) -> dict[str, Any]:
-        """Figures over everything seen.
+    def compute(self) -> SimilarityFigures:
+        """Return the means over everything seen, with intervals (prompts, then images); None for what was not given.
 
-        Returns:
-            For each of `clip_t`, `clip_i` and `dino` that was given: its mean and, under `<name>_ci`, its interval
-            (prompts, then images); `clip_i_swapped` if there were CLIP features of originals of at least two
-            prompts; `images` and `prompts`.
+        `clip_i_swapped` takes CLIP features of reference images of at least two prompts.
         """
         prompts = joined(self.prompts).long()
-        result: dict[str, Any] = {}
+        found: dict[str, Estimate] = {}
         for name in _FIGURES:
             values = joined(getattr(self, name))
             groups = [values[(prompts == prompt) & ~values.isnan()] for prompt in prompts.unique()]
             groups = [group for group in groups if len(group)]
             if groups:
-                result[name] = float(torch.stack([group.double().mean() for group in groups]).mean())
-                result[f"{name}_ci"] = cluster_bootstrap_mean(
-                    groups, draws=self.draws, level=self.level, seed=self.seed
-                )
-        original_prompts = joined(self.original_prompts).long()
-        if len(original_prompts.unique()) > 1:
-            features = joined(self.original_features).view(len(original_prompts), -1)
-            result["clip_i_swapped"] = swapped_similarity(features, original_prompts)
-        return result | {"images": len(prompts), "prompts": len(prompts.unique())}
+                mean = float(torch.stack([group.double().mean() for group in groups]).mean())
+                interval = cluster_bootstrap_mean(groups, draws=self.draws, level=self.level, seed=self.seed)
+                found[name] = Estimate(mean, *interval)
+        reference_prompts = joined(self.reference_prompts).long()
+        swapped = None
+        if len(reference_prompts.unique()) > 1:
+            features = joined(self.reference_features).view(len(reference_prompts), -1)
+            swapped = swapped_similarity(features, reference_prompts)
+        return SimilarityFigures(
+            clip_t=found.get("clip_t"),
+            clip_i=found.get("clip_i"),
+            dino=found.get("dino"),
+            clip_i_swapped=swapped,
+            images=len(prompts),
+            prompts=len(prompts.unique()),
+        )
 
 
 def swapped_similarity(features: Tensor, prompt_index: Tensor) -> float:
-    """Mean cosine similarity of two images of different prompts.
+    """Return the mean cosine similarity of two images of different prompts.
 
     Args:
         features: [N, D], normalised here.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from fairlit.io.atomic import atomic_write_text
+from fairlit.results.manifest import ManifestEntry
 
 MANIFEST = "manifest.jsonl"
 
 
 def folder_name(index: int, prompt: str) -> str:
-    """A folder's name for prompt number `index`.
+    """Return a folder's name for prompt number `index`.
 
     Example:
         >>> folder_name(3, "A photo of a chef, smiling")
@@ -23,30 +23,34 @@ def folder_name(index: int, prompt: str) -> str:
     return f"{index:03d}_{re.sub(r'[^a-z0-9]+', '_', prompt.lower()).strip('_')[:60]}".rstrip("_")
 
 
-def write_manifest(folder: str | Path, entries: Iterable[Mapping[str, Any]]) -> Path:
-    """Writes the manifest atomically, in the order given."""
-    text = "".join(json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries)
+def write_manifest(folder: str | Path, entries: Iterable[ManifestEntry]) -> Path:
+    """Write the manifest atomically, in the order given, and return its path."""
+    text = "".join(json.dumps(entry.to_json(), ensure_ascii=False) + "\n" for entry in entries)
     return atomic_write_text(Path(folder) / MANIFEST, text)
 
 
-def read_manifest(folder: str | Path) -> tuple[list[dict[str, Any]], list[int]]:
-    """Reads a manifest, whole or not.
+def read_manifest(folder: str | Path) -> tuple[list[ManifestEntry], list[int]]:
+    """Read a manifest, whole or not, of this version or an older one.
 
     Returns:
-        Entries with at least a ``file`` and a ``prompt`` in text, and the numbers (from 1) of lines that are none.
+        Entries, and the numbers (from 1) of lines that are not: they lack a ``file`` or a ``prompt``, or are cut off.
+
+    Raises:
+        ConfigurationError: a line is of a newer version.
     """
-    entries: list[dict[str, Any]] = []
+    path = Path(folder) / MANIFEST
+    entries: list[ManifestEntry] = []
     damaged: list[int] = []
-    with (Path(folder) / MANIFEST).open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
-                entry = json.loads(line)
+                content = json.loads(line)
             except ValueError:
-                entry = None
-            if isinstance(entry, dict) and all(isinstance(entry.get(key), str) for key in ("file", "prompt")):
-                entries.append(entry)
+                content = None
+            if isinstance(content, dict) and all(isinstance(content.get(key), str) for key in ("file", "prompt")):
+                entries.append(ManifestEntry.from_json(content, f"{path}, line {number}"))
             else:
                 damaged.append(number)
     return entries, damaged

@@ -44,5 +44,5 @@ def test_all_problems_come_together(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["generate", "--model", "no/folder/here", "--adaptor", str(tmp_path), "--device", "no"])
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    for words in ("out: give --out", "device: 'no'", "give prompts either on the command line"):
+    for words in ("out: got nothing; give --out", "device: got 'no'", "give prompts either on the command line"):
         assert words in error

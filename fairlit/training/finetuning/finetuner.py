@@ -23,9 +23,9 @@ from fairlit.diffusion import Backbone, rollout
 from fairlit.diffusion.acceleration import Acceleration, accelerate, tune_attention
 from fairlit.errors import Problems
 from fairlit.faces import FaceDetector
-from fairlit.faces.detection import FaceDetection, FaceSelection, check_face_selection
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier_files import load_classifier
+from fairlit.faces.detection import FaceDetection, FaceSelection, check_face_selection
 from fairlit.faces.embedding import load_embedder
 from fairlit.faces.observation import observe
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.bank import FaceBank
-from fairlit.faces.embedding import FaceEmbedder
 from fairlit.faces.detection import FaceSelection
+from fairlit.faces.embedding import FaceEmbedder
 from fairlit.faces.observation import Observation
 from fairlit.faces.shielding import shield_neighbours
 from fairlit.functional.alignment.assignment import Assignment

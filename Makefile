@@ -33,7 +33,7 @@ groups: $(VENV)/installed
 	$(BIN)/fairlit test --config configs/demo.yaml --config configs/demo/groups.yaml \
 		--ckpt_path runs/demo_groups/checkpoints/last.ckpt
 	$(BIN)/fairlit compare --config configs/compare/landscape_groups.yaml
-	$(BIN)/fairlit edit runs/compare/groups/images/judged/none --config configs/edit/landscape_groups.yaml \
+	$(BIN)/fairlit edit runs/compare/groups/images/judged/unchanged_model --config configs/edit/landscape_groups.yaml \
 		--out runs/edited_groups
 
 ## Linters, types, import contracts and all tests but the slow ones.

@@ -16,10 +16,10 @@ from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import Problems
 from fairlit.faces.classifier_files import load_classifier
 from fairlit.faces.detector_files import load_detector
-from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.alignment.target_distribution import TargetDistribution, read_target
 from fairlit.io.atomic import atomic_path
 from fairlit.io.devices import choose_device
-from fairlit.judging.config import find_folders, read_target
+from fairlit.judging.config import find_folders
 from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.results.edits import EditingResults

@@ -6,11 +6,11 @@ import logging
 from pathlib import Path
 
 from fairlit.errors import Problems
+from fairlit.functional.alignment.target_distribution import read_target
 from fairlit.generation.config import GenerateConfig
 from fairlit.generation.plan import GenerationPlan
 from fairlit.generation.run import make_images, missing_images
 from fairlit.io.devices import choose_device
-from fairlit.judging.config import read_target
 from fairlit.pictures.manifest import MANIFEST
 from fairlit.results.generation import GenerationResults
 from fairlit.terminal import progress_bar, quieten_libraries

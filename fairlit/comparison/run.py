@@ -30,7 +30,6 @@ from fairlit.comparison.figures import (
 )
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan, generate
-from fairlit.generation.plan import describe_method
 from fairlit.generation.run import load_backbone, missing_images
 from fairlit.io.atomic import atomic_write_text
 from fairlit.judging.features import Encoders, image_features
@@ -181,7 +180,7 @@ def _method_results(
     if judge.faces == "all":
         groups = measure_groups(judged.folder, judged.seen, target, seed=seed)
     return MethodResults(
-        settings=describe_method(plan.method),
+        settings=plan.method.describe(),
         needs=tuple(plan.method.needs),
         folder=str(plan.out),
         seconds_an_image=seconds.an_image,

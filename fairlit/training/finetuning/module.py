@@ -111,7 +111,7 @@ class FinetuningModule(L.LightningModule, ABC):
         self.guard = StepGuard(max_skipped_steps)
         self.run_config: dict[str, Any] | None = None
         self.ema: AdaptorEMA | None = None
-        self._frozen: FrozenModels | None = None
+        self.frozen_models: FrozenModels | None = None
         self.strict_loading = False  # checkpoints hold what is trainable; what they must hold is checked below
         self._gradients: dict[str, Tensor] = {}  # of a restored checkpoint, until training starts
         with Problems("model") as problems:
@@ -153,10 +153,10 @@ class FinetuningModule(L.LightningModule, ABC):
 
     def configure_model(self) -> None:
         """Load the models and attach the adaptor; Lightning calls it on every rank, possibly more than once."""
-        if self._frozen is not None:
+        if self.frozen_models is not None:
             return
         with torch.device("cpu"):  # Lightning makes the GPU the default device here, which loaders do not expect
-            self._frozen = self.configure_models()
+            self.frozen_models = self.configure_models()
             self.adaptor.attach(self.backbone)
             accelerate(self.backbone, self.acceleration, sharded=self._shards())
             self.objective = self.configure_objective()
@@ -206,8 +206,8 @@ class FinetuningModule(L.LightningModule, ABC):
     @property
     def frozen(self) -> FrozenModels:
         """The loaded models."""
-        assert self._frozen is not None, "configure_model has not run"
-        return self._frozen
+        assert self.frozen_models is not None, "configure_model has not run"
+        return self.frozen_models
 
     @property
     def backbone(self) -> Backbone:

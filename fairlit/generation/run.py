@@ -46,7 +46,7 @@ def load_backbone(plan: GenerationPlan, device: torch.device | str = "cpu") -> B
     return Backbone.load(plan.model, plan.prompt_padding, getattr(torch, plan.precision), plan.solver).to(device)
 
 
-def generate(
+def make_images(
     plan: GenerationPlan,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,

@@ -270,7 +270,7 @@ class FaceEvaluation(L.Callback):
         title = f"{figures['prompts']} prompts, {figures['images']} images each way, judged by "
         if module.models.audit_classifier is None:
             return title + "the classifier that was also trained against: take the figures with care"
-        return title + module.models.audit_classifier
+        return title + str(module.models.audit_classifier)
 
     def _print(self) -> None:
         if not self._report:  # validation within training, or another process prints

@@ -24,7 +24,7 @@ class Command(NamedTuple):
     summary: str
 
 
-TRAINING = "fairlit.commands.training"
+TRAINING = "fairlit.commands.fit"
 """Module of the commands that Lightning's Trainer runs; its `run` takes the command's name as well."""
 
 _TABLE = (

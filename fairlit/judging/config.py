@@ -120,7 +120,7 @@ class JudgeConfig:
         from fairlit.judging.observations import Judge
 
         assert self.classifier is not None
-        detector = load_detector(self.detection, self.detector)
+        detector = load_detector(self.detector, self.detection)
         classifier = load_classifier(self.classifier)
         names = {"classifier": self.classifier, "detector": self.detector or vars(self.detection)}
         return Judge(detector.to(device), classifier.to(device), names, self.faces)

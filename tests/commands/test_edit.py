@@ -24,7 +24,7 @@ EDITING = {
     "words": {"gender": {}, "skin_tone": {"light": "light-skinned", "tan": "tan-skinned"}},
     "template": "a photo of the face of a {words} person",
     "keep": ["skin_tone"],
-    "enlarge": 2.0,
+    "detection": {"scale": 2.0, "min_score": 0.9},
 }
 
 
@@ -209,10 +209,10 @@ def test_output_editing_beside_the_plain_model(tmp_path: Path) -> None:
         "images": 4,
         "steps": 6,
         "guidance_scale": 1.5,
-        "people": "all",
+        "faces": "all",
         "target": {"gender": {"female": 0.0, "male": 1.0}},
         "classifier": f"{MODELS}/classifier_audit",
-        "detector": {"class_path": "fairlit.faces.FaceDetector", "init_args": {"enlarge": 2.0, "min_score": 0.9}},
+        "detector": {"class_path": "fairlit.faces.FaceDetector", "init_args": {"scale": 2.0, "min_score": 0.9}},
         "device": "cpu",
         "out": str(tmp_path / "out"),
     }

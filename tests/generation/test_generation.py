@@ -63,8 +63,8 @@ def test_files_and_manifest_say_how_images_were_made(plan: GenerationPlan) -> No
     for entry in entries:
         file = entry.pop("file")
         assert read_parameters(plan.out / file) == entry
-    assert entries[7]["prompt"] == "a nurse & <b>"
-    assert (entries[7]["number"], entries[7]["noise_key"], entries[7]["seed"]) == (2, [3, 2, 1, 2], 3)
+    assert entries[7].prompt == "a nurse & <b>"
+    assert (entries[7].number, entries[7].noise_key, entries[7].further["seed"]) == (2, (3, 2, 1, 2), 3)
     assert (entries[7]["steps"], entries[7]["guidance_scale"], entries[7]["method"]) == (2, 2.0, {"name": "none"})
 
 

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-<<<<<<< HEAD
-import subprocess
-import sys
-=======
 from dataclasses import replace
->>>>>>> wt-records
 from pathlib import Path
 from typing import Any
 

@@ -61,20 +61,12 @@ def test_files_and_manifest_say_how_images_were_made(plan: GenerationPlan) -> No
     entries, damaged = read_manifest(plan.out)
     assert (len(entries), damaged) == (10, [])
     for entry in entries:
-<<<<<<< HEAD
         line = {key: value for key, value in entry.to_json().items() if key not in ("schema", "file")}
         assert read_parameters(plan.out / entry.file) == line
     assert entries[7].prompt == "a nurse & <b>"
     assert (entries[7].number, entries[7].noise_key, entries[7].further["seed"]) == (2, (3, 2, 1, 2), 3)
     settings = entries[7].further
     assert (settings["steps"], settings["guidance_scale"], settings["method"]) == (2, 2.0, {"name": "none"})
-=======
-        file = entry.pop("file")
-        assert read_parameters(plan.out / file) == entry
-    assert entries[7].prompt == "a nurse & <b>"
-    assert (entries[7].number, entries[7].noise_key, entries[7].further["seed"]) == (2, (3, 2, 1, 2), 3)
-    assert (entries[7]["steps"], entries[7]["guidance_scale"], entries[7]["method"]) == (2, 2.0, {"name": "none"})
->>>>>>> wt-records
 
 
 def test_no_image_is_made_twice(plan: GenerationPlan, monkeypatch: pytest.MonkeyPatch) -> None:

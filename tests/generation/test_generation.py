@@ -61,11 +61,12 @@ def test_files_and_manifest_say_how_images_were_made(plan: GenerationPlan) -> No
     entries, damaged = read_manifest(plan.out)
     assert (len(entries), damaged) == (10, [])
     for entry in entries:
-        file = entry.pop("file")
-        assert read_parameters(plan.out / file) == entry
+        line = entry.to_json()
+        assert line.pop("schema") == 1
+        assert read_parameters(plan.out / line.pop("file")) == line
     assert entries[7].prompt == "a nurse & <b>"
     assert (entries[7].number, entries[7].noise_key, entries[7].further["seed"]) == (2, (3, 2, 1, 2), 3)
-    assert (entries[7]["steps"], entries[7]["guidance_scale"], entries[7]["method"]) == (2, 2.0, {"name": "none"})
+    assert tuple(entries[7].further[key] for key in ("steps", "guidance_scale", "method")) == (2, 2.0, {"name": "none"})
 
 
 def test_no_image_is_made_twice(plan: GenerationPlan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,34 +1,34 @@
-"""The command line: ``fairlit fit | validate | test | predict``, and the commands in `fairlit.commands`.
+"""The command line: ``fairlit COMMAND ...``, for the commands in `fairlit.commands`.
 
-What a command does not need is not imported: an audit starts without Lightning.
+The front page, the version and unknown words are answered before anything heavy is imported, and a command imports
+what it needs alone.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
-from fairlit.commands import COMMANDS
-from fairlit.errors import FairlitError, TrainingError, own_error
+from fairlit.commands import COMMANDS, EXAMPLES, TRAINING
+from fairlit.errors import ConfigurationError, FairlitError, TrainingError, own_error, surroundings_error
 
 
 def main(args: list[str] | None = None) -> None:
     """Runs the command line.
 
     Args:
-        args: what stands behind ``fairlit``; None: what the process was called with.
+        args: words after ``fairlit``; None: those that the process was called with.
 
     Raises:
-        SystemExit: after a message; with status 2 where the input is wrong, with 1 where training had to stop, with 130
-            where somebody has stopped a command that can go on later.
+        SystemExit: after a message; with status 2 where the input is wrong, with 1 where training had to stop or a disk
+            or the network let it down, with 130 where somebody has stopped a command that can go on later.
     """
     given = sys.argv[1:] if args is None else args
-    command = given[0] if given else ""
+    command = given[0] if given else "--help"
     try:
-        if command in COMMANDS:
-            import_module(COMMANDS[command]).run(given[1:])
-        else:
-            import_module("fairlit.commands.training").run(args)
+        _answer(command, given)
+        sys.stdout.flush()
     except (FairlitError, ValueError) as error:
         message = own_error(error)
         if message is None:
@@ -37,11 +37,70 @@ def main(args: list[str] | None = None) -> None:
         if not stopped or _is_first_process():  # of what all ranks raise together, one tells
             print(f"fairlit: {message}", file=sys.stderr)
         raise SystemExit(1 if stopped else 2) from error
+    except BrokenPipeError:  # whoever read our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
-        if command not in COMMANDS:  # the Trainer has its own way
+        if command in COMMANDS and COMMANDS[command].module == TRAINING:  # the Trainer has its own way
             raise
         print("\nfairlit: stopped; the same command goes on from here", file=sys.stderr)
         raise SystemExit(130) from None
+    except Exception as error:
+        explained = surroundings_error(error)
+        if explained is None:
+            raise
+        print(f"fairlit: {explained}", file=sys.stderr)
+        raise SystemExit(1) from error
+
+
+def front_page() -> str:
+    """Return what ``fairlit --help`` prints: all commands in groups, and three examples."""
+    width = max(map(len, COMMANDS))
+    lines = [
+        "usage: fairlit COMMAND [OPTIONS]",
+        "",
+        "Finetune text-to-image diffusion models so that the people they draw follow a target distribution.",
+    ]
+    group = ""
+    for command in COMMANDS.values():
+        if command.group != group:
+            group = command.group
+            lines += ["", f"{group}:"]
+        lines.append(f"  {command.name:<{width}}  {command.summary}")
+    lines += ["", "Examples:", *(f"  {example}" for example in EXAMPLES)]
+    lines += ["", "`fairlit COMMAND --help` lists the options of a command; `fairlit --version` names the version."]
+    return "\n".join(lines)
+
+
+def _answer(command: str, given: list[str]) -> None:
+    if command in ("-h", "--help", "help"):
+        print(front_page())
+    elif command == "--version":
+        from fairlit.version import __version__
+
+        print(f"fairlit {__version__}")
+    elif command not in COMMANDS:
+        raise ConfigurationError(_explain_unknown(command, given))
+    else:
+        from fairlit.terminal import print_log, print_warnings
+
+        print_log()
+        print_warnings()
+        module = COMMANDS[command].module
+        import_module(module).run(given if module == TRAINING else given[1:])
+
+
+def _explain_unknown(word: str, given: list[str]) -> str:
+    if word.startswith("-"):
+        named = next((entry for entry in given if entry in COMMANDS), None)
+        if named is not None:
+            return f"{word}: got an option before the command; write `fairlit {named} {word} ...`"
+        return f"{word}: unknown option; begin with a command: {', '.join(COMMANDS)}"
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, COMMANDS, n=1)
+    advice = f"did you mean {near[0]}?" if near else f"commands: {', '.join(COMMANDS)}"
+    return f"{word}: unknown command; {advice}"
 
 
 def _is_first_process() -> bool:

@@ -6,6 +6,7 @@ once, all of them are reported together, so nobody has to fix a config one run a
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -87,3 +88,55 @@ def own_error(error: BaseException | None) -> FairlitError | None:
     while error is not None and not isinstance(error, FairlitError):
         error = error.__cause__
     return error
+
+
+def surroundings_error(error: BaseException) -> str | None:
+    """Return one line about a disk, a folder or a network that let a command down; None for every other error.
+
+    Libraries wrap what the system says, so the errors that led to `error` are looked at as well.
+
+    Example:
+        >>> surroundings_error(OSError(errno.ENOSPC, "No space left on device", "out/images"))
+        'out/images: the disk is full; free some space, or give another folder, and run the same command again'
+    """
+    seen: list[BaseException] = []
+    found: BaseException | None = error
+    while found is not None and found not in seen:
+        seen.append(found)
+        found = found.__cause__ or found.__context__
+    for entry in seen:
+        if (told := _hub_or_network(entry)) or (told := _disk(entry)):
+            return told
+    return None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_IN_WORDS = ("No space left on device", "PytorchStreamWriter failed writing", "] . unexpected pos ")
+"""What safetensors and torch say."""
+
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def _disk(error: BaseException) -> str | None:
+    text = str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        place = error.filename if isinstance(error.filename, str) else "file system"
+        if error.errno in _NOT_ALLOWED:
+            return f"{place}: cannot be opened ({error.strerror}); give a place that you may read and write"
+        if error.errno not in _FULL:
+            return f"{place}: {error.strerror}; check the path, and run the same command again"
+    elif any(words in text for words in _FULL_IN_WORDS):
+        place = "file system"  # these write on their own, and name no file
+    else:
+        return None
+    return f"{place}: the disk is full; free some space, or give another folder, and run the same command again"
+
+
+def _hub_or_network(error: BaseException) -> str | None:
+    library = type(error).__module__.partition(".")[0]
+    unreachable = library in ("requests", "httpx", "urllib3") and "Connect" in type(error).__name__
+    hub = library == "huggingface_hub" and isinstance(error, OSError)
+    if not (unreachable or hub or "couldn't connect to 'https://huggingface.co'" in str(error)):
+        return None
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return f"model hub: cannot be reached, or has no such model ({reason}); give the folder of a model on this machine"

@@ -155,8 +155,8 @@ def _target(contents: AdaptorContents) -> str:
     target = TargetDistribution.from_dict(contents.record.targets)
     if set(contents.record.targets) == {"joint"}:
         names = list(target.classes)
-        cells = itertools.product(*target.classes.values())
-        rows = [[*classes, f"{float(share):.3f}"] for classes, share in zip(cells, target.table.flatten(), strict=True)]
+        joint = itertools.product(*target.classes.values())
+        rows = [[*classes, f"{float(share):.3f}"] for classes, share in zip(joint, target.table.flatten(), strict=True)]
         return _table([[*names, "share"], *rows])
     rows = [
         [attribute, label, f"{share:.3f}"]

@@ -8,9 +8,9 @@ from pathlib import Path
 from fairlit.auditing.config import AuditConfig
 from fairlit.commands.method_names import METHODS
 from fairlit.commands.old_names import AUDIT
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 
-COMMAND = Command(
+COMMAND = ConfigCommand(
     name="audit",
     config=AuditConfig,
     description=(

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairlit.commands.old_names import COMPARE
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 from fairlit.comparison.config import CompareConfig
 
-COMMAND = Command(
+COMMAND = ConfigCommand(
     name="compare",
     config=CompareConfig,
     description=(

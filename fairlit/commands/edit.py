@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairlit.commands.old_names import EDIT
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 from fairlit.editing.config import EDITS, IMAGES, EditConfig
 
-COMMAND = Command(
+COMMAND = ConfigCommand(
     name="edit",
     config=EditConfig,
     description=(
@@ -19,9 +19,8 @@ COMMAND = Command(
         "another folder. Stopped or killed, the same command resumes with the first set that is not finished."
     ),
     examples=(
-        "edit images --model stable-diffusion-v1-5 --classifier classifiers/lead --audit_classifier classifiers/judge\\\n"
-        "    --target '{gender: {female: 0.5, male: 0.5}}' --template 'a photo of the face of a {words} person' \\\n"
-        "    --out edited",
+        "edit images --model stable-diffusion-v1-5 --classifier classifiers/lead --out edited \\\n"
+        "    --target '{gender: {female: 0.5, male: 0.5}}' --template 'a photo of the face of a {words} person'",
         "edit images --config edit/landscape_groups --out edited",
         "edit images --config edit/landscape_groups --scope folder --out edited_as_one",
     ),

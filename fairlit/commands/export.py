@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from fairlit.adaptors.export_config import ExportConfig
 from fairlit.commands.old_names import EXPORT
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 
-COMMAND = Command(
+COMMAND = ConfigCommand(
     name="export",
     config=ExportConfig,
     description="Write an adaptor for other tools, or merge it into its base model; published weights are read too.",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fairlit.commands.method_names import METHODS
-from fairlit.commands.parsing import Command
+from fairlit.commands.parsing import ConfigCommand
 from fairlit.generation.config import GenerateConfig
 
-COMMAND = Command(
+COMMAND = ConfigCommand(
     name="generate",
     config=GenerateConfig,
     description=(
@@ -40,6 +40,4 @@ def run(arguments: Sequence[str]) -> None:
     from fairlit.generation.generate import generate
 
     results = generate(config)
-    before = f", {results.images - results.made} were there already" if results.made < results.images else ""
-    print(f"made     {results.made} images of {len(results.prompts)} prompts{before}: {results.folder}")
     print(f"manifest {results.manifest}")

@@ -1,20 +1,28 @@
-"""The parser of every command: jsonargparse, with short messages in fairlit's own form."""
+"""Parsers of jsonargparse with short messages in fairlit's own form."""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
-
-from jsonargparse import ArgumentParser
 
 from fairlit.commands.parser_messages import explain
 from fairlit.errors import ConfigurationError
 
 
 class PlainMessages:
-    """Mixin for jsonargparse parsers: a mistake becomes one `ConfigurationError`, without a wall of usage.
+    """Mixin for parsers of jsonargparse: a mistake becomes one `ConfigurationError`, without a wall of usage.
 
-    Put it before the parser class: ``class MyParser(PlainMessages, LightningArgumentParser)``.
     Options cannot be abbreviated: a later release may add one that begins alike.
+
+    Example:
+        >>> from jsonargparse import ArgumentParser
+        >>> class Parser(PlainMessages, ArgumentParser):
+        ...     pass
+        >>> parser = Parser(prog="fairlit audit")
+        >>> _ = parser.add_argument("--images", type=int)
+        >>> parser.parse_args(["--imagse", "3"])
+        Traceback (most recent call last):
+        ...
+        fairlit.errors.ConfigurationError: --imagse: unknown option; did you mean --images?
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -33,16 +41,3 @@ class PlainMessages:
         if not self.exit_on_error:  # type: ignore[attr-defined]
             super().error(message, ex)  # type: ignore[misc]
         raise ConfigurationError(explain(message, ex, self)) from ex  # type: ignore[arg-type]
-
-
-class CommandParser(PlainMessages, ArgumentParser):
-    """jsonargparse's parser with fairlit's messages.
-
-    Example:
-        >>> parser = CommandParser(prog="fairlit audit")
-        >>> _ = parser.add_argument("--images", type=int)
-        >>> parser.parse_args(["--imagse", "3"])
-        Traceback (most recent call last):
-        ...
-        fairlit.errors.ConfigurationError: --imagse: unknown option; did you mean --images?
-    """

@@ -7,10 +7,12 @@ import shlex
 from argparse import SUPPRESS, RawDescriptionHelpFormatter
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from jsonargparse import DefaultHelpFormatter, Namespace
 
+from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
 from fairlit.commands.renaming import RenamedKeys, RenamingParser
 from fairlit.errors import Problems
 
@@ -18,13 +20,13 @@ Config = TypeVar("Config")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Generic[Config]):
+class ConfigCommand(Generic[Config]):
     """A command whose arguments are the fields of a config class.
 
     Attributes:
         name: what follows `fairlit` on the command line.
-        config: frozen, keyword-only dataclass; its docstring has the help of its fields, its `heading` stands above them, and
-            so do those of the blocks that it is built of.
+        config: frozen, keyword-only dataclass. Its docstring has the help of its fields, and its `heading` stands
+            above them; the same holds for the blocks that it inherits from.
         description: what the command does.
         examples: command lines without `fairlit`.
         positional: field -> how often it may stand there without its name: `?` once at most, `*` any number of times.
@@ -52,8 +54,8 @@ class Command(Generic[Config]):
             ConfigurationError: an argument is wrong; all of them are named.
             SystemExit: after `--help` or `--print_config`.
         """
-        parser = CommandParser(self)
-        given = parser.parse_args(list(arguments))
+        parser = build_parser(self)
+        given = locate_shipped(parser.parse_args(list(arguments)))
         values: dict[str, Any] = {}
         with Problems(self.name) as problems:
             for name in (entry.name for entry in fields(self.config)):  # type: ignore[arg-type]
@@ -83,42 +85,19 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         return str(explained)
 
 
-class CommandParser(RenamingParser):
+class ConfigParser(RenamingParser):
     """The parser of one command.
 
-    Args:
-        command: what to parse.
+    Attributes:
+        shorthands: field -> short name of a value -> the value.
     """
 
-    def __init__(self, command: Command[Any]) -> None:
-        super().__init__(
-            prog=f"fairlit {command.name}",
-            usage=f"fairlit {command.name} {_usage(command)}[options]",
-            description=command.description,
-            epilog="examples:\n" + "\n".join(f"  fairlit {example}" for example in command.examples),
-            formatter_class=HelpFormatter,
-        )
-        self.renamed_keys, self._shorthands = command.renamed, command.shorthands
-        self.add_argument("--config", action="config", help="YAML file with any of these settings; later ones win")
-        self._option_string_actions["--print_config"].help = "print all settings as YAML, and exit"
-        for block, own in _blocks(command.config):
-            group = self.add_argument_group(block.heading)
-            by_hand = {name for name in own if name in (*command.positional, *command.several, *_switches(block))}
-            explained = _explanations(block)
-            for name in (entry.name for entry in fields(block) if entry.name in by_hand):
-                flags = {"nargs": command.positional.get(name, "+"), "type": str, "default": _default(block, name)}
-                if name in _switches(block):
-                    flags = {"action": "store_true"}
-                name_or_flag = name if name in command.positional else f"--{name}"
-                group.add_argument(name_or_flag, help=explained[name], **flags)
-            everything = {entry.name for entry in fields(block)}
-            group.add_class_arguments(block, as_group=False, skip=(everything - own) | by_hand)
-        self.set_defaults({entry.name: _default(command.config, entry.name) for entry in fields(command.config)})
+    shorthands: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse arguments, with short names of values in the place of the values."""
         written = list(args or ())
-        for name, values in self._shorthands.items():
+        for name, values in self.shorthands.items():
             for place, argument in enumerate(written):
                 option, _, value = argument.partition("=")
                 if option == f"--{name}" and value in values:
@@ -126,6 +105,37 @@ class CommandParser(RenamingParser):
                 elif place and written[place - 1] == f"--{name}":
                     written[place] = values.get(argument, argument)
         return super().parse_args(written, *more, **settings)
+
+
+def build_parser(command: ConfigCommand[Any]) -> ConfigParser:
+    """Return the parser of a command.
+
+    Args:
+        command: what to parse.
+    """
+    parser = ConfigParser(
+        prog=f"fairlit {command.name}",
+        usage=f"fairlit {command.name} {_usage(command)}[options]",
+        description=command.description,
+        epilog="examples:\n" + "\n".join(f"  fairlit {example}" for example in command.examples),
+        formatter_class=HelpFormatter,
+    )
+    parser.renamed_keys, parser.shorthands = command.renamed, command.shorthands
+    parser.add_argument("--config", action=ConfigFile, help=CONFIG_HELP)
+    parser._option_string_actions["--print_config"].help = "print all settings as YAML, and exit"
+    for block, own in _blocks(command.config):
+        group = parser.add_argument_group(block.heading)
+        by_hand = {name for name in own if name in (*command.positional, *command.several, *_switches(block))}
+        explained = _explanations(block)
+        for name in (entry.name for entry in fields(block) if entry.name in by_hand):
+            flags = {"nargs": command.positional.get(name, "+"), "type": str, "default": _default(block, name)}
+            if name in _switches(block):
+                flags = {"action": "store_true"}
+            group.add_argument(name if name in command.positional else f"--{name}", help=explained[name], **flags)
+        everything = {entry.name for entry in fields(block)}
+        group.add_class_arguments(block, as_group=False, skip=(everything - own) | by_hand)
+    parser.set_defaults({entry.name: _default(command.config, entry.name) for entry in fields(command.config)})
+    return parser
 
 
 def _blocks(config: type) -> list[tuple[Any, set[str]]]:
@@ -160,6 +170,6 @@ def _explanations(config: type) -> dict[str, str]:
     return {entry.arg_name: " ".join((entry.description or "").split()) for entry in found}
 
 
-def _usage(command: Command[Any]) -> str:
+def _usage(command: ConfigCommand[Any]) -> str:
     marks = {"?": "[{}] ", "*": "[{} ...] "}
     return "".join(marks[count].format(name.upper()) for name, count in command.positional.items())

@@ -14,6 +14,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
+from fairlit.commands.parser import PlainMessages
 from fairlit.errors import ConfigurationError, Problems
 
 Mapper = Callable[[dict[str, Any]], None]
@@ -108,7 +109,7 @@ class RenamedKeys:
             problems.add(f"{shown}: exists no more; {self.removed[key]}")
 
 
-class RenamingParser(ArgumentParser):
+class RenamingParser(PlainMessages, ArgumentParser):
     """A parser that understands old names of its settings, on the command line and in config files.
 
     Attributes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Iterator
@@ -11,16 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from jsonargparse import Namespace
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from jsonargparse import Namespace, set_parsing_settings
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
 from fairlit.commands import COMMANDS
+from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
+from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import FairlitError, Problems, own_error
+from fairlit.io.class_paths import import_from_current_folder
+from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.terminal import quieten_libraries
 from fairlit.training import AttributeClassifierTrainer, FairFinetuner
 from fairlit.training.planning.dry_run import check_data, describe_other, dry_run_finetuning
@@ -35,6 +40,18 @@ class FairlitCLI(LightningCLI):
     ) -> None:
         main_kwargs["epilog"] = f"Further commands, with a --help of their own: {', '.join(COMMANDS)}."
         super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
+
+    @override
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        kwargs.setdefault("dump_header", [f"lightning.pytorch=={L.__version__}"])
+        parser = self.parser_class(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help=CONFIG_HELP)
+        return parser
+
+    @override
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        super().parse_arguments(parser, args)
+        self.config = locate_shipped(self.config)
 
     @override
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
@@ -153,6 +170,9 @@ def build(args: list[str]) -> FairlitCLI:
 def _open(args: list[str] | None, **kwargs: Any) -> FairlitCLI:
     quieten_libraries()
     _quieten_lightning()
+    import_from_current_folder()
+    # Losses are dataclasses, for which jsonargparse takes no class path of somebody's own by itself.
+    set_parsing_settings(subclasses_enabled=[AlignmentLoss, FaceRealismLoss, ImagePreservationLoss])
     return FairlitCLI(
         L.LightningModule,
         L.LightningDataModule,
@@ -161,7 +181,8 @@ def _open(args: list[str] | None, **kwargs: Any) -> FairlitCLI:
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        args=args,
+        args=sys.argv[1:] if args is None else args,
+        parser_class=RenamingLightningParser,
         **kwargs,
     )
 

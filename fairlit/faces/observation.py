@@ -67,7 +67,10 @@ class Observation:
 
 @torch.no_grad()
 def observe(
-    images: Tensor, detector: Callable[[Tensor], Faces], classifier: FaceClassifier, selection: FaceSelection = "largest"
+    images: Tensor,
+    detector: Callable[[Tensor], Faces],
+    classifier: FaceClassifier,
+    selection: FaceSelection = "largest",
 ) -> Observation:
     """Find faces and classify them.
 

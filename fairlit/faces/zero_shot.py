@@ -31,6 +31,7 @@ from fairlit.faces.classifier import crop_for
 from fairlit.faces.classifier_config import CropSettings, class_problems, temperature_problems
 from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
+from fairlit.io.shipped import locate
 from fairlit.perception.clip import ClipEncoder
 
 LooksAt = Literal["face", "image"]
@@ -103,7 +104,8 @@ class ZeroShotConfig:
                 if key not in data:
                     problems.add(f"{key} is missing: give it")
         try:
-            return cls(**{**data, "crop": CropSettings(**data.get("crop", {}))})
+            located = {**data, "clip": locate(data["clip"])}  # the example models may be installed
+            return cls(**{**located, "crop": CropSettings(**data.get("crop", {}))})
         except (TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path}: a value has the wrong type ({error}): correct it") from error
         except ConfigurationError as error:

@@ -90,8 +90,8 @@ class MethodChoice:
     """What is done about the distribution of perceived attributes.
 
     Args:
-        method: mitigation method: adaptor, attribute_words, ethical_intervention, fair_diffusion, debiasvl, uce, latent_guidance,
-            output_editing, or a class path; its settings: --method.NAME VALUE
+        method: mitigation method: adaptor, attribute_words, ethical_intervention, fair_diffusion, debiasvl, uce,
+            latent_guidance, output_editing, or a class path; its settings: --method.NAME VALUE
         adaptor: folder of a finetuned adaptor; short for --method adaptor --method.path PATH
     """
 

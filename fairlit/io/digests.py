@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from importlib import metadata as package_metadata
 from typing import TYPE_CHECKING
+
+from fairlit.version import fairlit_version as fairlit_version
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def fairlit_version() -> str:
-    """Version of the installed package, or ``unknown`` when it runs from a bare source tree."""
-    try:
-        return package_metadata.version("fairlit")
-    except package_metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,3 +181,9 @@ def test_the_code_on_the_card_makes_fairlit_s_own_pictures(
             own = backbone.decode(sampled.latents)
         assert (picture - own).abs().max() < 1e-4, padding
     assert (pictures[0] - pictures[1]).abs().max() > 1e-3
+
+
+def test_export_and_its_card_do_without_lightning() -> None:
+    code = "import sys, fairlit.adaptors.model_card, fairlit.commands.export; print('lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

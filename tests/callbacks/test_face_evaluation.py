@@ -30,7 +30,8 @@ WEIGHTS = {"layer": torch.ones(2)}
 def module(monkeypatch: pytest.MonkeyPatch) -> FairFinetuner:
     """A finetuner whose models were never loaded; what it logs is kept in `module.logged`."""
     made: Any = FairFinetuner(Models("base", "trained against", "auditor"), Lora(rank=2))
-    made.audit_classifier = SimpleNamespace(classes={"gender": ("female", "male"), "age": ("young", "old")})
+    judge = SimpleNamespace(classes={"gender": ("female", "male"), "age": ("young", "old")})
+    made.frozen_models = SimpleNamespace(audit_classifier=judge)
     made.ema = SimpleNamespace(applied=nullcontext)  # validation and test then have a third variant
     monkeypatch.setattr(made.adaptor, "parameters", lambda: WEIGHTS)
     made.logged = {}

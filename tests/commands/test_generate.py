@@ -20,7 +20,7 @@ def test_prompts_and_methods_from_the_terminal(
     assert "made     0 images of 2 prompts, 4 were there already" in capsys.readouterr().out
     main(["generate", "--prompts", str(tiny_prompts), "--split", "val", *common, "--out", str(tmp_path / "b")])
     entries, _ = read_manifest(tmp_path / "b")
-    assert {(entry["prompt"], entry["family"]) for entry in entries} == {
+    assert {(entry.prompt, entry.family) for entry in entries} == {
         ("a photo of the face of a chef", "people"),
         ("a photo of the face of a person", "people"),
     }
@@ -44,5 +44,5 @@ def test_all_problems_come_together(tmp_path: Path, capsys: pytest.CaptureFixtur
         main(["generate", "--model", "no/folder/here", "--adaptor", str(tmp_path), "--device", "no"])
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    for words in ("out: give --out", "device: 'no'", "give prompts either on the command line"):
+    for words in ("out: got nothing; give --out", "device: got 'no'", "give prompts either on the command line"):
         assert words in error

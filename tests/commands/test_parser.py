@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from jsonargparse import ArgumentParser
 
-from fairlit.commands.parser import CommandParser
+from fairlit.commands.parser import PlainMessages
 from fairlit.commands.parser_messages import locate, nearest
 from fairlit.errors import ConfigurationError
 
@@ -63,8 +64,12 @@ class Painting:
 BRUSH = f"{Brush.__module__}.Brush"
 
 
-def parser() -> CommandParser:
-    made = CommandParser(prog="fairlit paint")
+class Parser(PlainMessages, ArgumentParser):
+    """The parser of a command."""
+
+
+def parser() -> Parser:
+    made = Parser(prog="fairlit paint")
     made.add_argument("--config", action="config")
     made.add_class_arguments(Painting, as_group=False)
     return made

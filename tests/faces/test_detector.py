@@ -154,9 +154,7 @@ def test_min_score_drops_faces(portraits: Tensor) -> None:
 
 def test_bad_arguments_are_all_named() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        FaceDetector(
-            min_size=3, scale=0, thresholds=(0.5, 2.0, 0.1), faces="best", min_score=-1, batch_size=0
-        )  # type: ignore[arg-type]
+        FaceDetector(min_size=3, scale=0, thresholds=(0.5, 2.0, 0.1), faces="best", min_score=-1, batch_size=0)  # type: ignore[arg-type]
     for name in ("min_size", "scale", "thresholds", "faces", "min_score", "batch_size"):
         assert name in str(caught.value)
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import ot
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
@@ -94,8 +94,7 @@ def fewest_changes(cells: Tensor, shares: Shares, costs: Tensor, fixed: Tensor |
     if faces == 0:
         return Changes(cells.cpu(), torch.zeros(0, dtype=torch.bool))
     least, most = whole_counts(shares, faces)
-    plan = _transport(_prices(cells, costs, fixed), least.numpy(), most.numpy())
-    return _changes(plan.argmax(axis=1), cells, fixed)
+    return _changes(_cheapest_classes(_prices(cells, costs, fixed), least.numpy(), most.numpy()), cells, fixed)
 
 
 def fewest_changes_of_groups(
@@ -143,11 +142,11 @@ def fewest_changes_of_groups(
     for row, image in enumerate(images):
         own = prices[(image_index.cpu() == image).numpy()]
         for column, composition in enumerate(every):
-            plans[row, column] = _transport(own, np.array(composition), np.array(composition)).argmax(axis=1)
+            plans[row, column] = _cheapest_classes(own, np.array(composition), np.array(composition))
             totals[row, column] = own[np.arange(people), plans[row, column]].sum()
     shares = [*(compositions[composition] for composition in every), 0.0]  # one alone would be no distribution
     least, most = (counts[:-1].numpy() for counts in whole_counts(shares, len(images)))
-    chosen = _transport(totals, least, most).argmax(axis=1)
+    chosen = _cheapest_classes(totals, least, most)
     for row, image in enumerate(images):
         here = image_index.cpu() == image
         plan = torch.from_numpy(plans[row, chosen[row]])
@@ -173,24 +172,16 @@ def _changes(plan: np.ndarray, cells: Tensor, fixed: Tensor | None) -> Changes:
     return Changes(wanted, wanted != cells.cpu())
 
 
-def _transport(costs: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
-    """The cheapest whole plan [N, K] in which each class gets between `least` and `most` of N faces.
+def _cheapest_classes(costs: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Return the class of each face, [N], in the cheapest plan that gives each class `least` to `most` of N faces.
 
-    The places above the least are columns of their own; one more row takes those that nobody gets.
+    One column per place: first those that must be filled, then those that may be. One more row per place that stays
+    empty takes it, at no cost where it may stay empty.
     """
     faces, classes = costs.shape
-    open_classes = np.flatnonzero(most > least)
-    spare = int((most - least).sum()) - (faces - int(least.sum()))
-    supply, demand = np.ones(faces), np.concatenate([least, np.ones(len(open_classes))]).astype(np.float64)
-    table = np.concatenate([costs, costs[:, open_classes]], axis=1)
-    if spare:
-        supply = np.append(supply, float(spare))
-        never = 1.0 + faces * float(costs.max())
-        empty = np.concatenate([np.full(classes, never), np.zeros(len(open_classes))])
-        table = np.concatenate([table, empty[None]])
-    used = np.flatnonzero(demand)
-    found = np.zeros_like(table)
-    found[:, used] = ot.emd(supply, demand[used], np.ascontiguousarray(table[:, used]))
-    plan = found[:faces, :classes].copy()
-    plan[:, open_classes] += found[:faces, classes:]
-    return plan
+    must, may = (np.repeat(np.arange(classes), counts) for counts in (least, most - least))
+    labels = np.concatenate([must, may])
+    never = 1.0 + faces * float(costs.max())
+    empty = np.concatenate([np.full(len(must), never), np.zeros(len(may))])
+    table = np.concatenate([costs[:, labels], np.tile(empty, (len(labels) - faces, 1))])
+    return labels[linear_sum_assignment(table)[1][:faces]]

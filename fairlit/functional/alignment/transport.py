@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-import ot
 import torch
 from scipy import stats
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from fairlit.errors import Problems
@@ -115,11 +115,10 @@ def _mean_plan(costs: np.ndarray, shares: Tensor, draws: int, seed: int) -> np.n
     drawn = torch.multinomial(shares, draws * n, replacement=True, generator=generator).view(draws, n).numpy()
     counts = np.stack([np.bincount(row, minlength=classes) for row in drawn])
     distinct, multiplicity = np.unique(counts, axis=0, return_counts=True)
-    one_each = np.ones(n)
-    for wanted, times in zip(distinct, multiplicity, strict=True):
-        present = np.flatnonzero(wanted)
-        optimum = ot.emd(one_each, wanted[present].astype(np.float64), np.ascontiguousarray(costs[:, present]))
-        plan[:, present] += times * optimum
+    for places, times in zip(distinct, multiplicity, strict=True):
+        labels = np.repeat(np.arange(classes), places)
+        samples, places_taken = linear_sum_assignment(costs[:, labels])
+        plan[samples, labels[places_taken]] += times
     return plan / draws
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fairlit.errors import ConfigurationError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.functional.alignment.transport import expected_assignment
+from fairlit.functional.alignment.transport import assignment_costs, expected_assignment
 
 
 def binary(share: float) -> TargetDistribution:
@@ -107,6 +107,29 @@ def test_samples_that_look_alike_are_still_told_apart() -> None:
     gender = plan.sum(2)
     assert float(gender.sum(0)[1]) == pytest.approx(12, abs=1.5)
     assert float((gender.amax(1) >= 0.8).double().mean()) > 0.6
+
+
+def test_of_two_plans_that_cost_the_same_one_is_taken() -> None:
+    """A saturated classifier sees b, d and b; the draw is a, b and c.
+
+    One `b` stays and both others change, at a cost of 2 sqrt(2) whichever `b` it is. The rule for ties, the sum of
+    position times class, is 0*1 + 1*0 + 2*2 = 4 for the labels b, a, c and 0*0 + 1*2 + 2*1 = 4 for a, c, b. So both
+    plans are optimal, and which one comes out is up to the solver.
+    """
+    target = TargetDistribution({"race": dict.fromkeys("abcd", 0.25)})
+    saturated = {"race": torch.eye(4, dtype=torch.float64)[[1, 3, 1]]}
+    costs = assignment_costs(saturated, target)
+    totals = {labels: float(sum(costs[range(3), labels])) for labels in itertools.permutations([0, 1, 2])}
+    cheapest = {labels for labels, total in totals.items() if total < min(totals.values()) + 1e-15}
+    assert cheapest == {(1, 0, 2), (0, 2, 1)}
+    assert min(totals.values()) == pytest.approx(2 * 2**0.5, abs=1e-6)
+
+    def drawn(seed: int) -> list[int]:
+        return sorted(target.sample(3, torch.Generator().manual_seed(seed)).flatten().tolist())
+
+    seed = next(seed for seed in itertools.count() if drawn(seed) == [0, 1, 2])
+    plan = expected_assignment(saturated, target, draws=1, seed=seed)
+    assert tuple(plan.argmax(dim=1).tolist()) in cheapest
 
 
 @pytest.mark.parametrize("n", [0, 1, 16])

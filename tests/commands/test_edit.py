@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from fairlit.cli import main
 from fairlit.pictures.files import read_image, read_parameters
 from fairlit.pictures.manifest import read_manifest
-from fairlit.results.edits import EditingResults, read_edits
+from fairlit.results.edits import read_edits
 from fairlit_miniature.drawing import LANDSCAPE, draw_scene
 from fairlit_miniature.world import sample_scene
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fairlit.callbacks.evaluation.grouping import main_figures
 from fairlit.callbacks.evaluation.pictures import TITLES
+from fairlit.callbacks.evaluation.summary import judge_name
 from fairlit.results.run import GroupedFigures, RunSummary, VariantFigures
 from fairlit.results.tables import results_table
 from fairlit.training import FairFinetuner
@@ -50,4 +51,4 @@ def _title(module: FairFinetuner, columns: Mapping[str, VariantFigures]) -> str:
     title = f"{figures.prompts} prompts, {figures.images} images each way, judged by "
     if module.models.audit_classifier is None:
         return title + "the classifier that was also trained against: take the figures with care"
-    return title + module.models.audit_classifier
+    return title + judge_name(module)

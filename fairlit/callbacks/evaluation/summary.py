@@ -49,6 +49,12 @@ class RunClock:
         return time.monotonic() - self._evaluation_started
 
 
+def judge_name(module: FairFinetuner) -> str:
+    """Return what the user called the classifier that judges: a folder, a file, or a class path."""
+    classifier = module.models.audit_classifier or module.models.classifier
+    return classifier if isinstance(classifier, str) else str(classifier.get("class_path", ""))
+
+
 def run_summary(module: FairFinetuner, results: GroupedFigures, clock: RunClock) -> RunSummary:
     """Return the summary of a test.
 
@@ -67,7 +73,7 @@ def run_summary(module: FairFinetuner, results: GroupedFigures, clock: RunClock)
         families={group: variants for group, variants in results.items() if group != MAIN},
         after_is=after,
         adaptor=adaptor,
-        judge=module.models.audit_classifier or module.models.classifier,
+        judge=judge_name(module),
         judge_is_trainer=module.models.audit_classifier is None,
         wall_seconds=clock.fit_seconds_before + seconds,
         fit_seconds=clock.fit_seconds_before,

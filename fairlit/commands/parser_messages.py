@@ -7,10 +7,10 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import yaml  # type: ignore[import-untyped]
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 _KEY = re.compile(r'Parser key "([^"]+)":?')
 _CLASS = re.compile(r"Problem with given class_path '([^']+)'")
-_UNKNOWN = re.compile(r"(?:Option|option) '([^']+)'(?: is not accepted|$)")
-_UNKNOWN_IN_GROUP = re.compile(r"(?:Group|Subcommand) '([^']+)' does not accept option '([^']+)'")
+_UNKNOWN = re.compile(r"Option '([^']+)' is not accepted")
+_UNKNOWN_IN_GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)'")
+_UNKNOWN_IN_COMMAND = re.compile(r"Subcommand '([^']+)' does not accept option '([^']+)'")
+_UNRECOGNIZED = re.compile(r"unrecognized arguments: --([^ =]+)")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
 _CLASS_PATH = "dot import path string"
 _WORDS = {
@@ -53,7 +55,7 @@ def explain(message: str, error: BaseException | None, parser: ArgumentParser) -
         error: exception behind it, if any.
         parser: parser whose options are the known ones; its `config_files` are searched for the mistake.
     """
-    files: list[str] = getattr(parser, "config_files", [])
+    files = _config_files(parser)
     if (mistake := _yaml_mistake(error)) is not None:
         return _explain_yaml(mistake, files)
     if message.startswith("unrecognized arguments: "):
@@ -69,6 +71,12 @@ def explain(message: str, error: BaseException | None, parser: ArgumentParser) -
     if match := re.match(r"Parser key \"(\w+)\": (File does not exist|Path is not a file)[^:]*: '?([^']*)'?", message):
         return _explain_no_file(match[1], match[3])
     return _explain_value(message, parser, files)
+
+
+def _config_files(parser: ArgumentParser) -> list[str]:
+    """Return the config files that a parser or those of its commands have read."""
+    commands = parser._subcommands_action._name_parser_map.values() if parser._subcommands_action else ()
+    return [file for entry in (parser, *commands) for file in getattr(entry, "config_files", [])]
 
 
 def locate(files: Iterable[str], key: str) -> str:
@@ -108,18 +116,19 @@ class _Problem:
 
 def _explain_value(message: str, parser: ArgumentParser, files: list[str]) -> str:
     problem = _deepest(message)
-    place = locate(files, problem.key) if problem.key else ""
+    place = locate(files, problem.key) if problem.key and not _is_given(problem.key, parser) else ""
     where = f" ({place})" if place else ""
-    if match := _UNKNOWN_IN_GROUP.search(problem.text):
-        group = match[1] if match[0].startswith("Group") else ""
-        key = f"{group}.{match[2]}".lstrip(".")
-        return _unknown(key, _known(parser, match[1] if not group else ""), files)
-    if match := _UNKNOWN.search(problem.text):
-        if problem.class_path is None:
-            return _unknown(match[1], _known(parser), files)
-        prefix = problem.key.rpartition(".")[0]
-        known = [f"{prefix}.{name}" for name in _parameters(problem.class_path)]
-        return _unknown(problem.key, known, files)
+    if problem.class_path is not None and (wrong := _wrong_key(problem.text)):
+        prefix = problem.key.removesuffix(".class_path").removesuffix(".init_args") + ".init_args"
+        return _unknown(f"{prefix}.{wrong}", _keys_of_class(problem.class_path, prefix), parser, files)
+    if match := _UNKNOWN_IN_COMMAND.search(problem.text):
+        return _unknown(match[2], _known(parser, match[1]), parser, files)
+    if wrong := _wrong_key(problem.text):
+        return _unknown(wrong, _known(parser), parser, files)
+    if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", problem.text):
+        near = nearest(match[2], dir(sys.modules.get(match[1])))
+        advice = f"did you mean {match[1]}.{near}?" if near else f"give the path of a class that {match[1]} has"
+        return f"{problem.key}: got {match[1]}.{match[2]}; expected a class; {advice}{where}"
     leaves = [found for line in problem.text.splitlines() if (found := _EXPECTED.search(line.strip()))]
     given = next((found[2] for found in leaves if found[2] is not None), None)
     if given is None and (match := re.search(r"Given value: (.*)", problem.text, re.DOTALL)):
@@ -157,18 +166,28 @@ def _deepest(message: str) -> _Problem:
             lines, number, start = block, -1, 0
         number += 1
     text = "\n".join(lines[start:]).strip()
-    if class_path is not None:
-        if found := _UNKNOWN.search(text):
-            key = f"{key}.{found[1]}"
-        elif key.endswith(".init_args"):
-            key = key.removesuffix(".init_args") + ".class_path"
-    elif (found := _UNKNOWN.search(text)) and not key:
-        key = found[1]
+    if class_path is not None and key.endswith(".init_args"):
+        key = key.removesuffix(".init_args") + ".class_path"
     return _Problem(key, class_path, text)
 
 
-def _unknown(key: str, known: Iterable[str], files: list[str]) -> str:
-    place = locate(files, key)
+def _wrong_key(text: str) -> str | None:
+    """Return the key that a message calls unknown, if it does."""
+    if match := _UNKNOWN_IN_GROUP.search(text):
+        return f"{match[1]}.{match[2]}"
+    match = _UNKNOWN.search(text) or _UNRECOGNIZED.search(text)
+    return match[1] if match else None
+
+
+def _is_given(key: str, parser: ArgumentParser) -> bool:
+    """Whether a key, or one above or below it, stands on the command line, where ``init_args`` may be left out."""
+    short = key.replace(".init_args", "").removesuffix(".class_path") + "."
+    options = [word[2:].partition("=")[0].replace(".init_args", "") + "." for word in parser.args if word[:2] == "--"]
+    return any(short.startswith(option) or option.startswith(short) for option in options)
+
+
+def _unknown(key: str, known: Iterable[str], parser: ArgumentParser, files: list[str]) -> str:
+    place = "" if _is_given(key, parser) else locate(files, key)
     listed = list(known)
     near = nearest(key, listed) or _nearest_leaf(key, listed)
     advice = f"did you mean {near}?" if near else _choices(key, listed)
@@ -283,10 +302,18 @@ def _class_names(text: str) -> list[str]:
     return names
 
 
-def _parameters(class_path: str) -> list[str]:
-    """Return the names that a class takes when it is built; none where it cannot be imported."""
+def _keys_of_class(class_path: str, prefix: str) -> list[str]:
+    """Return the keys that a class takes when it is built, those of dataclasses among them too."""
     module, _, name = class_path.rpartition(".")
     try:
-        return list(inspect.signature(getattr(import_module(module), name)).parameters)
-    except (ImportError, AttributeError, TypeError, ValueError):
+        return list(_keys(getattr(import_module(module), name), prefix))
+    except (ImportError, AttributeError, TypeError, ValueError, NameError):
         return []
+
+
+def _keys(entry: Any, prefix: str) -> Iterator[str]:
+    hints = get_type_hints(entry if is_dataclass(entry) else entry.__init__)
+    for name in inspect.signature(entry).parameters:
+        yield f"{prefix}.{name}"
+        if is_dataclass(hints.get(name)):
+            yield from _keys(hints[name], f"{prefix}.{name}")

@@ -19,7 +19,6 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
-from fairlit.commands import COMMANDS
 from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
 from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
@@ -33,13 +32,6 @@ from fairlit.training.planning.dry_run import check_data, describe_other, dry_ru
 
 class FairlitCLI(LightningCLI):
     """LightningCLI with fairlit's checkpoint format and early checks."""
-
-    @override
-    def setup_parser(
-        self, add_subcommands: bool, main_kwargs: dict[str, Any], subparser_kwargs: dict[str, Any]
-    ) -> None:
-        main_kwargs["epilog"] = f"Further commands, with a --help of their own: {', '.join(COMMANDS)}."
-        super().setup_parser(add_subcommands, main_kwargs, subparser_kwargs)
 
     @override
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:

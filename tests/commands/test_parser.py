@@ -27,15 +27,27 @@ class Detection:
     scale: float = 1.0
 
 
+@dataclass(frozen=True)
+class Ink:
+    """Ink.
+
+    Args:
+        shade: share of black.
+    """
+
+    shade: float = 0.5
+
+
 class Brush:
     """A brush.
 
     Args:
         width: width in pixels.
+        ink: what it is dipped into.
     """
 
-    def __init__(self, width: int = 1) -> None:
-        self.width = width
+    def __init__(self, width: int = 1, ink: Ink = Ink()) -> None:
+        self.width, self.ink = width, ink
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +154,41 @@ def test_mistakes_in_a_file_are_named_with_their_place(tmp_path: Path, content: 
     file = tmp_path / "paint.yaml"
     file.write_text(content)
     assert message("--config", str(file)).startswith(expected.replace("FILE", str(file)))
+
+
+def test_mistakes_in_a_dataclass_of_a_class(tmp_path: Path) -> None:
+    expected = "brush.init_args.ink.shad: unknown setting; did you mean brush.init_args.ink.shade?"
+    assert message("--out", "y", "--brush", BRUSH, "--brush.ink.shad", "1") == expected
+    file = tmp_path / "paint.yaml"
+    file.write_text(f"out: x\nbrush:\n  class_path: {BRUSH}\n  init_args:\n    ink: {{shad: 1}}\n")
+    assert message("--config", str(file)) == f"{expected} ({file}, line 5, column 11)"
+
+
+def test_a_class_that_does_not_exist_is_named_with_the_nearest() -> None:
+    wrong = message("--out", "y", "--brush", f"{Brush.__module__}.Burshes")
+    near = f"{Brush.__module__}.Burshes; expected a class; did you mean {BRUSH}?"
+    assert wrong == f"brush.class_path: got {near}"
+
+
+def test_a_value_of_the_command_line_is_not_looked_for_in_files(tmp_path: Path) -> None:
+    file = tmp_path / "paint.yaml"
+    file.write_text(f"out: x\nimages: 3\nbrush: {{class_path: {BRUSH}, init_args: {{width: 3}}}}\n")
+    assert message("--config", str(file), "--images", "x") == "images: got 'x'; expected a whole number"
+    wrong = message("--config", str(file), "--brush.width", "x")
+    assert wrong == "brush.init_args.width: got 'x'; expected a whole number"
+
+
+def test_commands_within_a_parser(tmp_path: Path) -> None:
+    """As in Lightning's command line: the files of a command are those of its own parser."""
+    whole, file = Parser(prog="fairlit"), tmp_path / "paint.yaml"
+    whole.add_subcommands().add_subcommand("paint", parser())
+    file.write_text("out: x\nimagse: 3\n")
+    with pytest.raises(ConfigurationError) as caught:
+        whole.parse_args(["paint", "--config", str(file)])
+    assert str(caught.value) == f"imagse: unknown setting; did you mean images? ({file}, line 2, column 1)"
+    with pytest.raises(ConfigurationError) as caught:
+        whole.parse_args(["paint", "--out", "x", "--solver", "dim"])
+    assert str(caught.value) == "solver: got 'dim'; expected one of ddim, euler; did you mean ddim?"
 
 
 def test_a_missing_file_is_named_with_the_nearest(tmp_path: Path) -> None:

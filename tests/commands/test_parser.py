@@ -46,7 +46,7 @@ class Brush:
         ink: what it is dipped into.
     """
 
-    def __init__(self, width: int = 1, ink: Ink = Ink()) -> None:  # noqa: B008
+    def __init__(self, width: int = 1, ink: Ink = Ink()) -> None:
         self.width, self.ink = width, ink
 
 

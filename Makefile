@@ -7,6 +7,8 @@ BIN := $(VENV)/bin
 test test-slow: export OMP_WAIT_POLICY := passive
 
 ADAPTOR ?= runs/demo/adaptor_ema
+# Processes that share out the tests, each with one thread and up to 2 GB; more where there are more cores.
+WORKERS ?= 2
 
 .PHONY: demo compare groups test test-slow check clean
 
@@ -31,12 +33,12 @@ groups: $(VENV)/installed
 	$(BIN)/fairlit test --config configs/demo.yaml --config configs/demo/groups.yaml \
 		--ckpt_path runs/demo_groups/checkpoints/last.ckpt
 	$(BIN)/fairlit compare --config configs/compare/landscape_groups.yaml
-	$(BIN)/fairlit edit runs/compare/groups/images/judged/none --config configs/edit/landscape_groups.yaml \
+	$(BIN)/fairlit edit runs/compare/groups/images/judged/unchanged_model --config configs/edit/landscape_groups.yaml \
 		--out runs/edited_groups
 
 ## Linters, types, import contracts and all tests but the slow ones.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 ## The tests that take minutes each.
 test-slow: $(VENV)/installed

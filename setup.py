@@ -5,5 +5,8 @@ from setuptools import find_packages, setup
 setup(
     packages=[*find_packages(include=["fairlit", "fairlit.*"]), "fairlit.configs"],
     package_dir={"fairlit.configs": "configs"},
-    package_data={"fairlit": ["py.typed", "auditing/templates/*"], "fairlit.configs": ["**/*.yaml", "**/*.txt"]},
+    package_data={
+        "fairlit": ["py.typed", "auditing/templates/*"],
+        "fairlit.configs": ["**/*.yaml", "**/*.txt", "**/*.md"],
+    },
 )

@@ -35,7 +35,11 @@ PLAIN: Settings = {
     "gradient": {"mode": "replay"},
     "detection": {},
     "replay": {"micro_batch": "auto"},
-    "originals": {"with_rollout": False, "cache": None, "noise_pool": 1},  # the same noise with a cache and without
+    "reference_images": {
+        "with_rollout": False,
+        "cache": None,
+        "noise_pool": 1,
+    },  # the same noise with a cache and without
     "acceleration": {"channels_last": False, "attention": "torch", "unet_checkpointing": False, "compile": False},
 }
 
@@ -45,7 +49,7 @@ def over(base: Settings, **changes: dict[str, Any]) -> Settings:
     return {name: block | changes.get(name, {}) for name, block in base.items()}
 
 
-BESIDE = over(PLAIN, originals={"with_rollout": True})
+BESIDE = over(PLAIN, reference_images={"with_rollout": True})
 FAST = over(BESIDE, acceleration={"channels_last": True, "attention": "auto"})
 
 
@@ -81,7 +85,7 @@ class Engine:
         """A config to lay over those that all engines share."""
         blocks = over(self.settings)
         if self.cached:
-            blocks["originals"]["cache"] = str(options.out / "originals")
+            blocks["reference_images"]["cache"] = str(options.out / "originals")
         if self.calls_each:
             blocks["replay"]["micro_batch"] = images
         blocks["sampling"] = {"min_steps": options.steps, "max_steps": options.steps}

@@ -30,14 +30,14 @@ from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.training import FairFinetuner
 
 Settings = dict[str, dict[str, Any]]
-POOL: Settings = {"originals": {"noise_pool": 1}}
+POOL: Settings = {"reference_images": {"noise_pool": 1}}
 
 # What is compared: name -> settings of the model.
 ENGINES: dict[str, Settings] = {
     "published": {
         "gradient": {"mode": "published"},
         "detection": {"batch_size": 1},
-        "originals": {"with_rollout": False},
+        "reference_images": {"with_rollout": False},
         "acceleration": {"channels_last": False},
     },
     "replay": {},
@@ -174,8 +174,8 @@ def _path(folder: Path, name: str, seed: int) -> Path:
 
 def _train(name: str, settings: Settings, seed: int, options: argparse.Namespace) -> Curve:
     own = {key: dict(block) for key, block in settings.items()}
-    if "originals" in own and own["originals"].get("noise_pool"):
-        own["originals"]["cache"] = str(options.out / "originals" / _path(Path(), name, seed).stem)
+    if "reference_images" in own and own["reference_images"].get("noise_pool"):
+        own["reference_images"]["cache"] = str(options.out / "originals" / _path(Path(), name, seed).stem)
     trainer = {"callbacks": [], "logger": False, "limit_val_batches": 0, "max_steps": options.steps}
     trainer |= dict.fromkeys(("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer["val_check_interval"] = 10_000

@@ -82,6 +82,10 @@ def _answer(command: str, given: list[str]) -> None:
     elif command not in COMMANDS:
         raise ConfigurationError(_explain_unknown(command, given))
     else:
+        from fairlit.terminal import print_log, print_warnings
+
+        print_log()
+        print_warnings()
         module = COMMANDS[command].module
         import_module(module).run(given if module == TRAINING else given[1:])
 

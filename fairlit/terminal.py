@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 
 def quieten_libraries() -> None:
@@ -48,3 +51,36 @@ def progress_bar(what: str, total: int, done: int = 0) -> Iterator[Callable[[int
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda count: bar.advance(task, count)
+
+
+def print_log() -> None:
+    """Print what fairlit's loggers say, as commands do; in a notebook, `logging` decides."""
+    logger = logging.getLogger("fairlit")
+    if not any(isinstance(handler, _Printing) for handler in logger.handlers):
+        logger.addHandler(_Printing())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+class _Printing(logging.Handler):
+    """Prints each message as a line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), flush=True)
+
+
+def print_warnings() -> None:
+    """Show warnings that are meant for users as one line, without the place in the code."""
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, FutureWarning) and is_fairlit(place):
+            print(f"fairlit: {message}", file=sys.stderr)
+        else:
+            usual(message, category, *place, **more)
+
+    def is_fairlit(place: Any) -> bool:
+        return bool(place) and "fairlit" in Path(str(place[0])).parts
+
+    warnings.showwarning = show
+    warnings.simplefilter("default", FutureWarning)

@@ -215,7 +215,7 @@ def prompt_families() -> dict[str, dict[str, object]]:
     families: dict[str, dict[str, object]] = {
         family: {"templates": list(TEMPLATES[family]), "fillers": fillers[family]} for family in FAMILIES
     }
-    families["groups"]["people"] = {word: count for count, word in enumerate(NUMBERS, start=2)}
+    families["groups"]["num_people"] = {word: count for count, word in enumerate(NUMBERS, start=2)}
     jobs = len(occupations()["train"])
     for family, subjects in (("descriptors", DESCRIPTORS), ("sports", SPORTS)):
         families[family]["repeat"] = jobs // sum(subject.split == "train" for subject in subjects)  # as often as jobs

@@ -8,6 +8,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 import yaml
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
+from hypothesis import settings
 from transformers import (
     CLIPConfig,
     CLIPImageProcessor,
@@ -33,6 +35,8 @@ SUPPORT = Path(__file__).parent / "support"  # classes that configs of tests nam
 sys.path.insert(0, str(SUPPORT))
 
 torch.set_num_threads(1)
+settings.register_profile("shared cores", deadline=None)  # seconds say nothing where processes share the cores
+settings.load_profile("shared cores")
 diffusers_logging.disable_progress_bar()
 transformers_logging.disable_progress_bar()
 
@@ -128,6 +132,15 @@ def build_tiny_pipeline(seed: int = 0) -> StableDiffusionPipeline:
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _models_are_read_once() -> Iterator[None]:
+    """Opening a model again is copying what the process has read before."""
+    from reading import read_once
+
+    with read_once():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -251,7 +264,7 @@ def tiny_config(tmp_path: Path, tiny_models: dict[str, str], tiny_prompts: Path)
         },
         "sampling": {"min_steps": 2, "max_steps": 3, "evaluation_steps": 2, "guidance_scale": 2.0},
         "alignment": {"threshold": 0.5},
-        "preservation": {"weight": 1.0, "factor1": {"gender": 0.2}, "factor2": {"gender": 0.2}},
+        "preservation": {"weight": 1.0, "image_loss_scale": {"gender": 0.2}, "face_gradient_scale": {"gender": 0.2}},
         "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
         "ema_decay": 0.9,
     }

@@ -17,7 +17,7 @@ GENDER = {"female": 0.5, "male": 0.5}
 RACE = {"WMELH": 0.25, "Black": 0.25, "Indian": 0.25, "Asian": 0.25}
 AGE = {"young": 0.75, "old": 0.25}
 FAMILIES = ["occupations", "style_and_context", "descriptors", "sports"]
-# Shen et al., ICLR 2024: target, w_img, w_face, factor1, factor2, images per prompt over all GPUs, steps
+# Shen et al., ICLR 2024: target, w_img, w_face, factors 1 and 2, images per prompt over all GPUs, steps
 TABLE: dict[str, tuple[dict[str, Any], float, float, dict[str, float], dict[str, float], int, int]] = {
     "exp1": ({"gender": GENDER}, 8, 1, {"gender": 0.2}, {"gender": 0.2}, 24, 10_000),
     "exp2": ({"gender": GENDER}, 8, 1, {"gender": 0.2}, {"gender": 0.2}, 24, 10_000),
@@ -60,15 +60,16 @@ def test_settings_are_the_papers(experiment: str, trained: str | None, capsys: p
     config = yaml.safe_load(capsys.readouterr().out)
     model, data = config["model"]["init_args"], config["data"]["init_args"]
     adaptor = model["adaptor"]["init_args"]
-    target, image, face, factor1, factor2, images, steps = TABLE[experiment]
+    alignment, preservation, realism = (model[name]["init_args"] for name in ("alignment", "preservation", "realism"))
+    target, image, face, image_loss_scale, face_gradient_scale, images, steps = TABLE[experiment]
     assert data["target"] == target
-    assert (model["preservation"]["weight"], model["realism"]["weight"]) == (image, face)
-    assert model["preservation"]["factor1"] == factor1
-    assert model["preservation"]["factor2"] == factor2
+    assert (preservation["weight"], realism["weight"]) == (image, face)
+    assert preservation["image_loss_scale"] == image_loss_scale
+    assert preservation["face_gradient_scale"] == face_gradient_scale
     assert (data["images_per_prompt"], config["trainer"]["max_steps"]) == (images, steps)
     assert data["families"] == (FAMILIES if experiment == "exp5" else FAMILIES[:1])
     costs = {"age": {"old": {"young": 2.0}}} if experiment == "exp4" else {}
-    assert model["alignment"]["class_costs"] == costs
+    assert alignment["class_costs"] == costs
     if trained is None:
         assert model["adaptor"]["class_path"] == "fairlit.adaptors.SoftTokens"
         assert (adaptor["count"], adaptor["initial_text"]) == (5, None)
@@ -79,7 +80,7 @@ def test_settings_are_the_papers(experiment: str, trained: str | None, capsys: p
         assert set(adaptor["unet_modules"]) == {"to_q", "to_k", "to_v", "to_out.0"}
     optimizer = model["optimizer"]["init_args"]
     assert (optimizer["lr"], optimizer["betas"], optimizer["weight_decay"]) == (5e-5, [0.9, 0.999], 0.01)
-    assert (model["lr_scheduler"], model["ema_decay"], model["alignment"]["threshold"]) == (None, 0.996, 0.8)
+    assert (model["lr_scheduler"], model["ema_decay"], alignment["threshold"]) == (None, 0.996, 0.8)
     sampling = model["sampling"]
     assert [sampling[name] for name in ("min_steps", "max_steps", "evaluation_steps")] == [19, 23, 25]
     assert (sampling["solver"], sampling["guidance_scale"]) == ("dpm-solver++", 7.5)

@@ -32,7 +32,7 @@ class PipelineComponents(Components, Protocol):
 
 
 def master_dtype(dtype: torch.dtype) -> torch.dtype:
-    """Trained weights are kept in float32 at least, whatever the precision of the model that they adapt."""
+    """Return the dtype of trained weights: float32 at least, whatever the precision of the model that they adapt."""
     return torch.promote_types(dtype, torch.float32)
 
 
@@ -55,7 +55,7 @@ class Adaptor(ABC):
         self._enabled = True
 
     def attach(self, components: Components) -> None:
-        """Freezes the model and adds the trainable parameters to it, in place.
+        """Freeze the model and add the trainable parameters to it, in place.
 
         The parameters are float32 (float64 for a float64 model), on the model's device, and the same for the same
         seed on every process, whatever the state of the global random generator, which is left as it was.
@@ -79,7 +79,7 @@ class Adaptor(ABC):
             parameter.requires_grad_(True)
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """The trainable parameters under the names that they have in the saved file, always in the same order.
+        """Return the trainable parameters under the names that they have in the saved file, always in the same order.
 
         Raises:
             RuntimeError: the adaptor is not attached yet.
@@ -113,20 +113,20 @@ class Adaptor(ABC):
         self._set_enabled(enabled)
 
     def adapt_prompt(self, prompt: str) -> str:
-        """The text to tokenise for `prompt`, in the adaptor's present state: itself while it is disabled."""
+        """Return the text to tokenise for `prompt`, in the adaptor's present state: itself while it is disabled."""
         return prompt
 
     def pipeline_prompt(self, prompt: str) -> str:
-        """The text to give to a stock pipeline that has loaded the saved files."""
+        """Return the text to give to a stock pipeline that has loaded the saved files."""
         return prompt
 
     def describe(self) -> dict[str, Any]:
-        """Kind and settings as plain data, for summaries and digests."""
+        """Return kind and settings as plain data, for summaries and digests."""
         return {"kind": self.kind, **self.settings()}
 
     @torch.no_grad()
     def twin(self, components: Components) -> Self:
-        """Another adaptor of the same settings and present values, attached to another copy of the model."""
+        """Return another adaptor of the same settings and present values, attached to another copy of the model."""
         other = type(self)(**self.settings())
         other.attach(components)
         for name, parameter in other.parameters().items():
@@ -134,7 +134,7 @@ class Adaptor(ABC):
         return other
 
     def save(self, folder: str | Path, components: Components, metadata: AdaptorMetadata) -> list[Path]:
-        """Writes the parameters as stock diffusers reads them; a crash leaves the old file or the new one.
+        """Write the parameters as stock diffusers reads them; a crash leaves the old file or the new one.
 
         Args:
             folder: where to; made if need be.
@@ -150,7 +150,7 @@ class Adaptor(ABC):
 
     @torch.no_grad()
     def load(self, path: str | Path) -> None:
-        """Copies saved tensors into the attached parameters; all of them, or none if anything does not fit.
+        """Copy saved tensors into the attached parameters; all of them, or none if anything does not fit.
 
         Args:
             path: a file, or a folder that holds one of the name `file_name`.
@@ -171,46 +171,46 @@ class Adaptor(ABC):
             parameter.copy_(saved[name])
 
     def _stock_header(self, components: Components) -> dict[str, str]:
-        """Header strings that stock diffusers reads."""
+        """Return the header strings that stock diffusers reads."""
         return {}
 
     def _objection(self, header: Mapping[str, str]) -> str | None:
-        """Why tensors with this header would mean something else here, and the remedy; None if they do not."""
+        """Return why tensors with this header would mean something else here, and the remedy; None if they do not."""
         return None
 
     def _canonical_name(self, name: str) -> str:
-        """Name in `parameters` of what a file calls `name`."""
+        """Return the name in `parameters` of what a file calls `name`."""
         return name
 
     @abstractmethod
     def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
-        """Adds the parameters to the frozen model and returns them."""
+        """Add the parameters to the frozen model and return them."""
 
     @abstractmethod
     def _set_enabled(self, enabled: bool) -> None:
-        """Switches the model to the adapted (True) or the original one."""
+        """Switch the model to the adapted (True) or the original one."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, as plain data."""
+        """Return the constructor's arguments, as plain data."""
 
     @abstractmethod
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
-        """`metadata` with the adaptor's own fields filled in."""
+        """Return `metadata` with the adaptor's own fields filled in."""
 
     @abstractmethod
     def strip(self, pipeline: StableDiffusionPipeline) -> None:
-        """Makes the original model of `pipeline`, whose modules are copies of those that the adaptor sits in."""
+        """Make the original model of `pipeline`, whose modules are copies of those that the adaptor sits in."""
 
 
-def require_same_shapes(source: str, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raises `CheckpointError` naming the first tensor of `found` that is missing, of another shape, or too many."""
+def require_same_shapes(source: str, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise `CheckpointError` naming the first tensor of `found` that is missing, of another shape, or too many."""
     remedy = "load it into the kind, rank and base model that it was made with"
-    for name, tensor in wanted.items():
+    for name, tensor in expected.items():
         if name not in found:
             raise CheckpointError(
                 f"{source}: tensor '{name}' of shape {list(tensor.shape)} is missing "
-                f"({len(found)} tensors found, {len(wanted)} wanted); {remedy}"
+                f"({len(found)} tensors found, {len(expected)} expected); {remedy}"
             )
         if found[name].shape != tensor.shape:
             raise CheckpointError(
@@ -218,8 +218,8 @@ def require_same_shapes(source: str, found: Mapping[str, Tensor], wanted: Mappin
                 f"the model needs {list(tensor.shape)}; {remedy}"
             )
     for name, tensor in found.items():
-        if name not in wanted:
+        if name not in expected:
             raise CheckpointError(
                 f"{source}: tensor '{name}' of shape {list(tensor.shape)} has no place in the model "
-                f"({len(found)} tensors found, {len(wanted)} wanted); {remedy}"
+                f"({len(found)} tensors found, {len(expected)} expected); {remedy}"
             )

@@ -38,20 +38,20 @@ class AdaptorContents:
     files: tuple[Path, ...] = ()
 
     def lora_record(self) -> AdaptorMetadata:
-        """The record of the LoRA: rank and alpha that most of its layers have, and the layers."""
+        """Return the record of the LoRA: rank and alpha that most of its layers have, and the layers."""
         layers = {component: tuple(sorted(part)) for component, part in by_component(self.updates).items()}
         rank = Counter(update.rank for update in self.updates.values()).most_common(1)[0][0]
         alpha = Counter(update.alpha for update in self.updates.values()).most_common(1)[0][0]
         return dataclasses.replace(self.record, kind="lora", rank=rank, alpha=alpha, modules=layers, tokens=())
 
     def tokens_record(self) -> AdaptorMetadata:
-        """The record of the soft tokens."""
+        """Return the record of the soft tokens."""
         assert self.rows is not None
         tokens = placeholder_tokens(self.token, len(self.rows))
         return dataclasses.replace(self.record, kind="soft_tokens", rank=None, alpha=None, modules={}, tokens=tokens)
 
     def describe(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         parts = []
         if self.updates:
             record = self.lora_record()
@@ -63,7 +63,7 @@ class AdaptorContents:
 
 
 def read_adaptor(path: str | Path) -> AdaptorContents:
-    """Reads what a run or `save_adaptor` has written: a folder, or one of its files.
+    """Read what a run or `save_adaptor` has written: a folder, or one of its files.
 
     Raises:
         CheckpointError: no adaptor there, or a damaged one.
@@ -90,7 +90,7 @@ def read_adaptor(path: str | Path) -> AdaptorContents:
 def read_published(
     paths: Sequence[str | Path], alpha: float | None = None, token: str = "<fair>", base_model: str = ""
 ) -> AdaptorContents:
-    """Reads weights that Shen et al. published: one file, or those of the parts that were trained together.
+    """Read weights that Shen et al. published: one file, or those of the parts that were trained together.
 
     Args:
         paths: ``.pth`` files with tensors; nothing in them is executed.

@@ -34,12 +34,12 @@ class Contrast:
     templates: Sequence[str]
 
     def check(self, problems: Problems) -> None:
-        """Notes too few or equal words."""
+        """Note too few or equal words."""
         if len(set(self.words)) < max(len(self.words), 2):
             problems.add(f"contrasts: words are {list(self.words)}; give at least two, each once")
 
     def check_tokens(self, tokenizer: Any, problems: Problems) -> None:
-        """Notes words that are the same to the tokenizer, or are cut off with the end of a template."""
+        """Note words that are the same to the tokenizer, or are cut off with the end of a template."""
         for template in self.templates:
             known: dict[tuple[int, ...], str] = {}
             for word, ids in zip(self.words, self.tokens(template, tokenizer), strict=True):
@@ -51,7 +51,7 @@ class Contrast:
                     )
 
     def tokens(self, template: str, tokenizer: Any) -> list[list[int]]:
-        """Token ids of a template with each of the words, from start to end, without padding."""
+        """Return the token ids of a template with each of the words, from start to end, without padding."""
         prompts = [template.replace(PLACEHOLDER, word) for word in self.words]
         return [
             list(ids) for ids in tokenizer(prompts, truncation=True, max_length=tokenizer.model_max_length).input_ids
@@ -64,7 +64,7 @@ class Contrast:
 
 
 def check_templates(templates: Sequence[str], problems: Problems) -> None:
-    """Notes a want of templates, and templates without their placeholder."""
+    """Note a want of templates, and templates without their placeholder."""
     if not templates:
         problems.add("contrast_templates: there are contrasts but no templates; give at least one")
     for template in templates:
@@ -76,7 +76,7 @@ def check_templates(templates: Sequence[str], problems: Problems) -> None:
 def contrast_directions(
     contrast: Contrast, components: Components, inside: Mapping[str, nn.Module], after: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Orthonormal directions that tell a contrast's words apart in the inputs of layers.
+    """Return orthonormal directions that tell a contrast's words apart in the inputs of layers.
 
     Inputs are averaged over the tokens from the word to the end of the prompt and over templates, centred over the
     words, and decomposed into singular vectors, the strongest first; each is signed such that its largest component
@@ -102,14 +102,14 @@ def contrast_directions(
 
 
 def _first_difference(tokens: Sequence[Sequence[int]]) -> int:
-    """The first place in which not all lists agree."""
+    """Return the first place in which not all lists agree."""
     return next(place for place, ids in enumerate(zip(*tokens, strict=False)) if len(set(ids)) > 1)
 
 
 def _states(
     components: Components, tokens: Sequence[int], start: int, inside: Mapping[str, nn.Module], after: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Mean input of every layer over the tokens from `start` on, for one prompt."""
+    """Return the mean input of every layer over the tokens from `start` on, for one prompt."""
     found: dict[str, Tensor] = {}
     encoder = components.text_encoder
     with _recording(inside, found):
@@ -134,7 +134,7 @@ def _recording(layers: Mapping[str, nn.Module], into: dict[str, Tensor]) -> Iter
 
 
 def _principal(rows: Tensor, rank: int) -> Tensor:
-    """The first `rank` right singular vectors of `rows` [K, D]."""
+    """Return the first `rank` right singular vectors of `rows` [K, D]."""
     vectors = torch.linalg.svd(rows, full_matrices=False).Vh[:rank]
     largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
     return vectors * largest.sign()

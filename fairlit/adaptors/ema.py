@@ -56,7 +56,7 @@ class AdaptorEMA:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Takes the parameters' present values into the average.
+        """Take the parameters' present values into the average.
 
         Raises:
             RuntimeError: called inside `applied`, where the parameters hold the average itself.
@@ -84,11 +84,11 @@ class AdaptorEMA:
             self._applied = nested
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that resuming needs: the number of updates and the shadow tensors (copies)."""
+        """Return everything that resuming needs: the number of updates and the shadow tensors (copies)."""
         return {"updates": self.updates, "shadow": {name: shadow.clone() for name, shadow in self._shadow.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes over a `state_dict`.
+        """Take over a `state_dict`.
 
         Raises:
             CheckpointError: it belongs to other parameters; names the first tensor that is wrong.

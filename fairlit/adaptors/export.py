@@ -193,8 +193,8 @@ def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> 
 
 def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], folder: Path) -> None:
     for layer, update in contents.updates.items():
-        wanted = update.delta()
-        if layer not in found or not _close(found[layer], wanted):
+        expected = update.delta()
+        if layer not in found or not _close(found[layer], expected):
             raise CheckpointError(
                 f"{folder}: read back by its stock reader, the update of layer '{layer}' is "
                 f"{'missing' if layer not in found else 'something else'}; do not use the files"
@@ -204,9 +204,9 @@ def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], fol
             raise CheckpointError(f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor")
 
 
-def _close(found: Tensor, wanted: Tensor) -> bool:
-    scale = float(wanted.abs().max())
-    return found.shape == wanted.shape and float((found - wanted).abs().max()) <= _TOLERANCE * scale
+def _close(found: Tensor, expected: Tensor) -> bool:
+    scale = float(expected.abs().max())
+    return found.shape == expected.shape and float((found - expected).abs().max()) <= _TOLERANCE * scale
 
 
 def _has_second_encoder(contents: AdaptorContents) -> bool:

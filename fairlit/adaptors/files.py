@@ -61,12 +61,12 @@ class AdaptorMetadata:
     origin: str = ""
 
     def to_json(self) -> str:
-        """One line of JSON; equal records give equal text."""
+        """Return one line of JSON; equal records give equal text."""
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> AdaptorMetadata:
-        """Inverse of `to_json`; fields that a newer version may have added are passed over."""
+        """Return what `to_json` wrote; fields that a newer version may have added are passed over."""
         known = {item.name for item in dataclasses.fields(cls)}
         values = {name: value for name, value in json.loads(text).items() if name in known}
         for name in ("attributes", "modules"):
@@ -76,7 +76,7 @@ class AdaptorMetadata:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
-    """Writes tensors and header strings atomically; equal content gives equal bytes.
+    """Write tensors and header strings atomically; equal content gives equal bytes.
 
     Args:
         path: the file to write.
@@ -91,7 +91,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 
 
 def _sorted_header(content: bytes) -> bytes:
-    """Puts the header strings of a safetensors file in order: the library writes them in another one each run."""
+    """Put the header strings of a safetensors file in order: the library writes them in another one each run."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -101,7 +101,7 @@ def _sorted_header(content: bytes) -> bytes:
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors (on the CPU) and header strings of a safetensors file.
+    """Return the tensors (on the CPU) and header strings of a safetensors file.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -118,7 +118,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def adaptor_files(path: str | Path) -> list[Path]:
-    """The adaptor files at `path`: the file itself, or those of the stock names in a folder.
+    """Return the adaptor files at `path`: the file itself, or those of the stock names in a folder.
 
     Raises:
         CheckpointError: there is none.
@@ -139,7 +139,7 @@ def adaptor_files(path: str | Path) -> list[Path]:
 
 
 def read_metadata(path: str | Path) -> AdaptorMetadata:
-    """What the adaptor at `path` (a file or a folder) says about itself.
+    """Return what the adaptor at `path` (a file or a folder) says about itself.
 
     Where a folder holds both kinds, the LoRA's record. A file that fairlit did not write gives an empty record.
 
@@ -151,7 +151,7 @@ def read_metadata(path: str | Path) -> AdaptorMetadata:
 
 
 def metadata_of(file: Path, header: Mapping[str, str]) -> AdaptorMetadata:
-    """What the header strings of `file` say; an empty record where fairlit did not write it.
+    """Return what the header strings of `file` say; an empty record where fairlit did not write it.
 
     Raises:
         CheckpointError: the record is damaged.

@@ -124,7 +124,7 @@ class Lora(Adaptor):
 
     @torch.no_grad()
     def _read_contrasts(self, components: Components) -> None:
-        """Lays the first rows of A along the contrasts, in every adapted layer that reads the prompt."""
+        """Lay the first rows of A along the contrasts, in every adapted layer that reads the prompt."""
         inside = _lora_layers(components.text_encoder)
         after = {name: layer for name, layer in _lora_layers(components.unet).items() if name.endswith(_READS_PROMPT)}
         row = 0
@@ -142,11 +142,11 @@ class Lora(Adaptor):
                 parameter.requires_grad_(value)
 
     def strip(self, pipeline: StableDiffusionPipeline) -> None:
-        """Takes the low-rank layers out of the copied modules of `pipeline`."""
+        """Take the low-rank layers out of the copied modules of `pipeline`."""
         pipeline.unload_lora_weights()
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, as plain data."""
+        """Return the constructor's arguments, as plain data."""
         names = {f"{component}_modules": list(names) for component, names in self.modules.items()}
         switches = {component: component in self.modules for component in ("text_encoder", "unet")}
         numbers = {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, "contrast_gain": self.contrast_gain}
@@ -179,10 +179,10 @@ class Lora(Adaptor):
 
 
 def canonical_name(name: str) -> str:
-    """Name of a tensor as every version of transformers and diffusers writes or reads it.
+    """Return the name of a tensor as every version of transformers and diffusers writes or reads it.
 
     Newer versions of transformers have no ``text_model`` level in the CLIP text encoder; files keep it, because
-    older ones need it and diffusers drops it where it is not wanted.
+    older ones need it and diffusers drops it where it does not belong.
 
     Example:
         >>> canonical_name("text_encoder.encoder.layers.0.mlp.fc1.lora_A.weight")
@@ -195,7 +195,7 @@ def canonical_name(name: str) -> str:
 
 
 def lora_parameters(component: str, module: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
-    """The parameters of one peft adapter in `module`, under their names in a diffusers LoRA file."""
+    """Return the parameters of one peft adapter in `module`, under their names in a diffusers LoRA file."""
     return {
         canonical_name(f"{component}.{name.replace(f'.{adapter}.', '.')}"): parameter
         for name, parameter in module.named_parameters()
@@ -204,7 +204,7 @@ def lora_parameters(component: str, module: nn.Module, adapter: str) -> dict[str
 
 
 def lora_header(adapters: Mapping[str, tuple[Any, str]]) -> dict[str, str]:
-    """The header string with which diffusers rebuilds the adapters, the true alpha included.
+    """Return the header string with which diffusers rebuilds the adapters, the true alpha included.
 
     Args:
         adapters: for each component, the module and the name of its adapter.
@@ -219,7 +219,7 @@ def lora_header(adapters: Mapping[str, tuple[Any, str]]) -> dict[str, str]:
 
 
 def _check_modules(component: str, module: nn.Module, names: Sequence[str], problems: Problems) -> None:
-    """Notes every entry of `names` that no linear layer of `module` answers to, and a LoRA that is there already."""
+    """Note every entry of `names` that no linear layer of `module` answers to, and a LoRA that is there already."""
     if any(isinstance(layer, BaseTunerLayer) for layer in module.modules()):
         problems.add(
             f"the {component} carries a LoRA already; fuse it (pipeline.fuse_lora()) or unload it "
@@ -227,10 +227,10 @@ def _check_modules(component: str, module: nn.Module, names: Sequence[str], prob
         )
         return
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
-    for wanted in names:
-        if not any(name == wanted or name.endswith(f".{wanted}") for name in linear):
+    for ending in names:
+        if not any(name == ending or name.endswith(f".{ending}") for name in linear):
             endings = ", ".join(sorted({_ending(name) for name in linear}))
-            problems.add(f"{component}_modules: no linear layer is called '{wanted}'; there are {endings}")
+            problems.add(f"{component}_modules: no linear layer is called '{ending}'; there are {endings}")
 
 
 def _lora_layers(module: nn.Module) -> dict[str, Any]:
@@ -238,14 +238,14 @@ def _lora_layers(module: nn.Module) -> dict[str, Any]:
 
 
 def _ending(name: str) -> str:
-    """Shortest telling end of a layer's name: the last part, with the one before it where that is a number."""
+    """Return the shortest telling end of a layer's name: its last part, and the one before a number."""
     parts = name.split(".")
     return ".".join(parts[-2:]) if parts[-1].isdigit() else parts[-1]
 
 
 @torch.no_grad()
 def _initialise(parameters: Mapping[str, nn.Parameter], seed: int) -> None:
-    """Draws A (Kaiming uniform, as peft does) from a generator of its own, sets B to zero, in the master precision."""
+    """Draw A (Kaiming uniform, as peft does) from a generator of its own, set B to zero, in the master precision."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in parameters.items():
         values = torch.zeros(parameter.shape)

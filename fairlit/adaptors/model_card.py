@@ -18,10 +18,10 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.model_folders import is_hub_id
+from fairlit.results.run import RunSummary, VariantFigures
 from fairlit.results.tables import CAPTION, markdown_table, table_rows
 
 CARD_FILE = "README.md"
-SUMMARY_FILE = "summary.json"
 _FOLDER = "path/to/this/folder"
 _LIMITS = """\
 - Attributes are *perceived*: a classifier says how a drawn face looks to those who labelled its training data. It errs,
@@ -55,7 +55,7 @@ def export_card(
     format_: Format | None,
     files: Sequence[Path],
     base: str | None,
-    summary: Mapping[str, Any] | None,
+    summary: RunSummary | None,
 ) -> str:
     """The card of exported files.
 
@@ -66,7 +66,7 @@ def export_card(
         base: the base model; None: the one that the adaptor names.
         summary: figures that were measured on this adaptor, see `find_summary`.
     """
-    sampling = dict(summary["sampling"]) if summary else {}
+    sampling: Mapping[str, Any] = summary.sampling if summary else {}
     base_model = base or contents.record.base_model
     if format_ is None:
         usage = _python(_FOLDER, [], _prompt(contents, summary), sampling)
@@ -81,29 +81,35 @@ def export_card(
     return _card(contents, usage, summary, sampling, base_model, merged=format_ is None)
 
 
-def find_summary(contents: AdaptorContents) -> dict[str, Any] | None:
+def find_summary(contents: AdaptorContents) -> RunSummary | None:
     """The figures of the test of the run that has saved an adaptor, if they are of this very adaptor."""
     folders = {file.parent.parent for file in contents.files}
-    return next((found for folder in folders if (found := matching_summary(contents, folder / SUMMARY_FILE))), None)
+    return next((found for folder in folders if (found := matching_summary(contents, folder / RunSummary.FILE))), None)
 
 
-def matching_summary(contents: AdaptorContents, path: Path | None) -> dict[str, Any] | None:
-    """The summary at `path` if it was measured with the adaptor `contents`; None if not, or if there is none."""
+def matching_summary(contents: AdaptorContents, path: Path | None) -> RunSummary | None:
+    """Return the summary at `path` if it was measured with the adaptor `contents`; None if not, or if there is none.
+
+    Raises:
+        ConfigurationError: it was, but is of a newer version.
+    """
     if path is None or not path.is_file():
         return None
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:  # somebody else's file of that name
         return None
     files = [file for file in contents.files if file.suffix == ".safetensors"]
     tensors = {name: tensor for file in files for name, tensor in read_tensors(file)[0].items()}
-    return summary if isinstance(summary, dict) and summary.get("adaptor") == tensor_digest(tensors) else None
+    if not isinstance(content, dict) or content.get("adaptor") != tensor_digest(tensors):
+        return None
+    return RunSummary.from_json(content, str(path))
 
 
 def _card(
     contents: AdaptorContents,
     usage: str,
-    summary: Mapping[str, Any] | None,
+    summary: RunSummary | None,
     sampling: Mapping[str, Any],
     base: str = "",
     merged: bool = False,
@@ -149,8 +155,8 @@ def _target(contents: AdaptorContents) -> str:
     target = TargetDistribution.from_dict(contents.record.targets)
     if set(contents.record.targets) == {"joint"}:
         names = list(target.classes)
-        cells = itertools.product(*target.classes.values())
-        rows = [[*classes, f"{float(share):.3f}"] for classes, share in zip(cells, target.table.flatten(), strict=True)]
+        joint = itertools.product(*target.classes.values())
+        rows = [[*classes, f"{float(share):.3f}"] for classes, share in zip(joint, target.table.flatten(), strict=True)]
         return _table([[*names, "share"], *rows])
     rows = [
         [attribute, label, f"{share:.3f}"]
@@ -160,42 +166,40 @@ def _target(contents: AdaptorContents) -> str:
     return _table([["attribute", "class", "share"], *rows])
 
 
-def _measured(summary: Mapping[str, Any] | None, of_fairlit: bool) -> str:
+def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
     if summary is None:
         remedy = " `fairlit test` with its run's config and checkpoint measures it and writes them beside it."
         return f"Not measured: fairlit has no figures for this adaptor.{remedy if of_fairlit else ''}"
-    parts = [_figures(summary["before"], summary["after"])]
-    for family, variants in summary["families"].items():
-        if variants["original"] != summary["before"]:
+    parts = [_figures(summary.before, summary.after)]
+    for family, variants in summary.families.items():
+        if variants["original"] != summary.before:
             parts.append(f"Prompts of `{family}`, which have a target of their own:\n\n")
-            parts[-1] += _figures(variants["original"], variants[summary["after_is"]])
-    judge = f"Judged by `{summary['judge']}`"
-    if summary["judge_is_trainer"]:
+            parts[-1] += _figures(variants["original"], variants[summary.after_is])
+    judge = f"Judged by `{summary.judge}`"
+    if summary.judge_is_trainer:
         judge += ", the classifier that was also trained against: take the figures with care"
-    average = ", with the moving average of the trained weights (this adaptor)" if summary["after_is"] == "ema" else ""
+    average = ", with the moving average of the trained weights (this adaptor)" if summary.after_is == "ema" else ""
     noise = "Its figures are the noise floor: what it would show at this number of images."
     return "\n\n".join([*parts, f"{judge}{average}. {CAPTION} {noise}"])
 
 
-def _figures(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+def _figures(before: VariantFigures, after: VariantFigures) -> str:
     rows = [row for row in table_rows({"before": before, "after": after}) if row]
     table = _table([["", "before", "after", "at best"], *rows])
-    return f"{after['prompts']} prompts, {after['images']} images each way.\n\n{table}"
+    return f"{after.distribution.prompts} prompts, {after.distribution.images} images each way.\n\n{table}"
 
 
 def _table(rows: list[list[str]]) -> str:
     return markdown_table([[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in rows])
 
 
-def _prompt(contents: AdaptorContents, summary: Mapping[str, Any] | None) -> str:
-    prompts = summary["after"]["per_prompt"] if summary else []
-    prompt = prompts[0]["prompt"] if prompts else "a photo of the face of a doctor, a person"
+def _prompt(contents: AdaptorContents, summary: RunSummary | None) -> str:
+    prompts = summary.after.distribution.per_prompt if summary else ()
+    prompt = prompts[0].prompt if prompts else "a photo of the face of a doctor, a person"
     return f"{contents.token} {prompt}".strip()
 
 
-def _stock_usage(
-    contents: AdaptorContents, sampling: Mapping[str, Any], base: str, summary: Mapping[str, Any] | None
-) -> str:
+def _stock_usage(contents: AdaptorContents, sampling: Mapping[str, Any], base: str, summary: RunSummary | None) -> str:
     lines = [f'pipeline.load_lora_weights("{_FOLDER}")'] if contents.updates else []
     if contents.rows is not None:
         lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
@@ -206,7 +210,7 @@ def _kohya_usage(
     contents: AdaptorContents,
     files: Sequence[Path],
     base: str,
-    summary: Mapping[str, Any] | None,
+    summary: RunSummary | None,
     sampling: Mapping[str, Any],
 ) -> str:
     words, lines = [], []

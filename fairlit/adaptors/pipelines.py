@@ -31,7 +31,7 @@ from fairlit.errors import CheckpointError, ConfigurationError
 
 
 def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableDiffusionPipeline:
-    """Loads a LoRA, soft tokens or both into a stock pipeline, by diffusers' own loaders.
+    """Load a LoRA, soft tokens or both into a stock pipeline, by diffusers' own loaders.
 
     Everything is checked before the pipeline is touched. Soft tokens act where the prompt names them:
     ``pipeline("<fair> a photo of a doctor")``; `read_metadata` tells the token.
@@ -61,7 +61,7 @@ def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableD
 def save_adaptor(
     pipeline: StableDiffusionPipeline, path: str | Path, metadata: AdaptorMetadata | None = None
 ) -> list[Path]:
-    """Saves the LoRA, the soft tokens or both that a pipeline carries, whoever loaded or trained them.
+    """Save the LoRA, the soft tokens or both that a pipeline carries, whoever loaded or trained them.
 
     Args:
         pipeline: a pipeline with an adaptor. A LoRA is saved at weight 1, whatever ``set_adapters`` has set.
@@ -95,7 +95,7 @@ _Content = tuple[str, dict[str, Tensor], dict[str, str]]  # stock file name, ten
 
 
 def _lora_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
-    """What to write about the LoRA that the pipeline carries, None without one."""
+    """Return what to write about the LoRA that the pipeline carries, None without one."""
     adapters: dict[str, tuple[Any, str]] = {}
     for component in pipeline_components(pipeline):
         module = getattr(pipeline, component)
@@ -123,7 +123,7 @@ def _lora_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) ->
 
 
 def _tokens_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
-    """What to write about the soft tokens that the pipeline carries, None without any."""
+    """Return what to write about the soft tokens that the pipeline carries, None without any."""
     tokenizer = pipeline.tokenizer
     added = {
         name: index for name, index in tokenizer.added_tokens_encoder.items() if index not in tokenizer.all_special_ids
@@ -146,7 +146,7 @@ def _tokens_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) 
 
 
 def kind_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Says whether tensors are a ``lora`` or ``soft_tokens``.
+    """Return whether tensors are a ``lora`` or ``soft_tokens``.
 
     Raises:
         CheckpointError: they are neither.
@@ -162,7 +162,7 @@ def kind_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _check_file(pipeline: StableDiffusionPipeline, file: Path) -> str:
-    """Says whether `file` is a ``lora`` or holds ``soft_tokens``, once it is sure to fit the pipeline."""
+    """Return whether `file` is a ``lora`` or holds ``soft_tokens``, once it is sure to fit the pipeline."""
     tensors, _ = read_tensors(file)
     kind = kind_of(file, tensors)
     if kind == "soft_tokens":
@@ -178,12 +178,12 @@ def _check_file(pipeline: StableDiffusionPipeline, file: Path) -> str:
 
 
 def pipeline_components(pipeline: DiffusionPipeline) -> list[str]:
-    """Names of the parts of `pipeline` that a LoRA may change."""
+    """Return the names of the parts of `pipeline` that a LoRA may change."""
     return [name for name in ADAPTED_PARTS if getattr(pipeline, name, None) is not None]
 
 
 def adaptable_layers(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
-    """All layers that a LoRA could change, under their names in a diffusers LoRA file."""
+    """Return all layers that a LoRA could change, under their names in a diffusers LoRA file."""
     return {
         canonical_name(f"{component}.{name}"): layer
         for component in pipeline_components(pipeline)
@@ -194,7 +194,7 @@ def adaptable_layers(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
 def check_factor(
     layers: Mapping[str, nn.Module], source: str, name: str, layer_name: str, tensor: Tensor, is_down: bool
 ) -> None:
-    """Refuses one factor of a layer's low-rank update that does not fit.
+    """Refuse one factor of a layer's low-rank update that does not fit.
 
     Args:
         layers: of the pipeline, see `adaptable_layers`.
@@ -225,7 +225,7 @@ def check_factor(
 
 
 def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, rows: Tensor) -> None:
-    """Refuses soft tokens that do not fit.
+    """Refuse soft tokens that do not fit.
 
     Args:
         pipeline: what they are for.
@@ -252,7 +252,7 @@ def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, rows: Ten
 
 @contextmanager
 def quiet_loaders() -> Iterator[None]:
-    """Keeps the loaders from warning about the part (text encoder or U-Net) that a LoRA does not have, and the like."""
+    """Keep the loaders from warning about the part (text encoder or U-Net) that a LoRA does not have, and the like."""
     libraries = (diffusers_logging, transformers_logging)
     levels = [library.get_verbosity() for library in libraries]
     for library in libraries:

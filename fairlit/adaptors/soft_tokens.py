@@ -18,7 +18,7 @@ from fairlit.errors import ConfigurationError, Problems
 
 
 def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
-    """Names of `count` tokens, as diffusers' textual inversion derives them from the first one.
+    """Return the names of `count` tokens, as diffusers' textual inversion derives them from the first one.
 
     Example:
         >>> placeholder_tokens("<fair>", 3)
@@ -28,7 +28,7 @@ def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
 
 
 def check_token(token: str, problems: Problems) -> None:
-    """Notes a name that CLIP's tokenizer, which turns prompts into lower case, would not find again."""
+    """Note a name that CLIP's tokenizer, which turns prompts into lower case, would not find again."""
     if not token or token != token.lower() or any(character.isspace() for character in token):
         problems.add(f"token is {token!r}; give a lower-case name without spaces, e.g. '<fair>'")
 
@@ -54,7 +54,7 @@ class TokenEmbedding(nn.Module):
         return self.base.weight
 
     def forward(self, input_ids: Tensor) -> Tensor:
-        """Embeddings [..., D] of ids [...], in the base table's dtype."""
+        """Return the embeddings [..., D] of ids [...], in the base table's dtype."""
         offsets = input_ids - self.first_id
         is_trained = (offsets >= 0) & (offsets < self.trained.num_embeddings)
         known = self.base(input_ids.masked_fill(is_trained, 0))
@@ -123,10 +123,10 @@ class SoftTokens(Adaptor):
         return {self.token: embedding.trained.weight}
 
     def _set_enabled(self, enabled: bool) -> None:
-        """Nothing to switch in the model: the trained rows act through the placeholders in the prompt alone."""
+        """Do nothing: the trained rows act through the placeholders in the prompt alone."""
 
     def adapt_prompt(self, prompt: str) -> str:
-        """Puts all placeholder tokens before `prompt`; gives `prompt` itself while the adaptor is disabled.
+        """Put all placeholder tokens before `prompt`; return `prompt` itself while the adaptor is disabled.
 
         What is too long for the text encoder is cut at the end, as in a stock pipeline, so the tokens stay; a
         warning says that it happens.
@@ -146,16 +146,16 @@ class SoftTokens(Adaptor):
         return adapted
 
     def pipeline_prompt(self, prompt: str) -> str:
-        """Puts the first placeholder before `prompt`; a stock pipeline expands it to all of them."""
+        """Put the first placeholder before `prompt`; a stock pipeline expands it to all of them."""
         return f"{self.token} {prompt}".rstrip()
 
     def strip(self, pipeline: StableDiffusionPipeline) -> None:
-        """Gives the copied text encoder of `pipeline` its own table back, and the tokenizer its own vocabulary."""
+        """Give the copied text encoder of `pipeline` its own table back, and the tokenizer its own vocabulary."""
         pipeline.text_encoder.set_input_embeddings(pipeline.text_encoder.get_input_embeddings().base)
         pipeline.tokenizer = copy.deepcopy(self._original_tokenizer)
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, as plain data."""
+        """Return the constructor's arguments, as plain data."""
         return {"count": self.count, "token": self.token, "initial_text": self.initial_text, "seed": self.seed}
 
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
@@ -163,7 +163,7 @@ class SoftTokens(Adaptor):
 
 
 def _random_ids(tokenizer: Any, count: int, seed: int) -> list[int]:
-    """Different ordinary vocabulary entries."""
+    """Return different ordinary vocabulary entries."""
     special = set(tokenizer.all_special_ids)
     ordinary = [index for index in sorted(tokenizer.get_vocab().values()) if index not in special]
     if count > len(ordinary):
@@ -173,7 +173,7 @@ def _random_ids(tokenizer: Any, count: int, seed: int) -> list[int]:
 
 
 def _ids_of_text(tokenizer: Any, count: int, text: str) -> list[int]:
-    """The tokens of `text`, repeated or cut."""
+    """Return the tokens of `text`, repeated or cut."""
     ids = tokenizer(text, add_special_tokens=False).input_ids
     if not ids:
         raise ConfigurationError(f"soft tokens: initial_text is {text!r}, which has no tokens; write a word or more")
@@ -181,7 +181,7 @@ def _ids_of_text(tokenizer: Any, count: int, text: str) -> list[int]:
 
 
 def _check_tokenizer(tokenizer: Any, tokens: Sequence[str], first_id: int) -> None:
-    """Makes sure that the tokenizer takes the placeholders for what they are, also in front of other text."""
+    """Make sure that the tokenizer takes the placeholders for what they are, also in front of other text."""
     expected = list(range(first_id, first_id + len(tokens)))
     ids = tokenizer(f"{' '.join(tokens)} a", add_special_tokens=False).input_ids
     if tokenizer.convert_tokens_to_ids(list(tokens)) != expected or ids[: len(tokens)] != expected:

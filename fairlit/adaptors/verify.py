@@ -35,12 +35,12 @@ def verify_saved(
     tolerance: float | None = None,
     open_base: Callable[[], PipelineComponents] | None = None,
 ) -> float:
-    """Compares the files in `folder` with the living adaptor, tensor by tensor and by what they generate.
+    """Compare the files in `folder` with the living adaptor, tensor by tensor and by what they generate.
 
     The files are opened by stock diffusers in a fresh pipeline, which samples one prompt with a fixed seed; the
     living model samples the same. The fresh pipeline has modules, tokenizer and scheduler of its own, without any
     trace of the adaptor, but shares the memory of the frozen weights: it costs the size of the adaptor (for soft tokens
-    of the token embedding table) and four times `num_steps` calls of the U-Net on one latent (two pipelines, with
+    of the token embedding table) and four times `num_steps` evaluations of the U-Net on one latent (two pipelines, with
     guidance), seconds for Stable Diffusion v1-5, instead of reading gigabytes again.
 
     Args:
@@ -68,10 +68,7 @@ def verify_saved(
     file = Path(folder) / adaptor.file_name
     _compare_tensors(adaptor, file)
     if is_sharded(components):
-        if open_base is None:
-            raise RuntimeError("verify_saved: the model is sharded over processes; give `open_base` to open it whole")
-        components = open_base()
-        adaptor = adaptor.twin(components)
+        components, adaptor = _whole_twin(adaptor, open_base)
     unet = components.unet
     devices = [unet.device] if unet.device.type == "cuda" else []
     text = adaptor.pipeline_prompt(prompt)
@@ -89,8 +86,18 @@ def verify_saved(
     return difference
 
 
+def _whole_twin(
+    adaptor: Adaptor, open_base: Callable[[], PipelineComponents] | None
+) -> tuple[PipelineComponents, Adaptor]:
+    """Return the model opened anew, and a twin of the adaptor in it."""
+    if open_base is None:
+        raise RuntimeError("verify_saved: the model is sharded over processes; give `open_base` to open it whole")
+    components = open_base()
+    return components, adaptor.twin(components)
+
+
 def is_sharded(components: PipelineComponents) -> bool:
-    """Whether a part of the model that adaptors touch is spread over processes."""
+    """Return whether a part of the model that adaptors touch is spread over processes."""
     parts = [part for module in (components.text_encoder, components.unet) for part in module.modules()]
     if any(isinstance(part, FSDPModule) for part in parts):  # its parameters may be gathered at the moment
         return True
@@ -98,7 +105,7 @@ def is_sharded(components: PipelineComponents) -> bool:
 
 
 def fresh_pipeline(adaptor: Adaptor, components: PipelineComponents) -> StableDiffusionPipeline:
-    """A stock pipeline of the original model, as if opened from disk, that shares the memory of the frozen weights.
+    """Return a stock pipeline of the original model, as if opened anew, that shares the memory of the frozen weights.
 
     Loading adaptors into it, or adding tokens, does not touch `components`.
     """
@@ -108,7 +115,7 @@ def fresh_pipeline(adaptor: Adaptor, components: PipelineComponents) -> StableDi
 
 
 def shared_copy(module: _MODULE) -> _MODULE:
-    """Copies a module's structure; its tensors are new objects over the same memory.
+    """Copy a module's structure; its tensors are new objects over the same memory.
 
     Replacing a tensor of the copy (as resizing an embedding does) leaves the original alone; writing into one does not.
     """
@@ -120,7 +127,7 @@ def shared_copy(module: _MODULE) -> _MODULE:
 
 
 def _pipeline(components: PipelineComponents, share_modules: bool = True) -> StableDiffusionPipeline:
-    """A stock pipeline around the modules themselves, or around shared copies of those that adaptors change."""
+    """Return a stock pipeline around the modules themselves, or around shared copies of those that adaptors change."""
     scheduler = components.scheduler
     pipeline = StableDiffusionPipeline(
         vae=components.vae,
@@ -137,13 +144,13 @@ def _pipeline(components: PipelineComponents, share_modules: bool = True) -> Sta
 
 
 def _sample(pipeline: StableDiffusionPipeline, prompt: str, num_steps: int, seed: int) -> Tensor:
-    """Final latents [1, C, h, w] of one prompt, float32."""
+    """Return the final latents [1, C, h, w] of one prompt, float32."""
     generator = torch.Generator().manual_seed(seed)
     return pipeline(prompt, num_inference_steps=num_steps, generator=generator, output_type="latent").images.float()
 
 
 def _compare_tensors(adaptor: Adaptor, file: Path) -> None:
-    """Raises `CheckpointError` if `file` does not hold exactly the adaptor's present values."""
+    """Raise `CheckpointError` if `file` does not hold exactly the adaptor's present values."""
     saved, _ = read_tensors(file)
     for name, parameter in adaptor.parameters().items():
         if name not in saved or not torch.equal(saved[name], parameter.detach().cpu()):

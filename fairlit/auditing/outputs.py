@@ -57,9 +57,9 @@ def write_table(
             probabilities = [p for name in target.classes for p in seen.probabilities.get(name, ())]
             row: list[object] = [label, image.file, judged.folder.prompts[image.prompt], image.number, seen.status]
             row += [seen.width or "", seen.height or "", *(seen.box or ("",) * 4)]
-            row += ["" if seen.score is None else seen.score, *(probabilities or [""] * len(columns))]
-            row += ["" if values[place] != values[place] else round(values[place], 5) for values in beside]
-            writer.writerow(row)
+            row += ["" if seen.score is None else seen.score, *(probabilities or ("",) * len(columns))]
+            numbers = ["" if values[place] != values[place] else round(values[place], 5) for values in beside]
+            writer.writerow([*row, *numbers])
     atomic_write_text(path, stream.getvalue())
 
 

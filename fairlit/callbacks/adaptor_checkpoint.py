@@ -26,9 +26,9 @@ class AdaptorCheckpoint(L.Callback):
     saved adaptor puts its figures there.
 
     Args:
-        folder: where to; null: the trainer's default root.
-        every_n_steps: optimiser steps between two saves; null: at the end of training only.
-        verify: whether to reload and compare.
+        folder: folder in which the adaptors' folders are made; null: the trainer's default root.
+        every_n_steps: number of optimiser steps between two saves; null: one save, at the end of training.
+        verify: whether what was saved is reloaded and compared.
     """
 
     def __init__(self, folder: str | None = None, every_n_steps: int | None = None, verify: bool = True) -> None:
@@ -40,18 +40,18 @@ class AdaptorCheckpoint(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves every n optimiser steps."""
+        """Save every n optimiser steps."""
         step = trainer.global_step
         if self.every_n_steps and step and step % self.every_n_steps == 0 and step != self._saved_at:
             self._save(trainer, pl_module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Saves what training has led to."""
+        """Save what training has led to."""
         if trainer.global_step != self._saved_at:
             self._save(trainer, pl_module)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Writes the figures of the test into the card of the adaptor that was measured."""
+        """Write the figures of the test into the card of the adaptor that was measured."""
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             for variant in pl_module.variants[1:]:
                 folder = self._folder(trainer, variant)
@@ -70,7 +70,7 @@ class AdaptorCheckpoint(L.Callback):
             with module.as_variant(variant):
                 module.adaptor.save(folder, module.backbone, self._metadata(trainer, module))
                 if self.verify:
-                    verify_saved(module.adaptor, folder, module.backbone, open_base=module.load_backbone)
+                    verify_saved(module.adaptor, folder, module.backbone, open_base=module.frozen.load_backbone)
             self._describe(trainer, module, folder)
 
     def _folder(self, trainer: L.Trainer, variant: str) -> Path:
@@ -78,7 +78,7 @@ class AdaptorCheckpoint(L.Callback):
         return root / ("adaptor" if variant == "finetuned" else f"adaptor_{variant}")
 
     def _describe(self, trainer: L.Trainer, module: FairFinetuner, folder: Path) -> Path:
-        """Writes the card of a saved adaptor, with the figures of the last test if they are of this very one."""
+        """Write the card of a saved adaptor, with the figures of the last test if they are of this very one."""
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         summaries = (item.summary_path(trainer) for item in callbacks if isinstance(item, FaceEvaluation))
         return adaptor_card(folder, next(summaries, None), asdict(module.sampling))

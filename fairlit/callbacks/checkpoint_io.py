@@ -47,7 +47,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def check_checkpoint(path: str) -> Mapping[str, Any]:
-    """Reads a training checkpoint, to see early that it is there and whole.
+    """Read a training checkpoint, to see early that it is there and whole.
 
     Raises:
         ConfigurationError: there is no such file.

@@ -19,8 +19,8 @@ class ClassifierExport(L.Callback):
     whole validation split, so that the result does not depend on the number of processes.
 
     Args:
-        folder: where to; null: ``classifier`` in the trainer's default root.
-        calibrate: fit temperatures on the validation data; without, all are 1.
+        folder: folder to write; null: ``classifier`` in the trainer's default root.
+        calibrate: whether temperatures are fitted on the validation data; otherwise all are 1.
     """
 
     def __init__(self, folder: str | None = None, calibrate: bool = True) -> None:

@@ -26,7 +26,7 @@ class ImageWriter(L.Callback):
     ``probability``. What is perceived is a classifier's guess from a drawn face; it errs.
 
     Args:
-        folder: where to; null: ``images`` in the trainer's default root.
+        folder: folder to write; null: ``images`` in the trainer's default root.
     """
 
     def __init__(self, folder: str | None = None) -> None:

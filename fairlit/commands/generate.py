@@ -40,6 +40,4 @@ def run(arguments: Sequence[str]) -> None:
     from fairlit.generation.generate import generate
 
     results = generate(config)
-    before = f", {results.images - results.made} were there already" if results.made < results.images else ""
-    print(f"made     {results.made} images of {len(results.prompts)} prompts{before}: {results.folder}")
     print(f"manifest {results.manifest}")

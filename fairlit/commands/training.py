@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from argparse import SUPPRESS
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from jsonargparse import Namespace
+from jsonargparse import Namespace, set_parsing_settings
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -19,8 +20,11 @@ from typing_extensions import override
 
 from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
 from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
+from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import FairlitError, Problems, own_error
+from fairlit.io.class_paths import import_from_current_folder
+from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.terminal import quieten_libraries
 from fairlit.training import AttributeClassifierTrainer, FairFinetuner
 from fairlit.training.planning.dry_run import check_data, describe_other, dry_run_finetuning
@@ -158,6 +162,9 @@ def build(args: list[str]) -> FairlitCLI:
 def _open(args: list[str] | None, **kwargs: Any) -> FairlitCLI:
     quieten_libraries()
     _quieten_lightning()
+    import_from_current_folder()
+    # Losses are dataclasses, for which jsonargparse takes no class path of somebody's own by itself.
+    set_parsing_settings(subclasses_enabled=[AlignmentLoss, FaceRealismLoss, ImagePreservationLoss])
     return FairlitCLI(
         L.LightningModule,
         L.LightningDataModule,
@@ -166,7 +173,8 @@ def _open(args: list[str] | None, **kwargs: Any) -> FairlitCLI:
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        args=args,
+        args=sys.argv[1:] if args is None else args,
+        parser_class=RenamingLightningParser,
         **kwargs,
     )
 

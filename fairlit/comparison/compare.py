@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,8 @@ from fairlit.mitigation import FinetunedAdaptor, NoMitigation
 from fairlit.mitigation.method import Method
 from fairlit.results.comparison import ComparisonResults
 from fairlit.terminal import progress_bar, quieten_libraries
+
+_LOG = logging.getLogger(__name__)
 
 REFERENCE = "unchanged model"
 """Name of the unchanged model where no method of a comparison is it."""
@@ -70,6 +73,8 @@ def compare(config: CompareConfig, *, command: str = "") -> ComparisonResults:
     settings.out.mkdir(parents=True, exist_ok=True)
     with progress_bar(f"images by {len(plans)} methods", total, done=total - missing) as advance:
         make_images(settings, advance)
+    there = f", {total - missing} were there already" if missing < total else ""
+    _LOG.info("made     %d images by %d methods%s: %s", missing, len(plans), there, settings.out / "images")
     judge, encoders = config.load_judge(device), config.load_encoders(device)
     judged = len(plans) * len(settings.plans[settings.reference].prompts) * config.images
     with progress_bar("judged images", judged + (total if encoders.by_name else 0)) as advance:

@@ -29,9 +29,9 @@ from fairlit.comparison.figures import (
     standing,
 )
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.generation import GenerationPlan, generate
-from fairlit.generation.plan import describe_method
+from fairlit.generation import GenerationPlan
 from fairlit.generation.run import load_backbone, missing_images
+from fairlit.generation.run import make_images as make_planned_images
 from fairlit.io.atomic import atomic_write_text
 from fairlit.judging.features import Encoders, image_features
 from fairlit.judging.image_folders import ImageFolder, find_images
@@ -115,7 +115,7 @@ def make_images(settings: ComparisonSettings, progress: Progress = lambda count:
                 with (settings.out / _SECONDS).open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
 
-            generate(plan, settings.device, progress, backbone, note)
+            make_planned_images(plan, settings.device, progress, backbone, note)
 
 
 def run_comparison(
@@ -181,7 +181,7 @@ def _method_results(
     if judge.faces == "all":
         groups = measure_groups(judged.folder, judged.seen, target, seed=seed)
     return MethodResults(
-        settings=describe_method(plan.method),
+        settings=plan.method.describe(),
         needs=tuple(plan.method.needs),
         folder=str(plan.out),
         seconds_an_image=seconds.an_image,

@@ -23,12 +23,13 @@ class Acceleration:
     """How the models run; results depend on it by rounding alone.
 
     Attributes:
-        channels_last: lay out the convolutions of U-Net and VAE with channels last.
-        compile: compile the U-Net, once for each shape of its input; pays in long runs on a GPU.
-        attention: `auto` (on a GPU, time torch's kernels for each head size and take the fastest) or `torch` (what
-            torch takes).
-        unet_checkpointing: recompute the U-Net's blocks in the replay instead of keeping their activations.
-        vae_checkpointing: the same for the VAE in the losses; for GPUs that cannot hold the decoding of one image.
+        channels_last: whether the convolutions of U-Net and VAE are laid out with channels last.
+        compile: whether the U-Net is compiled, once for each shape of its input; pays in long runs on a GPU.
+        attention: attention kernel: `auto` (on a GPU, torch's kernels are timed for each head size and the fastest is
+            taken) or `torch` (what torch takes).
+        unet_checkpointing: whether the replay recomputes the U-Net's blocks instead of keeping their activations.
+        vae_checkpointing: whether the losses recompute the VAE's blocks; for GPUs that cannot hold the decoding of one
+            image.
     """
 
     channels_last: bool = True
@@ -43,25 +44,25 @@ class Acceleration:
                 problems.add(f"attention: got {self.attention!r}; choose auto or torch")
 
 
-def accelerate(backbone: Backbone, wanted: Acceleration, sharded: bool = False) -> None:
-    """Readies a loaded model, all but its attention, which is timed where the model will run.
+def accelerate(backbone: Backbone, acceleration: Acceleration, sharded: bool = False) -> None:
+    """Ready a loaded model, all but its attention, which is timed where the model will run.
 
     Args:
         backbone: the model, with the adaptor attached.
-        wanted: how it shall run.
+        acceleration: how the model is to run.
         sharded: the U-Net will be spread over processes by FSDP2, which takes contiguous parameters alone.
     """
-    if wanted.channels_last:
+    if acceleration.channels_last:
         use_channels_last(backbone.vae)
         if not sharded:
             use_channels_last(backbone.unet)
-    use_checkpointing(backbone, wanted.unet_checkpointing, wanted.vae_checkpointing)
-    if wanted.compile:
+    use_checkpointing(backbone, acceleration.unet_checkpointing, acceleration.vae_checkpointing)
+    if acceleration.compile:
         compile_unet(backbone)
 
 
 def tune_attention(backbone: Backbone, image_size: ImageSize | None, batch: int) -> None:
-    """Gives the U-Net the attention kernels that are fastest on its GPU, under the autocast that is on.
+    """Give the U-Net the attention kernels that are fastest on its GPU, under the autocast that is on.
 
     Args:
         backbone: the model on its GPU.
@@ -74,22 +75,22 @@ def tune_attention(backbone: Backbone, image_size: ImageSize | None, batch: int)
 
 
 def use_channels_last(*modules: nn.Module) -> None:
-    """Lays out the convolutions' weights as their fastest kernels want them."""
+    """Lay out the convolutions' weights as their fastest kernels want them."""
     for module in modules:
         module.to(memory_format=torch.channels_last)
 
 
 def use_checkpointing(backbone: Backbone, unet: bool, vae: bool) -> None:
-    """Has blocks recompute their activations in the backward pass instead of keeping them."""
-    for module, wanted in ((backbone.unet, unet), (backbone.vae, vae)):
-        if wanted:
+    """Have blocks recompute their activations in the backward pass instead of keeping them."""
+    for module, checkpointing in ((backbone.unet, unet), (backbone.vae, vae)):
+        if checkpointing:
             module.enable_gradient_checkpointing()
         else:
             module.disable_gradient_checkpointing()
 
 
 def compile_unet(backbone: Backbone) -> None:
-    """Compiles the whole U-Net, anew for each shape of its input."""
+    """Compile the whole U-Net, anew for each shape of its input."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_SHAPES)
     unet: nn.Module = backbone.unet
     unet.compile(dynamic=False)

@@ -38,7 +38,7 @@ class BackendAttnProcessor(AttnProcessor2_0):
 
 
 def choose_attention(unet: nn.Module, tokens: int, batch: int, dtype: torch.dtype) -> dict[int, SDPBackend]:
-    """Gives every attention of a U-Net the kernel that was fastest for its head size on its device.
+    """Give every attention of a U-Net the kernel that was fastest for its head size on its device.
 
     Args:
         unet: its attentions with diffusers' plain processor; others are left alone.
@@ -64,7 +64,7 @@ def choose_attention(unet: nn.Module, tokens: int, batch: int, dtype: torch.dtyp
 
 
 def fastest_backend(shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> SDPBackend:
-    """The kernel with the shortest forward and backward pass of self-attention.
+    """Return the kernel with the shortest forward and backward pass of self-attention.
 
     Args:
         shape: (samples, heads, tokens, head size).
@@ -76,7 +76,7 @@ def fastest_backend(shape: tuple[int, int, int, int], dtype: torch.dtype, device
 
 
 def _seconds(backend: SDPBackend, shape: tuple[int, int, int, int], dtype: torch.dtype, device: torch.device) -> float:
-    """Median of a few runs; infinite where the kernel cannot do it."""
+    """Return the median of a few runs; infinite where the kernel cannot do it."""
     query, key, value = (torch.randn(shape, dtype=dtype, device=device, requires_grad=True) for _ in range(3))
 
     def both_ways() -> None:

@@ -31,18 +31,18 @@ class Conditioning:
 
     @classmethod
     def of_one_prompt(cls, embeddings: Tensor, count: int) -> Conditioning:
-        """The second of two `embeddings` for `count` images, the first being the unconditional one."""
+        """Return the second of two `embeddings` for `count` images, the first being the unconditional one."""
         return cls.of_prompts(embeddings, torch.ones(count, dtype=torch.long))
 
     @classmethod
     def of_prompts(cls, embeddings: Tensor, rows: Tensor) -> Conditioning:
-        """Several prompts: `rows` of `embeddings` [P, L, D], the first of which is the unconditional one."""
+        """Return several prompts: `rows` of `embeddings` [P, L, D], the first of which is the unconditional one."""
         rows = rows.to(embeddings.device)
         return cls(embeddings, rows, torch.zeros_like(rows))
 
     @classmethod
     def join(cls, first: Conditioning, second: Conditioning) -> Conditioning:
-        """The images of both, one after the other; their embeddings must be of one length L."""
+        """Return the images of both, one after the other; their embeddings must be of one length L."""
         shift = len(first.embeddings)
         return cls(
             torch.cat([first.embeddings, second.embeddings]),
@@ -51,7 +51,7 @@ class Conditioning:
         )
 
     def with_embeddings(self, embeddings: Tensor) -> Conditioning:
-        """The same prompts for the same images, embedded otherwise."""
+        """Return the same prompts for the same images, embedded otherwise."""
         return Conditioning(embeddings, self.rows, self.unconditional)
 
 
@@ -69,20 +69,20 @@ class Chain:
     solver: LinearSolver
     guidance_scale: float = 7.5
 
-    def predict(self, states: Tensor, calls: Tensor, conditioning: Conditioning, images: Tensor) -> Tensor:
-        """The guided model output for any mix of images and calls in one batch.
+    def predict(self, states: Tensor, evaluations: Tensor, conditioning: Conditioning, images: Tensor) -> Tensor:
+        """Return the guided model output for any mix of images and evaluations in one batch.
 
         Args:
             states: x_t [M, C, h, w] as the solver keeps them.
-            calls: LongTensor [M], the call t of each state.
+            evaluations: LongTensor [M], the evaluation t of each state.
             conditioning: the prompts.
             images: LongTensor [M], the image that each state belongs to.
 
         Returns:
             [M, C, h, w].
         """
-        scale = self.solver.input_scale.to(states)[calls]
-        timesteps = self.solver.timesteps.to(states.device)[calls]  # both are there after `LinearSolver.to`
+        scale = self.solver.input_scale.to(states)[evaluations]
+        timesteps = self.solver.timesteps.to(states.device)[evaluations]  # both are there after `LinearSolver.to`
         inputs = states * scale[:, None, None, None]
         conditional = conditioning.embeddings[conditioning.rows[images]]
         if self.guidance_scale == 1.0:

@@ -1,4 +1,4 @@
-"""The gradient of a finished rollout with respect to its initial noise, one model call at a time."""
+"""The gradient of a finished rollout with respect to its initial noise, one model evaluation at a time."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def noise_gradient(
     gradient: NoiseGradient = "uniform",
     max_batch: int | None = None,
 ) -> Tensor:
-    """Brings dL/dx_S back to dL/dz.
+    """Bring dL/dx_S back to dL/dz.
 
     With the notation of `functional.x0_chain`, the cotangent of a prediction d_t is, in ``full``,
     sum_{s>t} states[s, 1 + t] xbar_s, where xbar_S = dL/dx_S and xbar_s is the cotangent of the state x_s as the model
-    was given it; else it is w_t dL/dx_S alone. The result is sum_s states[s, 0] xbar_s. Either needs one call with
-    gradient for each call of the chain, in the memory of one call; ``full`` is what `rollout.full_graph` gives.
+    was given it; else it is w_t dL/dx_S alone. The result is sum_s states[s, 0] xbar_s. Either repeats each evaluation
+    of the chain once with gradient, in the memory of a single one; ``full`` is what `rollout.full_graph` gives.
 
     Args:
         chain: the chain that `sampled` came from.
@@ -42,25 +42,25 @@ def noise_gradient(
     weights = None if gradient == "full" else x0.weights(gradient).tolist()
     last = len(states) - 1
     arrived = {last: cotangent}
-    for call in reversed(range(last)):
+    for evaluation in reversed(range(last)):
         if weights is not None:
-            through = weights[call] * cotangent
+            through = weights[evaluation] * cotangent
         else:
-            through = sum((states[later][1 + call] * found for later, found in arrived.items()), 0.0 * cotangent)
-        products = _products(chain, sampled, conditioning, call, through, max_batch)
-        arrived[call] = float(x0.from_state[call]) * through + float(x0.from_output[call]) * products
-    return sum((states[call][0] * found for call, found in arrived.items()), 0.0 * cotangent)
+            through = sum((states[later][1 + evaluation] * found for later, found in arrived.items()), 0.0 * cotangent)
+        products = _products(chain, sampled, conditioning, evaluation, through, max_batch)
+        arrived[evaluation] = float(x0.from_state[evaluation]) * through + float(x0.from_output[evaluation]) * products
+    return sum((states[evaluation][0] * found for evaluation, found in arrived.items()), 0.0 * cotangent)
 
 
 def _products(
-    chain: Chain, sampled: Rollout, conditioning: Conditioning, call: int, through: Tensor, max_batch: int | None
+    chain: Chain, sampled: Rollout, conditioning: Conditioning, evaluation: int, through: Tensor, max_batch: int | None
 ) -> Tensor:
-    """Vector-Jacobian products (d o_t / d x_t)^T of one call for all images, [N, C, h, w]."""
+    """Return the vector-Jacobian products (d o_t / d x_t)^T of one evaluation for all images, [N, C, h, w]."""
     images = torch.arange(len(through), device=through.device)
     parts = []
     for chosen in images.split(max_batch or max(len(images), 1)):
         with torch.enable_grad():
-            states = sampled.states[call, chosen].detach().requires_grad_()
-            outputs = chain.predict(states, torch.full_like(chosen, call), conditioning, chosen)
+            states = sampled.states[evaluation, chosen].detach().requires_grad_()
+            outputs = chain.predict(states, torch.full_like(chosen, evaluation), conditioning, chosen)
         parts.append(torch.autograd.grad(outputs, states, through[chosen])[0])
     return torch.cat(parts)

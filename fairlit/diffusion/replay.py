@@ -1,8 +1,8 @@
-"""The replay: the adjusted gradient of a sampling chain, one model call at a time.
+"""The replay: the adjusted gradient of a sampling chain, one model evaluation at a time.
 
-Because the adjusted gradient detaches the input of every model call, the S vector-Jacobian products do not depend
+The adjusted gradient detaches the input of every model evaluation, so the S vector-Jacobian products do not depend
 on each other and share one cotangent g = dL/dx_S. So the chain is sampled once without gradient, the losses give g,
-and every (image, call) pair is then repeated on its own, with gradient, in batches of any size. Memory is that of
+and every (image, evaluation) pair is then repeated on its own, with gradient, in batches of any size. Memory is that of
 one batch, whatever S is, and a random part of the pairs gives an unbiased estimate for a part of the time.
 """
 
@@ -22,37 +22,37 @@ from fairlit.diffusion.rollout import Rollout
 
 @dataclass(frozen=True)
 class Pairs:
-    """(image, call) pairs whose vector-Jacobian products are summed.
+    """(image, evaluation) pairs whose vector-Jacobian products are summed.
 
     Attributes:
-        calls: LongTensor [M].
+        evaluations: LongTensor [M].
         images: LongTensor [M].
         factor: on the sum, above 1 where the pairs are a sample of all.
     """
 
-    calls: Tensor
+    evaluations: Tensor
     images: Tensor
     factor: float = 1.0
 
     @classmethod
     def all(cls, sampled: Rollout) -> Pairs:
-        """Every image at every call, call by call."""
-        calls, images = sampled.states.shape[:2]
-        pairs = torch.arange(calls * images, device=sampled.states.device)
+        """Return every image at every evaluation, evaluation by evaluation."""
+        evaluations, images = sampled.states.shape[:2]
+        pairs = torch.arange(evaluations * images, device=sampled.states.device)
         return cls(pairs // images, pairs % images)
 
     @classmethod
-    def drawn(cls, calls: Tensor, num_evaluations: int, device: torch.device) -> Pairs:
-        """Calls drawn for each image, see `functional.sampling.step_subsets`.
+    def drawn(cls, evaluations: Tensor, num_evaluations: int, device: torch.device) -> Pairs:
+        """Return evaluations drawn for each image, see `functional.sampling.step_subsets`.
 
         Args:
-            calls: LongTensor [N, K] of `num_evaluations`.
+            evaluations: LongTensor [N, K] of `num_evaluations`.
             num_evaluations: of the whole chain.
             device: of the pairs.
         """
-        count, size = calls.shape
+        count, size = evaluations.shape
         images = torch.arange(count).repeat(size)
-        return cls(calls.T.flatten().to(device), images.to(device), num_evaluations / size)
+        return cls(evaluations.T.flatten().to(device), images.to(device), num_evaluations / size)
 
 
 @dataclass(frozen=True)
@@ -69,21 +69,21 @@ class _Recording:
     autocast: Callable[[], AbstractContextManager[None]]
 
     def chunks(self, micro_batch: int, start: int) -> Tensor:
-        """Numbers of the next pairs, and places to fill the batch up where its shape is fixed: -1."""
-        chunk = torch.arange(start, min(start + micro_batch, len(self.pairs.calls)), device=self.weights.device)
+        """Return the numbers of the next pairs, and places to fill the batch up where its shape is fixed: -1."""
+        chunk = torch.arange(start, min(start + micro_batch, len(self.pairs.evaluations)), device=self.weights.device)
         if not self.fixed_shape or len(chunk) == micro_batch or start == 0:
             return chunk
         return torch.cat([chunk, chunk.new_full((micro_batch - len(chunk),), -1)])
 
-    def products(self, chunk: Tensor, cotangent: Tensor, wanted: list[Tensor], leaf: Tensor) -> tuple[Any, ...]:
-        """Vector-Jacobian products of some pairs, summed over them."""
-        calls, images = self.pairs.calls[chunk], self.pairs.images[chunk]
+    def products(self, chunk: Tensor, cotangent: Tensor, inputs: list[Tensor], leaf: Tensor) -> tuple[Any, ...]:
+        """Return the vector-Jacobian products of some pairs, summed over them."""
+        evaluations, images = self.pairs.evaluations[chunk], self.pairs.images[chunk]
         with torch.enable_grad(), self.autocast():
-            states = self.rollout.states[calls, images]
-            outputs = self.chain.predict(states, calls, self.conditioning.with_embeddings(leaf), images)
-        factors = self.weights[calls] * (chunk >= 0)
+            states = self.rollout.states[evaluations, images]
+            outputs = self.chain.predict(states, evaluations, self.conditioning.with_embeddings(leaf), images)
+        factors = self.weights[evaluations] * (chunk >= 0)
         seeds = factors[:, None, None, None] * cotangent[images]
-        return torch.autograd.grad(outputs, wanted, seeds.to(outputs.dtype), allow_unused=True)
+        return torch.autograd.grad(outputs, inputs, seeds.to(outputs.dtype), allow_unused=True)
 
 
 class _Replay(torch.autograd.Function):
@@ -100,14 +100,14 @@ class _Replay(torch.autograd.Function):
         recording: _Recording = ctx.recording
         embeddings, *parameters = ctx.saved_tensors
         leaf = embeddings.detach().requires_grad_(ctx.needs_input_grad[1])
-        wanted = [tensor for tensor in (leaf, *parameters) if tensor.requires_grad]
-        gradients = [torch.zeros_like(tensor) for tensor in wanted]
+        inputs = [tensor for tensor in (leaf, *parameters) if tensor.requires_grad]
+        gradients = [torch.zeros_like(tensor) for tensor in inputs]
         start, micro_batch = 0, recording.micro_batch
-        while start < len(recording.pairs.calls):
+        while start < len(recording.pairs.evaluations):
             chunk = recording.chunks(micro_batch, start)
             parts = None
             try:
-                parts = recording.products(chunk, cotangent, wanted, leaf)
+                parts = recording.products(chunk, cotangent, inputs, leaf)
             except torch.OutOfMemoryError:
                 if micro_batch == 1:
                     raise
@@ -134,7 +134,7 @@ def replay(
     pairs: Pairs | None = None,
     fixed_shape: bool = False,
 ) -> Tensor:
-    """Attaches the adjusted gradient to a finished rollout.
+    """Attach the adjusted gradient to a finished rollout.
 
     Args:
         chain: the chain that `sampled` came from, in the state (adaptors, autocast) in which it was sampled.
@@ -143,8 +143,8 @@ def replay(
             encoder.
         weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
         parameters: trainable tensors inside the denoiser (empty where only the text encoder is trained).
-        micro_batch: (image, call) pairs in one model call; with guidance the model sees twice as many. Where a GPU has
-            too little memory, it is halved until it has enough.
+        micro_batch: (image, evaluation) pairs that the model is given at once; with guidance it sees twice as many.
+            Where a GPU has too little memory, it is halved until it has enough.
         pairs: which pairs to sum over; None: all.
         fixed_shape: fill the last batch up to the size of the others, for a compiled model.
 
@@ -167,7 +167,7 @@ def replay(
 
 
 def _autocast_as_now(device_type: str) -> Callable[[], AbstractContextManager[None]]:
-    """A context that restores the present autocast state, for use in the backward pass."""
+    """Return a context that restores the present autocast state, for use in the backward pass."""
     enabled = torch.is_autocast_enabled(device_type)
     dtype = torch.get_autocast_dtype(device_type)
     return lambda: torch.autocast(device_type, dtype=dtype, enabled=enabled)

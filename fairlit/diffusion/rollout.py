@@ -24,14 +24,14 @@ class Rollout:
     states: Tensor
 
     def split(self, count: int) -> tuple[Rollout, Rollout]:
-        """The first `count` images and the rest."""
+        """Return the first `count` images and the rest."""
         first = Rollout(self.latents[:count], self.states[:, :count])
         return first, Rollout(self.latents[count:], self.states[:, count:])
 
 
 @torch.no_grad()
 def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: int | None = None) -> Rollout:
-    """Samples N images without gradient and keeps the states.
+    """Sample N images without gradient and keep the states.
 
     Args:
         chain: denoiser, solver and guidance.
@@ -42,11 +42,11 @@ def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: 
     outputs: list[Tensor] = []
     states: list[Tensor] = []
     images = torch.arange(len(noise), device=noise.device)
-    for call in range(chain.solver.num_evaluations):
-        state = chain.solver.state(call, noise, outputs)
-        calls = torch.full_like(images, call)
+    for evaluation in range(chain.solver.num_evaluations):
+        state = chain.solver.state(evaluation, noise, outputs)
+        evaluations = torch.full_like(images, evaluation)
         parts = [
-            chain.predict(state[chunk], calls[chunk], conditioning, chunk)
+            chain.predict(state[chunk], evaluations[chunk], conditioning, chunk)
             for chunk in images.split(max_batch or max(len(images), 1))
         ]
         outputs.append(torch.cat(parts))
@@ -57,7 +57,7 @@ def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: 
 def detached_graph(
     chain: Chain, noise: Tensor, conditioning: Conditioning, weights: Tensor, *, checkpointing: bool = True
 ) -> Tensor:
-    """Samples with the adjusted gradient as a graph: every model call, each on a detached input.
+    """Sample with the adjusted gradient as a graph: every model evaluation, each on a detached input.
 
     What the published code does; `replay` computes the same gradient in less memory and is checked against this.
 
@@ -66,16 +66,16 @@ def detached_graph(
         noise: unit noise [N, C, h, w].
         conditioning: prompts of the N images.
         weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
-        checkpointing: recompute each call in the backward pass instead of keeping its activations.
+        checkpointing: recompute each evaluation in the backward pass instead of keeping its activations.
 
     Returns:
         Final latents [N, C, h, w]; their gradient is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
     """
     outputs: list[Tensor] = []
     through = torch.zeros_like(noise)
-    for call, weight in enumerate(weights.tolist()):
-        state = chain.solver.state(call, noise, outputs)
-        output = _predict_call(chain, state, call, conditioning, checkpointing)
+    for evaluation, weight in enumerate(weights.tolist()):
+        state = chain.solver.state(evaluation, noise, outputs)
+        output = _evaluate(chain, state, evaluation, conditioning, checkpointing)
         outputs.append(output.detach())
         through = through + weight * (output - output.detach())
     return chain.solver.state(chain.solver.num_evaluations, noise, outputs) + through
@@ -86,37 +86,38 @@ def full_graph(
     noise: Tensor,
     conditioning: Conditioning,
     *,
-    last_calls: int | None = None,
+    last_evaluations: int | None = None,
     checkpointing: bool = True,
 ) -> Tensor:
-    """Samples with the true gradient of the chain, through every model call into the one before.
+    """Sample with the true gradient of the chain, through every model evaluation into the one before.
 
     Args:
         chain: denoiser, solver and guidance.
         noise: unit noise [N, C, h, w].
         conditioning: prompts of the N images.
-        last_calls: let the gradient reach the last K calls only (DRaFT-K; Clark et al., ICLR 2024); None: all.
-        checkpointing: recompute each call in the backward pass instead of keeping its activations.
+        last_evaluations: number K of evaluations, counted from the end, that the gradient reaches (DRaFT-K; Clark et
+            al., ICLR 2024); None: all.
+        checkpointing: recompute each evaluation in the backward pass instead of keeping its activations.
 
     Returns:
         Final latents [N, C, h, w].
     """
-    first = 0 if last_calls is None else max(chain.solver.num_evaluations - last_calls, 0)
+    first = 0 if last_evaluations is None else max(chain.solver.num_evaluations - last_evaluations, 0)
     outputs: list[Tensor] = []
-    for call in range(chain.solver.num_evaluations):
-        with torch.set_grad_enabled(torch.is_grad_enabled() and call >= first):
-            state = chain.solver.state(call, noise, outputs)
-            outputs.append(_predict_call(chain, state, call, conditioning, checkpointing))
+    for evaluation in range(chain.solver.num_evaluations):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and evaluation >= first):
+            state = chain.solver.state(evaluation, noise, outputs)
+            outputs.append(_evaluate(chain, state, evaluation, conditioning, checkpointing))
     return chain.solver.state(chain.solver.num_evaluations, noise, outputs)
 
 
-def _predict_call(chain: Chain, state: Tensor, call: int, conditioning: Conditioning, checkpointing: bool) -> Tensor:
+def _evaluate(chain: Chain, state: Tensor, evaluation: int, conditioning: Conditioning, checkpointing: bool) -> Tensor:
     images = torch.arange(len(state), device=state.device)
-    calls = torch.full_like(images, call)
+    evaluations = torch.full_like(images, evaluation)
     if not checkpointing:
-        return chain.predict(state, calls, conditioning, images)
+        return chain.predict(state, evaluations, conditioning, images)
 
     def predict(state: Tensor, embeddings: Tensor) -> Tensor:
-        return chain.predict(state, calls, conditioning.with_embeddings(embeddings), images)
+        return chain.predict(state, evaluations, conditioning.with_embeddings(embeddings), images)
 
     return checkpoint(predict, state, conditioning.embeddings, use_reentrant=False)

@@ -30,7 +30,7 @@ class SampleCounter:
         return self.forwards + self.backwards
 
     def reset(self) -> None:
-        """Counts from nothing."""
+        """Count from nothing."""
         self.forwards = self.backwards = 0
 
     def _note_forward(self, module: nn.Module, inputs: Any) -> None:

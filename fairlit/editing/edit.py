@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,15 +15,18 @@ from fairlit.editing.run import EditingPlan, edit_folder, finished_sets
 from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import Problems
 from fairlit.faces.classifier_files import load_classifier
-from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.faces.detector_files import load_detector
+from fairlit.functional.alignment.target_distribution import TargetDistribution, read_target
 from fairlit.io.atomic import atomic_path
 from fairlit.io.devices import choose_device
-from fairlit.judging.config import find_folders, read_target
+from fairlit.judging.config import find_folders
 from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.results.edits import EditingResults
 from fairlit.terminal import progress_bar, quieten_libraries
 from fairlit.version import fairlit_version
+
+_LOG = logging.getLogger(__name__)
 
 PICTURE, RESULTS = "before_after.png", "results.json"
 
@@ -53,13 +57,15 @@ def edit(config: EditConfig, *, command: str = "") -> EditingResults:
         plan = _plan(config, target, problems)
         if plan is not None and not problems.messages:
             with problems.collecting():
-                finished_sets(plan)
+                done = finished_sets(plan)
     assert plan is not None
     backbone = Backbone.load(plan.model, dtype=getattr(torch, plan.precision), solver=plan.solver).to(device)
     editor = plan.method.face_editor(backbone, plan.sampling, plan.target)
     auditor = _auditor(config, plan.method, device)
     with progress_bar("edited images", sum(map(len, plan.sets().values()))) as advance:
         records = edit_folder(plan, editor, auditor, advance)
+    there = f", {len(done)} of them before" if done else ""
+    _LOG.info("edited   %d sets of images%s: %s", len(records), there, plan.out)
     picture = edits_picture(plan.folder.root, plan.out / IMAGES, records, editor)
     if picture is not None:
         with atomic_path(plan.out / PICTURE) as path:
@@ -116,5 +122,6 @@ def _auditor(config: EditConfig, method: OutputEditing, device: str) -> Judge | 
     """Who is asked about the edits: another classifier, with the method's detector."""
     if config.audit_classifier is None:
         return None
-    detector, classifier = method.judge.detector("all"), load_classifier(config.audit_classifier)
+    detector = load_detector(method.detector, method.detection)
+    classifier = load_classifier(config.audit_classifier)
     return Judge(detector.to(device), classifier.to(device), {"classifier": config.audit_classifier}, "all")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from fairlit.faces.observation import observe
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.fairness import total_variation
 from fairlit.functional.statistics.intervals import clopper_pearson
@@ -18,107 +16,126 @@ from fairlit.mitigation.class_words import phrases
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.pictures.comparison import PictureRow, comparison_picture
 from fairlit.pictures.files import read_image
+from fairlit.results.edits import EditingResults, EditingSummary, ImageEdits, SetEdits
 
 _ROWS, _COLUMNS = 8, 4  # sets and images of each that the picture shows
 
 
-def summarise(records: Sequence[Mapping[str, Any]], target: TargetDistribution) -> dict[str, Any]:
-    """Figures over all sets.
+def summarise(records: Sequence[SetEdits], target: TargetDistribution) -> EditingSummary:
+    """Return figures over all sets.
 
     Args:
-        records: from `folder.edit_folder`.
+        records: records from `run.edit_folder`.
         target: classes in the order of the records' counts.
-
-    Returns:
-        Plain data:
-
-        - `sets`, `images`, `faces`: how many there are; `damaged`: files that cannot be read.
-        - `fewest`: the least number of faces that must change for every set to come to whole numbers nearest to the
-          target; `chosen`: faces that were to change; `instead`: those of them that were chosen in the place of others
-          that could not be changed; `made`: those that did change; `tries`: how often a face was made anew.
-        - `classes`: class -> faces before and after; `distance`: total variation between the faces of a set and the
-          target before and after, the mean over sets; `compositions`: number of people with a target of compositions ->
-          composition -> images before and after.
-        - `asked`: changes that the auditing classifier was asked about; `confirmed`: those that it sees too, with their
-          share and its 95 % interval (exact; it takes changes for independent). None where nobody asked.
-        - `pixels_outside`: pixels that belong to no changed face; `pixels_changed_outside`: those of them that differ
-          from the source.
     """
-    edits = [edit for record in records for entry in record["images"] for edit in entry["edits"]]
-    made = [edit for edit in edits if edit["made"]]
-    counts = {key: torch.tensor([record[key] for record in records]).sum(dim=0) for key in ("before", "after")}
+    edits = [edit for record in records for edit in record.edits]
+    made = [edit for edit in edits if edit.made]
+    counts = {key: torch.tensor([getattr(record, key) for record in records]).sum(dim=0) for key in ("before", "after")}
     names = phrases({}, target)
-    confirmed = [edit["confirmed"] for edit in made if "confirmed" in edit]
+    confirmed = [edit.confirmed for edit in made if edit.confirmed is not None]
     interval = clopper_pearson(torch.tensor([sum(confirmed)]), len(confirmed)) if confirmed else None
-    return {
-        "sets": len(records),
-        "images": sum(len(record["images"]) for record in records),
-        "faces": sum(record["faces"] for record in records),
-        "fewest": sum(record["fewest"] for record in records),
-        "chosen": len(edits),
-        "instead": sum(edit["instead"] for edit in edits),
-        "made": len(made),
-        "tries": sum(edit["tries"] for edit in edits),
-        "classes": {name: {key: int(rows[place]) for key, rows in counts.items()} for place, name in enumerate(names)},
-        "compositions": _added(record["compositions"] for record in records),
-        "distance": {key: _mean_distance(records, key, target) for key in counts},
-        "confirmed": sum(confirmed) if confirmed else None,
-        "asked": len(confirmed),
-        "confirmed_share": sum(confirmed) / len(confirmed) if confirmed else None,
-        "confirmed_ci": None if interval is None else interval[0].tolist(),
-        "pixels_outside": sum(record["pixels"] - record["pixels_in_regions"] for record in records),
-        "pixels_changed_outside": sum(record["pixels_changed_outside"] for record in records),
-        "damaged": [entry for record in records for entry in record["damaged"]],
-    }
+    return EditingSummary(
+        sets=len(records),
+        images=sum(len(record.images) for record in records),
+        faces=sum(record.faces for record in records),
+        fewest=sum(record.fewest for record in records),
+        chosen=len(edits),
+        instead=sum(edit.instead for edit in edits),
+        made=len(made),
+        tries=sum(edit.tries for edit in edits),
+        classes={name: {key: int(rows[place]) for key, rows in counts.items()} for place, name in enumerate(names)},
+        compositions=_added(record.compositions for record in records),
+        distance={key: _mean_distance(records, key, target) for key in counts},
+        asked=len(confirmed),
+        confirmed=sum(confirmed) if confirmed else None,
+        confirmed_share=sum(confirmed) / len(confirmed) if confirmed else None,
+        confirmed_ci=None if interval is None else (float(interval[0, 0]), float(interval[0, 1])),
+        pixels_outside=sum(record.pixels - record.pixels_in_regions for record in records),
+        pixels_changed_outside=sum(record.pixels_changed_outside for record in records),
+        damaged=tuple(entry for record in records for entry in record.damaged),
+    )
 
 
-def _added(parts: Iterable[Mapping[str, Mapping[str, Sequence[int]]]]) -> dict[str, dict[str, list[int]]]:
+def summary_lines(results: EditingResults) -> list[str]:
+    """Return what a terminal tells of a folder that was edited.
+
+    Args:
+        results: what became of it.
+    """
+    summary = results.summary
+    lines = [
+        f"faces    {summary.faces} in {summary.images} images of {summary.sets} sets, as the classifier that leads the "
+        "edits sees them"
+    ]
+    lines += [f"         {name}: {own['before']} before, {own['after']} after" for name, own in summary.classes.items()]
+    lines += [
+        f"         {number} people, {name}: {before} images before, {after} after"
+        for number, rows in summary.compositions.items()
+        for name, (before, after) in rows.items()
+    ]
+    before, after = (summary.distance[key] for key in ("before", "after"))
+    if before is not None and after is not None and not summary.compositions:
+        lines.append(f"distance {before:.3f} to the target before, {after:.3f} after, mean of the sets")
+    instead = f", {summary.instead} of them in the place of others" if summary.instead else ""
+    lines.append(f"changes  {summary.made} made of {summary.chosen} chosen{instead}; fewest possible: {summary.fewest}")
+    if summary.confirmed_share is not None and summary.confirmed_ci is not None:
+        low, high = summary.confirmed_ci
+        lines.append(
+            f"confirmed by the auditing classifier: {summary.confirmed} of {summary.asked}, "
+            f"{summary.confirmed_share:.1%} [{low:.1%}, {high:.1%}]"
+        )
+    lines.append(f"outside  {summary.pixels_changed_outside} of {summary.pixels_outside} pixels differ")
+    listed = f"they are listed in {EditingResults.FILE}"
+    if summary.damaged:
+        lines.append(f"left out {len(summary.damaged)} images that cannot be read; {listed}")
+    if results.skipped:
+        lines.append(f"left out {len(results.skipped)} files that are missing or not an image; {listed}")
+    return [*lines, "Attributes are perceived, and classifiers err: judge the result with fairlit audit."]
+
+
+def _added(parts: Iterable[Mapping[str, Mapping[str, tuple[int, int]]]]) -> dict[str, dict[str, tuple[int, int]]]:
     """Sums, place by place, of tables with the same rows."""
-    total: dict[str, dict[str, list[int]]] = {}
+    total: dict[str, dict[str, tuple[int, int]]] = {}
     for part in parts:
-        for people, rows in part.items():
-            own = total.setdefault(people, {})
-            for name, counts in rows.items():
-                own[name] = [one + other for one, other in zip(own.get(name, [0, 0]), counts, strict=True)]
+        for number, rows in part.items():
+            own = total.setdefault(number, {})
+            for name, (before, after) in rows.items():
+                first, second = own.get(name, (0, 0))
+                own[name] = (first + before, second + after)
     return total
 
 
-def _mean_distance(records: Sequence[Mapping[str, Any]], key: str, target: TargetDistribution) -> float | None:
+def _mean_distance(records: Sequence[SetEdits], key: str, target: TargetDistribution) -> float | None:
     """Mean over sets with a face of the total variation between their faces and the target."""
     distances = [
-        total_variation(torch.tensor(record[key]).double() / sum(record[key]), target.table.flatten())
+        total_variation(torch.tensor(getattr(record, key)).double() / sum(getattr(record, key)), target.table.flatten())
         for record in records
-        if sum(record[key])
+        if sum(getattr(record, key))
     ]
     return sum(distances) / len(distances) if distances else None
 
 
-def edits_picture(
-    source: Path, out: Path, records: Sequence[Mapping[str, Any]], editor: FaceEditor
-) -> Image.Image | None:
+def edits_picture(source: Path, out: Path, records: Sequence[SetEdits], editor: FaceEditor) -> Image.Image | None:
     """Edited images beside what they were, sets with the most edits first; None without any edit.
 
     Args:
         source: folder of the images as they were.
         out: folder of the edited ones.
-        records: from `folder.edit_folder`.
-        editor: its detector and classifier say what the picture writes below the images.
+        records: records from `run.edit_folder`.
+        editor: editor whose detector and classifier say what the picture writes below the images.
     """
     rows: list[PictureRow] = []
     for record in sorted(records, key=lambda record: len(_edited(record)), reverse=True)[:_ROWS]:
         shown = _edited(record)[: 4 * _COLUMNS]  # enough to find some of one size
-        pairs = [(read_image(source / entry["source"]), read_image(out / entry["file"])) for entry in shown]
+        pairs = [(read_image(source / entry.source), read_image(out / entry.file)) for entry in shown]
         alike = [pair for pair in pairs if pair[0].shape == pairs[0][0].shape][:_COLUMNS]
         if alike:
             images = {
                 "before": torch.stack([before for before, _ in alike]).float() / 255,
                 "after": torch.stack([after for _, after in alike]).float() / 255,
             }
-            seen = {
-                name: observe(pixels.to(editor.classifier.device), editor.detector, editor.classifier, editor.people)
-                for name, pixels in images.items()
-            }
-            rows.append(PictureRow(record["set"], images, {name: entry.to("cpu") for name, entry in seen.items()}))
+            seen = {name: editor.reader.observe(pixels) for name, pixels in images.items()}
+            rows.append(PictureRow(record.set, images, seen))
     if not rows:
         return None
     shape: tuple[int, ...] = tuple(next(iter(rows[0].images.values())).shape[-2:])
@@ -126,9 +143,9 @@ def edits_picture(
     return comparison_picture(rows, editor.target.classes, {"before": "before", "after": "edited"})
 
 
-def _edited(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _edited(record: SetEdits) -> list[ImageEdits]:
     """The images of a set with an edit that was made."""
-    return [entry for entry in record["images"] if any(edit["made"] for edit in entry["edits"])]
+    return [entry for entry in record.images if entry.changed]
 
 
 def _shape(images: Tensor) -> tuple[int, ...]:

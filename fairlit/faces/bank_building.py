@@ -18,11 +18,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces.bank import FaceBank
+from fairlit.faces.bank_config import FaceBankConfig
+from fairlit.faces.detection import FaceDetection
 from fairlit.faces.detector import FaceDetectorBase
-from fairlit.faces.embedding import FaceEmbedder
+from fairlit.faces.detector_files import load_detector
+from fairlit.faces.embedding import FaceEmbedder, download_inception_resnet, load_embedder
 from fairlit.io.atomic import atomic_path, atomic_write_text
+from fairlit.io.devices import choose_device
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 NO_FACE = "no face found"
@@ -39,6 +43,43 @@ class Report:
 
     faces: int
     skipped: dict[str, str]
+
+
+def build_face_bank(config: FaceBankConfig, progress: Progress) -> Report:
+    """Embed a folder of real faces and store them as a face bank, for `models.face_bank`.
+
+    An interrupted run resumes. Use pictures only where those who are in them may be used so.
+
+    Args:
+        config: settings. Everything in it is checked before a model is loaded.
+        progress: display of the progress bar.
+
+    Returns:
+        The number of faces, and the pictures that were skipped.
+
+    Raises:
+        ConfigurationError: the settings are wrong, or no picture gives a face.
+        CheckpointError: the embedder is damaged or cannot be fetched.
+    """
+    with Problems("face-bank") as problems:
+        for name, what in (("folder", "the folder of pictures"), ("embedder", "--embedder"), ("out", "--out, a file")):
+            if getattr(config, name) is None:
+                problems.add(f"{name}: got nothing; give {what}")
+        if not config.detect and config.detection != FaceDetection():
+            problems.add("detection: got settings, but faces are not looked for; give --detect too")
+        problems.at_least("batch_size", config.batch_size, 1)
+        device = choose_device(config.device, problems)
+        if config.folder is not None:
+            with problems.collecting():
+                find_pictures(Path(config.folder))
+    assert config.folder is not None
+    assert config.embedder is not None
+    assert config.out is not None
+    if config.download is not None and not Path(config.embedder).exists():
+        download_inception_resnet(config.download, config.embedder)
+    embedder = load_embedder(config.embedder).to(device)
+    detector = load_detector(detection=config.detection).to(device) if config.detect else None
+    return build_bank(config.folder, embedder, config.out, progress, detector=detector, batch_size=config.batch_size)
 
 
 def build_bank(
@@ -114,8 +155,8 @@ def _fingerprint(
     """Changes with everything on which the parts depend: sizes and times stand for the pictures' contents."""
     stats = ((root / file).stat() for file in files)
     listing = [[file, stat.st_size, stat.st_mtime_ns] for file, stat in zip(files, stats, strict=True)]
-    names = ("min_face_size", "enlarge", "thresholds", "min_score")
-    detection = None if detector is None else [repr(getattr(detector, name)) for name in names]
+    names = ("settings", "thresholds")
+    detection = None if detector is None else [repr(getattr(detector, name, None)) for name in names]
     content = [listing, embedder.identifier, repr(embedder.settings), detection, part_size]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

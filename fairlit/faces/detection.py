@@ -38,10 +38,10 @@ class FaceDetection:
         with Problems("detection") as problems:
             if not self.min_size >= SMALLEST_FACE:
                 problems.add(
-                    f"min_size: got {self.min_size}; expected {SMALLEST_FACE} or more; raise scale to find smaller faces"
+                    f"min_size: got {self.min_size}; expected {SMALLEST_FACE} or more; raise scale for smaller faces"
                 )
             if not self.scale > 0:
-                problems.add(f"scale: got {self.scale}; expected a factor above 0; give 1 to leave images as they are")
+                problems.add(f"scale: got {self.scale}; expected more than 0; give 1 to leave images as they are")
             if not 0 <= self.min_score <= 1:
                 problems.add(
                     f"min_score: got {self.min_score}; expected a number from 0 to 1; give 0 to keep all faces"
@@ -77,15 +77,16 @@ def with_renamed_settings(
         enlarge: former name of `FaceDetection.scale`.
         min_score: score that used to stand beside the other settings.
     """
-    former = {
-        "min_size": ("min_face_size", min_face_size),
-        "scale": ("enlarge", enlarge),
-        "min_score": ("min_score", min_score),
-    }
-    given = {new: (old, value) for new, (old, value) in former.items() if value is not None}
-    for new, (old, value) in given.items():
-        warn_renamed(old, f"detection.{new}", value)
-    return dataclasses.replace(detection, **{new: value for new, (_, value) in given.items()})
+    former = (("min_face_size", "min_size", min_face_size), ("enlarge", "scale", enlarge))
+    for old, new, value in (*former, ("min_score", "min_score", min_score)):
+        if value is not None:
+            warn_renamed(old, f"detection.{new}", value)
+    return dataclasses.replace(
+        detection,
+        min_size=detection.min_size if min_face_size is None else min_face_size,
+        scale=detection.scale if enlarge is None else enlarge,
+        min_score=detection.min_score if min_score is None else min_score,
+    )
 
 
 def warn_renamed(old: str, new: str, value: object) -> None:

@@ -18,9 +18,17 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces.architectures import build_network
-from fairlit.faces.class_merging import Classes, class_names, class_of_label, merge_problems, uncovered_problems
+from fairlit.faces.class_merging import (
+    Classes,
+    class_names,
+    class_of_label,
+    merge_problems,
+    read_merges,
+    uncovered_problems,
+)
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
+from fairlit.faces.importing_config import ClassifierImportConfig
 from fairlit.faces.weights import load_weights
 from fairlit.perception.loading import load_frozen
 from fairlit.perception.pixels import PixelNormalizer
@@ -90,6 +98,59 @@ PUBLISHED: dict[str, PublishedFile] = {
     # Its file for four races has 18 rows too, of which the first four are in use.
     "fairface-4": PublishedFile("resnet34", {"race": ("White", "Black", "Asian", "Indian")}, 18, _CHIP, *_IMAGENET),
 }
+
+
+TRANSFORMERS = "transformers"
+"""Kind of an image-classification model of transformers, beside those in `PUBLISHED`."""
+
+
+def import_classifier(config: ClassifierImportConfig) -> AttributeClassifier:
+    """Turn a classifier that others published into a folder for `models.classifier` or `models.audit_classifier`.
+
+    Nothing is trained, and files are read without pickle. The result has temperature 1 and no confusion matrix until it
+    is calibrated.
+
+    Args:
+        config: settings. Everything in it is checked before the file is read.
+
+    Returns:
+        The classifier, frozen, as it was saved.
+
+    Raises:
+        ConfigurationError: the settings are wrong, or the classes do not cover the labels.
+        CheckpointError: the file is missing, damaged or of another network.
+    """
+    classes = _check_import(config)
+    source, out = str(config.source), Path(config.out or "")
+    if config.kind == TRANSFORMERS:
+        attribute = str(config.attribute)
+        chosen = None if classes is None else classes[attribute]
+        classifier = import_transformers(source, attribute, chosen, CropSettings(config.crop, config.margin))
+    else:
+        classifier = import_published(source, str(config.kind), classes)
+    classifier.save(out)
+    return classifier
+
+
+def _check_import(config: ClassifierImportConfig) -> Classes | None:
+    """Return the classes to keep, and name everything that is wrong with the settings."""
+    kinds = (*PUBLISHED, TRANSFORMERS)
+    classes = None
+    with Problems("classifier import") as problems:
+        if config.kind not in kinds:
+            problems.add(f"kind: got {config.kind!r}; expected one of {', '.join(kinds)}; give what was published")
+        if config.source is None:
+            problems.add("source: got nothing; give the published file, or the folder of a transformers model")
+        if config.out is None:
+            problems.add("out: got nothing; give --out, the folder to write")
+        if config.classes is not None:
+            with problems.collecting():
+                classes = read_merges(config.classes)
+        if config.kind == TRANSFORMERS and config.attribute is None:
+            problems.add("attribute: got nothing; give --attribute, the name of what the model classifies")
+        elif config.kind == TRANSFORMERS and classes is not None and config.attribute not in classes:
+            problems.add(f"classes: got {', '.join(classes)}; give classes of {config.attribute!r}")
+    return classes
 
 
 def import_published(file: str | Path, kind: str, classes: Classes | None = None) -> AttributeClassifier:

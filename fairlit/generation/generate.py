@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from fairlit.errors import Problems
+from fairlit.functional.alignment.target_distribution import read_target
 from fairlit.generation.config import GenerateConfig
 from fairlit.generation.plan import GenerationPlan
-from fairlit.generation.run import generate as make_images
-from fairlit.generation.run import missing_images
+from fairlit.generation.run import make_images, missing_images
 from fairlit.io.devices import choose_device
-from fairlit.judging.config import read_target
 from fairlit.pictures.manifest import MANIFEST
 from fairlit.results.generation import GenerationResults
 from fairlit.terminal import progress_bar, quieten_libraries
+
+_LOG = logging.getLogger(__name__)
 
 
 def generate(config: GenerateConfig) -> GenerationResults:
@@ -53,6 +55,8 @@ def make_planned(plan: GenerationPlan, device: str) -> GenerationResults:
     missing = sum(map(len, missing_images(plan)))
     with progress_bar(f"images, {plan.method.display_name}", total, done=total - missing) as advance:
         made = make_images(plan, device, advance)
+    before = f", {total - made} were there already" if made < total else ""
+    _LOG.info("made     %d images of %d prompts%s: %s", made, len(plan.prompts), before, plan.out)
     return GenerationResults(
         folder=str(plan.out),
         manifest=str(plan.out / MANIFEST),

@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -47,7 +46,7 @@ def load_backbone(plan: GenerationPlan, device: torch.device | str = "cpu") -> B
     return Backbone.load(plan.model, plan.prompt_padding, getattr(torch, plan.precision), plan.solver).to(device)
 
 
-def generate(
+def make_images(
     plan: GenerationPlan,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
@@ -130,7 +129,7 @@ def _make(
         decoded, edits = pixels[places].float() / 255, [own[place] for place in places]
     stopwatch(len(positions), time.perf_counter() - started)
     for image, pixels, records in zip(part, decoded, edits, strict=True):
-        note = {"edits": [record.to_dict() for record in records]} if records else {}
+        note = {"edits": [record.to_json() for record in records]} if records else {}
         save_png(pixels, plan.out / image.file, image.parameters | note)
 
 

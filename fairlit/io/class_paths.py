@@ -15,7 +15,7 @@ import yaml  # type: ignore[import-untyped]
 from fairlit.errors import ConfigurationError, own_error
 
 ClassSpec: TypeAlias = str | dict[str, Any]
-"""A class path, `my_module.MyClass`; `{class_path: ..., init_args: {...}}`; or a YAML file that holds such a mapping."""
+"""A class path, `my_module.MyClass`; `{class_path: ..., init_args: {...}}`; or a YAML file with such a mapping."""
 
 Part = TypeVar("Part")
 
@@ -95,7 +95,8 @@ def find_class(spec: str | os.PathLike[str] | Mapping[str, Any], base: type[Part
         ) from error
     if not (isinstance(found, type) and issubclass(found, base)):
         raise ConfigurationError(
-            f"{subject}: got {path!r}; expected a subclass of {base.__module__}.{base.__qualname__}; derive it from that"
+            f"{subject}: got {path!r}; expected a subclass of {base.__module__}.{base.__qualname__}; derive it "
+            "from that"
         )
     return found
 

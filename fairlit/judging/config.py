@@ -9,29 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.detection import FaceDetection, FaceSelection
+from fairlit.functional.alignment.target_distribution import TargetDistribution, read_target
 from fairlit.io.model_folders import check_model_folder
 
 if TYPE_CHECKING:
     from fairlit.data.prompts.config import PromptSource
-    from fairlit.functional.alignment.target_distribution import TargetDistribution
     from fairlit.judging.features import Encoders
     from fairlit.judging.image_folders import ImageFolder
     from fairlit.judging.observations import Judge
-
-
-def read_target(target: str | dict[str, Any] | None, problems: Problems) -> "TargetDistribution | None":
-    """Return a target distribution, and note what is wrong with it; None where none is given or it is wrong.
-
-    Args:
-        target: YAML file, or shares by attribute and class.
-        problems: where messages go.
-    """
-    from fairlit.functional.alignment.target_distribution import TargetDistribution
-
-    if target is not None:
-        with problems.collecting():
-            return TargetDistribution.read(target)
-    return None
 
 
 def find_folders(paths: Sequence[str | None], source: "PromptSource", problems: Problems) -> "list[ImageFolder]":
@@ -83,7 +68,7 @@ class JudgeConfig:
     batch_size: int = 16
     device: str = "auto"
 
-    def check_judge(self, problems: Problems) -> "TargetDistribution | None":
+    def check_judge(self, problems: Problems) -> TargetDistribution | None:
         """Return the target, and note what is missing or wrong, without loading weights."""
         from fairlit.faces.classifier_files import check_classifier_files, read_classes
 
@@ -120,7 +105,7 @@ class JudgeConfig:
         from fairlit.judging.observations import Judge
 
         assert self.classifier is not None
-        detector = load_detector(self.detection, self.detector)
+        detector = load_detector(self.detector, self.detection)
         classifier = load_classifier(self.classifier)
         names = {"classifier": self.classifier, "detector": self.detector or vars(self.detection)}
         return Judge(detector.to(device), classifier.to(device), names, self.faces)

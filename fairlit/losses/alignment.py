@@ -19,12 +19,12 @@ class AlignmentLoss:
     """Pulls samples to classes such that together they follow the target (Shen et al., ICLR 2024, section 4.1).
 
     Attributes:
-        threshold: C: samples whose assigned class is less certain than this are left alone.
+        threshold: least certainty C of an assigned class; samples below it are left alone.
         draws: number of target label sets over which the transport plan is averaged.
         class_costs: attribute -> target class -> coordinate class -> factor on that coordinate in the transport cost.
         weight: factor on the loss.
-        equal: what counts the same where several faces of an image count: every `face`, or every `image`, whose faces
-            share its weight.
+        equal: unit that counts the same where several faces of an image count: every `face`, or every `image`, whose
+            faces share its weight.
     """
 
     threshold: float = 0.8
@@ -44,23 +44,23 @@ class AlignmentLoss:
                 problems.add(f"equal: got {self.equal!r}; choose face or image")
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Notes attributes and classes in `class_costs` that the target does not have."""
+        """Note attributes and classes in `class_costs` that the target does not have."""
         nobody = {name: torch.zeros(0, len(classes)) for name, classes in target.classes.items()}
         with problems.collecting():
             self.assign(nobody, target, seed=0)
 
     def assign(self, probabilities: dict[str, Tensor], target: TargetDistribution, seed: int) -> Assignment:
-        """Assigns a class to every sample; see `functional.assign_targets`."""
+        """Assign a class to every sample; see `functional.assign_targets`."""
         costs = self.class_costs or None
         return assign_targets(probabilities, target, draws=self.draws, seed=seed, class_costs=costs)
 
     def face_weights(self, counts: Tensor) -> Tensor:
-        """float32 [F]: what each face counts, image by image, from the number of faces in each image int64 [N]."""
+        """Return what each face counts, float32 [F], image by image; `counts` int64 [N] are the faces of each image."""
         per_face = counts.repeat_interleave(counts).float()
         return torch.ones_like(per_face) if self.equal == "face" else 1 / per_face
 
     def __call__(self, logits: dict[str, Tensor], assignment: Assignment, weights: Tensor) -> Tensor:
-        """Summed (not averaged) cross-entropy of the samples whose assignment is confident, times the weight.
+        """Return the weighted sum (not mean) of the cross-entropy of samples whose assignment is confident.
 
         Args:
             logits: attribute -> [F, K].

@@ -17,8 +17,8 @@ class FaceRealismLoss:
 
     Attributes:
         weight: factor on the loss; 0 switches it off.
-        confidence: the original face is what a face is drawn towards where nothing must change and the classifier is
-            at least this sure of every attribute of the original; elsewhere it is the nearest real face.
+        confidence: least certainty of the classifier about every attribute of the reference face. Where it is reached
+            and nothing must change, a face is drawn towards its reference face, elsewhere towards the nearest real one.
     """
 
     weight: float = 1.0
@@ -30,19 +30,27 @@ class FaceRealismLoss:
             if not 0 <= self.confidence <= 1:
                 problems.add(f"confidence: got {self.confidence}; a confidence lies between 0 and 1")
 
-    def keeps_original(
-        self, labels: Mapping[str, Tensor], originals: Mapping[str, Tensor], certainty: Mapping[str, Tensor]
+    def keeps_reference(
+        self,
+        *,
+        target_labels: Mapping[str, Tensor],
+        reference_labels: Mapping[str, Tensor],
+        certainty: Mapping[str, Tensor],
     ) -> Tensor:
-        """Bool [F]: which faces are drawn towards the same face in the original image.
+        """Return a bool [F]: which faces are drawn towards the same face in the reference image.
 
         Args:
-            labels: attribute -> LongTensor [F], the class to become.
-            originals: attribute -> LongTensor [F] predicted for the same face in the original, -1: none there.
+            target_labels: attribute -> LongTensor [F], the class to become.
+            reference_labels: attribute -> LongTensor [F] predicted for the same face in the reference image; -1: none
+                there.
             certainty: attribute -> [F], probability of that prediction.
         """
-        kept = [(labels[name] == originals[name]) & (certainty[name] >= self.confidence) for name in labels]
+        kept = [
+            (labels == reference_labels[name]) & (certainty[name] >= self.confidence)
+            for name, labels in target_labels.items()
+        ]
         return torch.stack(kept).all(dim=0)
 
     def __call__(self, embeddings: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """Summed (not averaged) 1 - cos of normalised embeddings [F, D], by `weights` [F], times the weight."""
+        """Return the sum (not mean) of 1 - cos of normalised embeddings [F, D], by `weights` [F], times the weight."""
         return self.weight * (weights * (1 - (embeddings * targets).sum(dim=-1))).sum()

@@ -111,7 +111,7 @@ ImageEditor: TypeAlias = "Callable[[Chunk, Tensor], tuple[Tensor, list[list[Edit
 Sampler: TypeAlias = "Callable[[Chunk, Tensor], Tensor]"
 """(a chunk of n images, unit noise [n, C, h, w] on the model's device) -> final latents [n, C, h, w], no gradient."""
 
-Plain: TypeAlias = "None | bool | int | float | str | list[Plain] | dict[str, Plain]"
+Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 """What JSON can hold."""
 
 

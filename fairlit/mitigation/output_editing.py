@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import ClassVar
 
@@ -70,12 +70,12 @@ class OutputEditing(Method):
         self,
         classifier: ClassSpec,
         *,
-        words: dict[str, dict[str, str]] | None = None,
+        words: Mapping[str, Mapping[str, str]] | None = None,
         after: str | None = None,
         template: str = "{prompt}, {words}",
         keep: Sequence[str] = (),
         faces: FaceSelection = "all",
-        compositions: dict[str, dict[int, dict[str, float]]] | None = None,
+        compositions: Mapping[str, Mapping[int, Mapping[str, float]]] | None = None,
         editing: FaceEditing = FaceEditing(),
         detection: FaceDetection = FaceDetection(min_score=0.9),
         detector: ClassSpec | None = None,
@@ -157,7 +157,7 @@ class OutputEditing(Method):
 
         return edit
 
-    def face_editor(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> FaceEditor:
+    def face_editor(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution) -> FaceEditor:
         """Return what edits sets of finished images, however they were made.
 
         Args:

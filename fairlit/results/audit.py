@@ -71,10 +71,6 @@ class AuditResults(FileRecord):
         groups: people found and compositions; None where the largest face of an image alone counts.
         reference_images: the unchanged model's images; None without any.
         origin: how the results came about; merged with the other keys in JSON.
-
-    Example:
-        >>> AuditResults.read("audits/mine").verdict.outcome  # doctest: +SKIP
-        'off_target'
     """
 
     FILE: ClassVar[str] = "results.json"

@@ -156,9 +156,6 @@ class ComparisonResults(FileRecord):
         encoders: encoders that similarities were measured with.
         device: where the models ran.
         origin: how the results came about; merged with the other keys in JSON.
-
-    Example:
-        >>> ComparisonResults.read("runs/compare/gender").to_frame()  # doctest: +SKIP
     """
 
     FILE: ClassVar[str] = "results.json"

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from fairlit.errors import CheckpointError
-from fairlit.io.atomic import atomic_path
-
-EDITS_SCHEMA = 1
-"""Version of edits.jsonl; files of fairlit 0.1.0 say none, and are read too."""
+from fairlit.io.atomic import atomic_write_text
+from fairlit.results.files import SCHEMA, FileRecord, check_schema
+from fairlit.results.judging import NotCounted
+from fairlit.results.record import OPTIONAL_KEY, PlainData, Record, decode, encode
 
 
 @dataclass(frozen=True, kw_only=True)
-class EditRecord:
+class EditRecord(Record):
     """One face that was to change.
 
     Attributes:
@@ -35,52 +34,41 @@ class EditRecord:
     tries: int
     instead: bool
     made: bool
-    confirmed: bool | None = None
+    confirmed: bool | None = field(default=None, metadata=OPTIONAL_KEY)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the record as images carry it in their parameters."""
-        content = asdict(self) | {"box": list(self.box)}
-        if self.confirmed is None:
-            del content["confirmed"]
-        return content
+        return encode(self)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> EditRecord:
-        """Read a record, also as fairlit 0.1.0 wrote it, where `target_labels` was called `wanted`.
+    def from_json(cls, content: object, place: str = "edits") -> EditRecord:
+        """Return the record that an image carries, also as fairlit 0.1.0 wrote it.
+
+        Args:
+            content: decoded JSON.
+            place: name of its file, for messages.
 
         Raises:
-            CheckpointError: a field is missing or of another kind.
+            ConfigurationError: a key is missing or of another kind.
         """
-        try:
-            left, top, right, bottom = map(float, content["box"])
-            labels = content["target_labels"] if "target_labels" in content else content["wanted"]
-            return cls(
-                box=(left, top, right, bottom),
-                before=dict(content["before"]),
-                target_labels=dict(labels),
-                tries=int(content["tries"]),
-                instead=bool(content["instead"]),
-                made=bool(content["made"]),
-                confirmed=content.get("confirmed"),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"edits: got {content!r}; expected the record of an edit ({error})") from error
+        return decode(cls, _current_edit(content), place)
 
 
-def read_edits(parameters: Mapping[str, Any] | None) -> list[EditRecord]:
+def read_edits(parameters: Mapping[str, Any] | None, place: str = "edits") -> list[EditRecord]:
     """Return the edits that an image carries in its parameters; none where it carries nothing.
 
     Args:
         parameters: what `pictures.files.read_parameters` found.
+        place: name of the image, for messages.
 
     Raises:
-        CheckpointError: what stands there is no list of edits.
+        ConfigurationError: what stands there are no edits.
     """
-    return [EditRecord.from_dict(entry) for entry in (parameters or {}).get("edits", [])]
+    return [EditRecord.from_json(entry, place) for entry in (parameters or {}).get("edits", [])]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageEdits:
+class ImageEdits(Record):
     """One image of a set.
 
     Attributes:
@@ -92,7 +80,7 @@ class ImageEdits:
 
     file: str
     source: str
-    edits: Sequence[EditRecord]
+    edits: tuple[EditRecord, ...]
     mark: tuple[int, int]
 
     @property
@@ -102,7 +90,7 @@ class ImageEdits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DamagedImage:
+class DamagedImage(Record):
     """One image that cannot be read.
 
     Attributes:
@@ -117,11 +105,11 @@ class DamagedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SetEdits:
+class SetEdits(Record):
     """One set of images that was brought to a target.
 
     Attributes:
-        name: prompt of the images, or what else makes them a set.
+        set: prompt of the images, or what else makes them a set.
         faces: number of faces that count.
         fewest: least number of faces that had to change for the set to come to the whole numbers nearest to the target.
         before: number of faces of each joint class as they were.
@@ -134,62 +122,39 @@ class SetEdits:
         damaged: images of the set that cannot.
     """
 
-    name: str
+    set: str
     faces: int
     fewest: int
-    before: Sequence[int]
-    after: Sequence[int]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
     pixels: int
     pixels_in_regions: int
     pixels_changed_outside: int
     compositions: Mapping[str, Mapping[str, tuple[int, int]]]
-    images: Sequence[ImageEdits]
-    damaged: Sequence[DamagedImage]
+    images: tuple[ImageEdits, ...]
+    damaged: tuple[DamagedImage, ...]
 
     @property
     def edits(self) -> list[EditRecord]:
         """Faces that were to change, in all images."""
         return [edit for image in self.images for edit in image.edits]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the record as a line of edits.jsonl holds it."""
-        content = asdict(replace(self, images=(), damaged=()))
-        del content["name"]
-        images = [asdict(replace(image, edits=())) for image in self.images]
-        for entry, image in zip(images, self.images, strict=True):
-            entry["edits"] = [edit.to_dict() for edit in image.edits]
-        damaged = [asdict(entry) for entry in self.damaged]
-        return {"set": self.name, **content, "images": images, "damaged": damaged}
+        return encode(self)
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> SetEdits:
-        """Read a line of edits.jsonl, also one that fairlit 0.1.0 wrote.
+    def from_json(cls, content: object, place: str = "edits") -> SetEdits:
+        """Return the record of a line of edits.jsonl, also of one that fairlit 0.1.0 wrote.
+
+        Args:
+            content: decoded JSON.
+            place: name of its file, for messages.
 
         Raises:
-            CheckpointError: a field is missing or of another kind.
+            ConfigurationError: a key is missing or of another kind.
         """
-        try:
-            return cls(
-                name=str(content["set"]),
-                faces=int(content["faces"]),
-                fewest=int(content["fewest"]),
-                before=tuple(map(int, content["before"])),
-                after=tuple(map(int, content["after"])),
-                pixels=int(content["pixels"]),
-                pixels_in_regions=int(content["pixels_in_regions"]),
-                pixels_changed_outside=int(content["pixels_changed_outside"]),
-                compositions={
-                    number: {name: (int(before), int(after)) for name, (before, after) in counts.items()}
-                    for number, counts in content["compositions"].items()
-                },
-                images=tuple(map(_image, content["images"])),
-                damaged=tuple(
-                    DamagedImage(file=entry["file"], reason=entry["reason"], mark=_mark(entry["mark"]))
-                    for entry in content["damaged"]
-                ),
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"edits: a set of edits lacks what it should hold ({error!r})") from error
+        return decode(cls, _current_set(content), place)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,15 +166,20 @@ class EditLog:
         sets: sets of images that are done, in the order in which they were.
     """
 
-    settings: Mapping[str, Any]
+    VERSION: ClassVar[int] = 1
+
+    settings: PlainData
     sets: Sequence[SetEdits]
 
     @classmethod
     def read(cls, path: Path) -> EditLog | None:
-        """Read a log; None where there is none. Lines that a killed process cut short are left out.
+        """Return the log of a file; None where there is none. Lines that a killed process cut short are left out.
+
+        Args:
+            path: path of the file.
 
         Raises:
-            CheckpointError: a later version of fairlit wrote it, or it holds something else.
+            ConfigurationError: a later version of fairlit wrote it, or it holds something else.
         """
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -218,23 +188,104 @@ class EditLog:
         found = [entry for line in lines if isinstance(entry := _parsed(line), dict)]
         if not found:
             return None
-        settings = dict(found[0])
-        schema = settings.pop("schema", 0)
-        if not isinstance(schema, int) or schema > EDITS_SCHEMA:
-            raise CheckpointError(
-                f"{path}: got schema {schema!r}; expected at most {EDITS_SCHEMA}; read it with a later fairlit"
-            )
-        return cls(settings=settings, sets=[SetEdits.from_dict(entry) for entry in found[1:]])
+        check_schema(found[0], cls.VERSION, str(path))
+        settings = {key: value for key, value in found[0].items() if key != SCHEMA}
+        return cls(settings=settings, sets=[SetEdits.from_json(entry, str(path)) for entry in found[1:]])
 
     def write(self, path: Path) -> None:
-        """Write the log atomically."""
-        lines = [{"schema": EDITS_SCHEMA, **self.settings}, *(entry.to_dict() for entry in self.sets)]
-        with atomic_path(path) as temporary:
-            temporary.write_text("".join(map(log_line, lines)), encoding="utf-8")
+        """Write the log atomically.
+
+        Args:
+            path: path of the file.
+        """
+        lines = [{SCHEMA: self.VERSION, **self.settings}, *(entry.to_json() for entry in self.sets)]
+        atomic_write_text(path, "".join(map(log_line, lines)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditingSummary(Record):
+    """Figures over all sets of a folder that was edited.
+
+    Attributes:
+        sets: number of sets.
+        images: number of images that could be read.
+        faces: number of faces that count.
+        fewest: least number of faces that had to change for every set to come to the whole numbers nearest to the
+            target.
+        chosen: number of faces that were to change.
+        instead: number of those that were chosen in the place of others that could not be changed.
+        made: number of those that did change.
+        tries: number of times that a face was regenerated.
+        classes: joint class -> ``before`` and ``after`` -> number of faces.
+        compositions: number of faces in an image -> composition -> number of images before and after.
+        distance: ``before`` and ``after`` -> total variation distance between the faces of a set and the target, mean
+            over sets; None without any face.
+        asked: number of changes that the auditing classifier was asked about.
+        confirmed: number of those that it sees too; None where it was not asked.
+        confirmed_share: share of those that it sees too; None where it was not asked.
+        confirmed_ci: exact 95 % interval of that share, which takes changes for independent.
+        pixels_outside: number of pixels that belong to no changed face.
+        pixels_changed_outside: number of those that differ from the source.
+        damaged: files that cannot be read.
+    """
+
+    sets: int
+    images: int
+    faces: int
+    fewest: int
+    chosen: int
+    instead: int
+    made: int
+    tries: int
+    classes: Mapping[str, Mapping[str, int]]
+    compositions: Mapping[str, Mapping[str, tuple[int, int]]]
+    distance: Mapping[str, float | None]
+    asked: int
+    confirmed: int | None
+    confirmed_share: float | None
+    confirmed_ci: tuple[float, float] | None
+    pixels_outside: int
+    pixels_changed_outside: int
+    damaged: tuple[DamagedImage, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditingResults(FileRecord):
+    """What became of a folder that was edited: the content of its results.json.
+
+    Attributes:
+        summary: figures over all sets.
+        settings: everything that the edits depend on, as plain data.
+        command: command line that makes these edits again.
+        version: version of fairlit.
+        made: when, in UTC.
+        skipped: files that are missing, or not an image.
+        sets: what became of each set.
+    """
+
+    FILE: ClassVar[str] = "results.json"
+
+    summary: EditingSummary
+    settings: PlainData
+    command: str
+    version: str
+    made: str
+    skipped: tuple[NotCounted, ...]
+    sets: tuple[SetEdits, ...]
+
+    @classmethod
+    def _from_unversioned(cls, content: Mapping[str, Any]) -> Mapping[str, Any]:
+        settings = dict(content.get("settings", {}))
+        moved = {key: settings.pop(key) for key in ("command", "version", "made") if key in settings}
+        return {**content, **moved, "settings": settings, "sets": [_current_set(entry) for entry in content["sets"]]}
 
 
 def log_line(content: Mapping[str, Any]) -> str:
-    """Return one line of edits.jsonl."""
+    """Return one line of edits.jsonl.
+
+    Args:
+        content: plain data.
+    """
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
@@ -245,15 +296,20 @@ def _parsed(line: str) -> Any:
         return None
 
 
-def _image(content: Mapping[str, Any]) -> ImageEdits:
-    return ImageEdits(
-        file=content["file"],
-        source=content["source"],
-        edits=tuple(map(EditRecord.from_dict, content["edits"])),
-        mark=_mark(content["mark"]),
-    )
+def _current_edit(content: object) -> object:
+    """An edit with today's keys; in fairlit 0.1.0 `target_labels` was called `wanted`."""
+    if not isinstance(content, Mapping):
+        return content
+    return {"target_labels" if key == "wanted" else key: value for key, value in content.items()}
 
 
-def _mark(content: Sequence[int]) -> tuple[int, int]:
-    size, changed = content
-    return int(size), int(changed)
+def _current_set(content: object) -> object:
+    """A set with today's keys."""
+    if not isinstance(content, Mapping) or not isinstance(content.get("images"), list):
+        return content
+    images = [
+        {**image, "edits": [_current_edit(edit) for edit in image.get("edits", [])]}
+        for image in content["images"]
+        if isinstance(image, Mapping)
+    ]
+    return {**content, "images": images}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairlit.results.record import Record
+
 
 @dataclass(frozen=True, kw_only=True)
-class ExportResults:
+class ExportResults(Record):
     """Files that an adaptor was written to.
 
     Attributes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fairlit.results.record import Record
+
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationResults:
+class GenerationResults(Record):
     """Images of a set of prompts.
 
     Attributes:

@@ -165,6 +165,8 @@ def decode(record: type[_Record], content: object, place: str) -> _Record:
     values: dict[str, Any] = {}
     for entry in dataclasses.fields(record):
         kind, how, key = field_types(record)[entry.name], entry.metadata, f"{place}: {entry.name}"
+        if how.get("optional"):  # absent is None, and null an unknown number
+            kind = _without_none(kind)
         if how.get("merged"):
             values[entry.name] = decode(kind, content, place)
         elif how.get("rest"):

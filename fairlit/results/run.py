@@ -52,10 +52,6 @@ class RunSummary(FileRecord):
         version: version of fairlit.
         sampling: settings of sampling.
         config: everything else that the run was made with.
-
-    Example:
-        >>> RunSummary.read("runs/demo").after.distribution.attributes["gender"].bias  # doctest: +SKIP
-        Estimate(value=0.21, low=0.13, high=0.29, floor=0.08)
     """
 
     FILE: ClassVar[str] = "summary.json"

@@ -1,25 +1,36 @@
-"""The table at the end of an evaluation."""
+"""Tables of the figures of a finetuning run: before, after, and at best."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.table import Table
+from fairlit.results.figures import JOINT
+from fairlit.results.record import Estimate
+from fairlit.results.run import VariantFigures
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 CAPTION = (
     "Attributes are perceived, and classifiers err. In brackets: 95 % intervals. At best: a perfectly aligned model."
 )
+_SIMILARITIES = (
+    ("clip_i", "CLIP-I to the reference images"),
+    ("dino", "DINO to the reference images"),
+    ("clip_t", "CLIP-T"),
+)
 
 
-def results_table(columns: Mapping[str, Mapping[str, Any]], title: str) -> Table:
-    """A table of the figures of several variants of a model.
+def results_table(columns: Mapping[str, VariantFigures], title: str) -> Table:
+    """Return a table of the figures of several variants of a model.
 
     Args:
-        columns: heading -> figures as `AttributeDistribution` and `SemanticSimilarity` compute them, in plain
-            numbers; the original model first.
+        columns: heading -> figures, the unchanged model first.
         title: what was measured.
     """
+    from rich.table import Table
+
     table = Table(title=title, caption=CAPTION, title_justify="left", caption_justify="left")
     table.add_column("figure", no_wrap=True)
     for heading in (*columns, "at best"):
@@ -29,47 +40,51 @@ def results_table(columns: Mapping[str, Mapping[str, Any]], title: str) -> Table
     return table
 
 
-def table_rows(columns: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
-    """The rows of `results_table` as text; an empty row separates sections."""
+def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:
+    """Return the rows of `results_table` as text; an empty row separates sections."""
     figures = list(columns.values())
+    distributions = [entry.distribution for entry in figures]
     last = figures[-1]
-    names = [*last["attributes"], *(["joint"] if len(last["attributes"]) > 1 else [])]
     rows: list[list[str]] = []
-    for name in names:
-        blocks = [entry["joint"] if name == "joint" else entry["attributes"][name] for entry in figures]
-        rows.append([f"bias, {name}", *_intervals(blocks, "bias"), _number(blocks[-1]["noise_floor"])])
-        rows.append([f"distance to target, {name}", *_intervals(blocks, "tv"), _number(blocks[-1]["tv_noise_floor"])])
-        if name != "joint":
-            for label, share in blocks[-1]["target"].items():
-                shares = [_number(block["frequencies"][label]) for block in blocks]
+    for name in shown_blocks(last):
+        blocks = [distribution.blocks[name] for distribution in distributions]
+        title = "joint" if name == JOINT else name
+        bias, tv = [block.bias for block in blocks], [block.tv for block in blocks]
+        rows.append([f"bias, {title}", *map(_with_interval, bias), _number(bias[-1].floor)])
+        rows.append([f"distance to target, {title}", *map(_with_interval, tv), _number(tv[-1].floor)])
+        if name != JOINT:
+            for label, share in blocks[-1].target.items():
+                shares = [_number(block.frequencies[label].value) for block in blocks]
                 rows.append([f"  share {label}", *shares, _number(share)])
         rows.append([])
-    for name, label in (("clip_i", "CLIP-I to the originals"), ("dino", "DINO to the originals"), ("clip_t", "CLIP-T")):
-        if name in last:
-            rows.append([label, *_intervals(figures, name), ""])
-    if "clip_i_swapped" in last:
-        rows.append(
-            ["CLIP-I to another prompt's originals", *[_number(entry["clip_i_swapped"]) for entry in figures], ""]
-        )
-    rows.append(["images with a face", *[_number(entry["face_rate"]) for entry in figures], "1"])
-    rows.append(["predictions under 0.8", *[_number(entry["unsure"]) for entry in figures], "0"])
+    for name, label in _SIMILARITIES:
+        if name in last.similarities.measured:
+            measured = [entry.similarities.measured[name] for entry in figures]
+            rows.append([label, *map(_with_interval, measured), ""])
+    if last.similarities.clip_i_swapped is not None:
+        swapped = [_number(entry.similarities.clip_i_swapped) for entry in figures]
+        rows.append(["CLIP-I to another prompt's reference images", *swapped, ""])
+    rows.append(["images with a face", *[_number(entry.face_rate) for entry in distributions], "1"])
+    rows.append(["predictions under 0.8", *[_number(entry.unsure) for entry in distributions], "0"])
     return rows
 
 
+def shown_blocks(figures: VariantFigures) -> list[str]:
+    """Return the attributes, and the joint classes where there are several attributes."""
+    attributes = list(figures.distribution.attributes)
+    return [*attributes, JOINT] if len(attributes) > 1 else attributes
+
+
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows, the first of them the heading, as a Markdown table; figures stand to the right."""
+    """Return rows, the first of them the heading, as a Markdown table; figures stand to the right."""
     rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
     return "\n".join("| " + " | ".join(cell.strip() for cell in row) + " |" for row in [rows[0], rule, *rows[1:]])
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+    return "-" if value is None or value != value else f"{value:.3f}"
 
 
-def _intervals(blocks: Sequence[Mapping[str, Any]], name: str) -> list[str]:
-    cells = []
-    for block in blocks:
-        interval = block.get(f"{name}_ci")
-        bounds = f" [{_number(interval[0])}, {_number(interval[1])}]" if interval and None not in interval else ""
-        cells.append(_number(block[name]) + bounds)
-    return cells
+def _with_interval(estimate: Estimate) -> str:
+    bounds = f" [{estimate.low:.3f}, {estimate.high:.3f}]" if estimate.low == estimate.low else ""
+    return _number(estimate.value) + bounds

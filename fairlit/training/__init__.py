@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         Models as Models,
     )
     from fairlit.training.finetuning.settings import (
-        Originals as Originals,
+        ReferenceImages as ReferenceImages,
     )
     from fairlit.training.finetuning.settings import (
         Replay as Replay,
@@ -38,7 +38,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "Generated": "fairlit.training.finetuning.generated",
         "Gradient": "fairlit.training.finetuning.settings",
         "Models": "fairlit.training.finetuning.settings",
-        "Originals": "fairlit.training.finetuning.settings",
+        "ReferenceImages": "fairlit.training.finetuning.settings",
         "Replay": "fairlit.training.finetuning.settings",
         "Sampling": "fairlit.training.finetuning.settings",
     },

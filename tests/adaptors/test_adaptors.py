@@ -209,8 +209,8 @@ def test_precision_of_the_model_and_of_what_is_trained(
     for name in ("text_encoder", "unet", "vae"):
         getattr(pipeline, name).to(dtype)
     adaptor.attach(pipeline)
-    wanted = torch.float32 if dtype == torch.bfloat16 else torch.float64
-    assert {parameter.dtype for parameter in adaptor.parameters().values()} == {wanted}
+    expected = torch.float32 if dtype == torch.bfloat16 else torch.float64
+    assert {parameter.dtype for parameter in adaptor.parameters().values()} == {expected}
     assert pipeline.text_encoder.dtype == pipeline.unet.dtype == dtype
     train(adaptor)
     adaptor.save(tmp_path, pipeline, AdaptorMetadata())

@@ -307,9 +307,15 @@ def test_stable_diffusion_xl(xl_folder: Path, generate: Generate, tmp_path: Path
     }
     contents = AdaptorContents(AdaptorMetadata(), files=(tmp_path,))
     sizes = {"text_encoder": (32, 32), "text_encoder_2": (32, 32), "unet": (64, 32)}
+    generator = torch.Generator().manual_seed(0)
     for part, layer in names.items():
         width, out = sizes[part]
-        update = LowRank(torch.randn(2, width), torch.randn(out, 2), 5.0, Origin("file", "down", "up"))
+        update = LowRank(
+            torch.randn(2, width, generator=generator),
+            torch.randn(out, 2, generator=generator),
+            5.0,
+            Origin("file", "down", "up"),
+        )
         contents.updates[layer] = update
     check_fit(contents, open_skeleton(xl_folder))
 

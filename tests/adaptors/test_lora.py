@@ -91,7 +91,7 @@ def test_mismatch_names_the_first_wrong_tensor_and_both_shapes(open_pipeline: Op
             Lora(rank=4, text_encoder_modules=["q_proj"]),
             r"tensor '.*fc1.*' of shape \[4, 32\] has no place",
         ),
-        (Lora(rank=4, unet=True), r"tensor 'unet\..*' of shape .* is missing \(24 tensors found, 88 wanted\)"),
+        (Lora(rank=4, unet=True), r"tensor 'unet\..*' of shape .* is missing \(24 tensors found, 88 expected\)"),
     ):
         other.attach(open_pipeline())
         with pytest.raises(CheckpointError, match=message):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from fairlit.adaptors.contents import read_adaptor
 from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
 from fairlit.adaptors.model_card import adaptor_card, export_card, find_summary
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
+from fairlit.errors import ConfigurationError
 from fairlit.functional import TargetDistribution
 from fairlit.functional.sampling.solver import linear_solver
 from fairlit.io.digests import tensor_digest
+from fairlit.results.run import RunSummary, VariantFigures
 from fairlit.results.tables import table_rows
 
 TENSORS = {"<fair>": torch.arange(6.0).view(2, 3)}
@@ -38,35 +43,40 @@ def save(folder: Path, targets: dict[str, Any], base: str = "org/name") -> None:
     write_tensors(folder / "learned_embeds.safetensors", TENSORS, {FAIRLIT_KEY: record.to_json()})
 
 
-def summary(**changes: Any) -> dict[str, Any]:
-    before, after = figures(1.0, ["gender"]), figures(0.6, ["gender"])
-    for block in (before, after):
-        for entry in block["per_prompt"]:
-            entry["prompt"] = "a photo of a chef"
-    made = {
-        "before": before,
-        "after": after,
-        "families": {},
-        "after_is": "ema",
-        "adaptor": tensor_digest(TENSORS),
-        "judge": "path/to/judge",
-        "judge_is_trainer": False,
-        "sampling": SAMPLING,
-    }
-    return made | changes
+def named(measured: VariantFigures) -> VariantFigures:
+    return replace(measured, distribution=measured.distribution.named(["a photo of a chef", "a photo of a judge"]))
 
 
-def written(folder: Path, content: dict[str, Any] | None, sampling: dict[str, Any] = SAMPLING) -> str:
+def summary(**changes: Any) -> RunSummary:
+    made = RunSummary(
+        before=named(figures(1.0, ["gender"])),
+        after=named(figures(0.6, ["gender"])),
+        families={},
+        after_is="ema",
+        adaptor=tensor_digest(TENSORS),
+        judge="path/to/judge",
+        judge_is_trainer=False,
+        wall_seconds=3.0,
+        fit_seconds=2.0,
+        test_seconds=1.0,
+        version="0.1.0",
+        sampling=SAMPLING,
+        config={},
+    )
+    return replace(made, **changes)
+
+
+def written(folder: Path, content: RunSummary | None, sampling: dict[str, Any] = SAMPLING) -> str:
     path = folder.parent / "summary.json"
     if content is not None:
-        path.write_text(json.dumps(content))
+        content.write(path)
     return adaptor_card(folder, path, sampling).read_text()
 
 
 def test_every_figure_comes_from_the_summary(folder: Path) -> None:
     content = summary()
     card = written(folder, content)
-    for row in table_rows({"before": content["before"], "after": content["after"]}):
+    for row in table_rows({"before": content.before, "after": content.after}):
         if row:
             assert "| " + " | ".join(cell.strip() for cell in row) + " |" in card
     for part in ("2 prompts, 40 images each way", "`path/to/judge`", "moving average", "noise floor", "Not measured"):
@@ -78,11 +88,20 @@ def test_every_figure_comes_from_the_summary(folder: Path) -> None:
 
 def test_figures_of_another_adaptor_or_of_none_are_not_taken(folder: Path) -> None:
     (folder.parent / "summary.json").write_text("no summary")
-    for content in (None, summary(adaptor="of another one"), {"before": 3}):
-        card = written(folder, content)
+    for content in (None, summary(adaptor="of another one"), "somebody else's"):
+        if isinstance(content, str):
+            (folder.parent / "summary.json").write_text('{"before": 3}')
+        card = written(folder, None if isinstance(content, str) else content)
         assert "Not measured" in card
         assert "bias" not in card.split("## Measured")[1]
         assert find_summary(read_adaptor(folder)) is None
+
+
+def test_a_summary_of_a_newer_version_is_refused_by_name(folder: Path) -> None:
+    newer = summary().to_json() | {"schema": 9}
+    (folder.parent / "summary.json").write_text(json.dumps(newer))
+    with pytest.raises(ConfigurationError, match=r"summary.json: schema: got 9; expected 1 at most"):
+        find_summary(read_adaptor(folder))
 
 
 def test_a_judge_that_also_trained_and_families_of_their_own(folder: Path) -> None:
@@ -162,3 +181,9 @@ def test_the_code_on_the_card_makes_fairlit_s_own_pictures(
             own = backbone.decode(sampled.latents)
         assert (picture - own).abs().max() < 1e-4, padding
     assert (pictures[0] - pictures[1]).abs().max() > 1e-3
+
+
+def test_export_and_its_card_do_without_lightning() -> None:
+    code = "import sys, fairlit.adaptors.model_card, fairlit.commands.export; print('lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import measure
-from fairlit.auditing.report import Audited
 from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.comparison.figures import MethodFigures, differences
 from fairlit.errors import Problems
@@ -102,23 +102,25 @@ PROMPTS = {
 
 def test_groups_by_hand(judge: Judge, tmp_path: Path) -> None:
     folder = find_images(write(tmp_path / "images", PROMPTS))
-    results = run_audit(AuditSettings(folder, TARGET, tmp_path / "out"), judge)
-    figures = results["figures"]["attributes"]["tint"]
+    results = run_audit(AuditSettings(folder=folder, target=TARGET, out=tmp_path / "out"), judge)
+    figures = results.figures.attributes["tint"]
     # Faces: chefs 6 red of 10 (2+1+0+2+1; 0+1+2+1+0), pilots 2 of 4, guards 5 of 6.
-    assert figures["frequencies"]["red"] == pytest.approx((6 / 10 + 2 / 4 + 5 / 6) / 3)
-    assert results["figures"]["faces"] == 20
-    assert results["figures"]["faces_per_image"] == pytest.approx(20 / 10)
-    assert results["audited"]["no_face"] == 1
-    groups = results["groups"]
-    assert groups["found"] == {"2": {"0": 1, "1": 1, "2": 5, "3": 1}, "3": {"3": 2}}
-    assert groups["exact"] == pytest.approx(7 / 10)
-    assert groups["per_image"] == {"2": pytest.approx(14 / 8), "3": pytest.approx(3)}
-    pairs = groups["compositions"]["2"]["tint"]
-    assert pairs["images"] == 5
+    assert figures.frequencies["red"].value == pytest.approx((6 / 10 + 2 / 4 + 5 / 6) / 3)
+    assert results.figures.faces == 20
+    assert results.figures.faces_per_image == pytest.approx(20 / 10)
+    assert results.audited.no_face == 1
+    groups = results.groups
+    assert groups is not None
+    assert groups.found == {2: {0: 1, 1: 1, 2: 5, 3: 1}, 3: {3: 2}}
+    assert groups.exact == pytest.approx(7 / 10)
+    assert groups.per_image == {2: pytest.approx(14 / 8), 3: pytest.approx(3)}
+    pairs = groups.compositions[2]["tint"]
+    assert pairs.images == 5
     # Chefs: one of each; pilots: twice mixed. Independent people: a quarter, a half, a quarter.
-    assert pairs["frequencies"] == pytest.approx({"2 red": 1 / 6, "1 red, 1 blue": (1 / 3 + 1) / 2, "2 blue": 1 / 6})
-    assert pairs["target"] == pytest.approx({"2 red": 0.25, "1 red, 1 blue": 0.5, "2 blue": 0.25})
-    assert pairs["tv"] == pytest.approx(((1 / 12 + 1 / 6 + 1 / 12) / 2 + 0.5) / 2)
+    shares = {name: share.value for name, share in pairs.frequencies.items()}
+    assert shares == pytest.approx({"2 red": 1 / 6, "1 red, 1 blue": (1 / 3 + 1) / 2, "2 blue": 1 / 6})
+    assert pairs.target == pytest.approx({"2 red": 0.25, "1 red, 1 blue": 0.5, "2 blue": 0.25})
+    assert pairs.tv.value == pytest.approx(((1 / 12 + 1 / 6 + 1 / 12) / 2 + 0.5) / 2)
     with (tmp_path / "out" / "per_face.csv").open(newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 20
     page = (tmp_path / "out" / "report.html").read_text()
@@ -133,18 +135,19 @@ def test_a_target_of_compositions(judge: Judge, tmp_path: Path) -> None:
     problems = Problems("x")
     mixed = read_compositions({"tint": {2: {"1 red, 1 blue": 1.0}}}, TARGET, problems)
     assert problems.messages == []
-    results = run_audit(AuditSettings(folder, TARGET, tmp_path / "out", compositions=mixed), judge)
-    pairs = results["groups"]["compositions"]["2"]["tint"]
-    assert pairs["target"] == {"2 red": 0.0, "1 red, 1 blue": 1.0, "2 blue": 0.0}
-    assert pairs["tv"] == pytest.approx((2 / 3 + 0) / 2)
+    results = run_audit(AuditSettings(folder=folder, target=TARGET, out=tmp_path / "out", compositions=mixed), judge)
+    assert results.groups is not None
+    pairs = results.groups.compositions[2]["tint"]
+    assert pairs.target == {"2 red": 0.0, "1 red, 1 blue": 1.0, "2 blue": 0.0}
+    assert pairs.tv.value == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_the_largest_face_alone_says_nothing_of_groups(judge: Judge, tmp_path: Path) -> None:
     folder = find_images(write(tmp_path / "images", PROMPTS))
     one = Judge(judge.detector, judge.classifier, judge.names)
-    results = run_audit(AuditSettings(folder, TARGET, tmp_path / "out"), one)
-    assert results["groups"] is None
-    assert results["figures"]["faces"] == 9
+    results = run_audit(AuditSettings(folder=folder, target=TARGET, out=tmp_path / "out"), one)
+    assert results.groups is None
+    assert results.figures.faces == 9
     assert not (tmp_path / "out" / "per_face.csv").exists()
     notes = tmp_path / "out" / ".seen_audited.jsonl"
     assert [len(entry.faces) for entry in observe_folder(folder, judge, notes)][:5] == [2, 2, 2, 3, 1]  # not believed
@@ -157,10 +160,10 @@ def test_methods_differ_by_all_their_faces(judge: Judge, tmp_path: Path) -> None
     for name, images in {"one": [[RED, RED], [RED, BLUE]], "other": [[RED, BLUE], [RED, BLUE]]}.items():
         folder = find_images(write(tmp_path / name, {"two chefs": (2, images), "two pilots": (2, images)}))
         seen = observe_folder(folder, judge, tmp_path / f"{name}.jsonl")
-        methods[name] = MethodFigures(Audited(folder, seen, measure(folder, seen, TARGET)), {}, {})
+        methods[name] = MethodFigures(JudgedFolder(folder, seen, measure(folder, seen, TARGET)), {}, {})
     [found] = differences(methods, TARGET, (2, 2))
-    assert found["attributes"]["tint"]["tv"] == pytest.approx(0.25)
-    assert found["attributes"]["tint"]["bias"] == pytest.approx(0.5)
+    assert found.attributes["tint"].tv.value == pytest.approx(0.25)
+    assert found.attributes["tint"].bias.value == pytest.approx(0.5)
 
 
 def test_compositions_that_cannot_be_read() -> None:

@@ -16,6 +16,7 @@ from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
+from fairlit.results.audit import AuditResults
 
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)
 TARGET = TargetDistribution({"tint": {"red": 0.5, "blue": 0.5}})
@@ -71,41 +72,42 @@ def test_an_audit_that_was_stopped_looks_only_at_the_rest(
     assert looked == [2, 1, 5]  # and so is all by another judge
 
 
-def test_figures_and_standings_by_hand(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
+def test_figures_and_outcomes_by_hand(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
     folder = colour_folder([RED] * 20, [RED, BLUE] * 10 + [GREEN], [GREEN])
     figures = measure(find_images(folder), seen_as(folder, judge, tmp_path / "n"), TARGET, tolerance=0.3)
-    block = figures["attributes"]["tint"]
-    assert (block["tv"], block["bias"], block["frequencies"]) == (0.25, 0.5, {"red": 0.75, "blue": 0.25})
-    assert (block["prompts_off"], block["prompts_within"], block["prompts_open"]) == (1, 1, 0)
-    first, second, third = (entry["attributes"]["tint"] for entry in figures["per_prompt"])
-    assert first["p_value_holm"] == pytest.approx(2 * 2 * 0.5**20)
-    assert second["tv_bound"] == pytest.approx(stats.beta.ppf(0.95, 11, 10) - 0.5)
-    assert (first["standing"], second["standing"], third["standing"]) == ("off", "within", "open")
-    assert "joint" not in figures
+    block = figures.attributes["tint"]
+    shares = {name: share.value for name, share in block.frequencies.items()}
+    assert (block.tv.value, block.bias.value, shares) == (0.25, 0.5, {"red": 0.75, "blue": 0.25})
+    assert (block.prompts_off_target, block.prompts_on_target, block.prompts_inconclusive) == (1, 1, 0)
+    first, second, third = (entry.attributes["tint"] for entry in figures.per_prompt)
+    assert first.p_value_holm == pytest.approx(2 * 2 * 0.5**20)
+    assert second.tv_bound == pytest.approx(stats.beta.ppf(0.95, 11, 10) - 0.5)
+    assert (first.outcome, second.outcome, third.outcome) == ("off_target", "on_target", "inconclusive")
+    assert figures.joint_classes is None
     judged = verdict(figures, 0.3)
-    assert (judged["standing"], judged["headline"]) == ("off", "Misses its target in 1 of 2 prompts.")
+    assert (judged.outcome, judged.headline) == ("off_target", "Misses its target in 1 of 2 prompts.")
 
 
 @pytest.mark.parametrize(
-    ("colours", "tolerance", "standing"),
+    ("colours", "tolerance", "outcome"),
     [
-        ([RED, BLUE] * 30, 0.2, "within"),
-        ([RED, BLUE] * 3, 0.1, "open"),
-        ([GREEN], 0.1, "open"),
-        ([RED] * 30, 0.1, "off"),
+        ([RED, BLUE] * 30, 0.2, "on_target"),
+        ([RED, BLUE] * 3, 0.1, "inconclusive"),
+        ([GREEN], 0.1, "inconclusive"),
+        ([RED] * 30, 0.1, "off_target"),
     ],
 )
 def test_a_verdict_says_no_more_than_it_may(
     colours: list[tuple[int, int, int]],
     tolerance: float,
-    standing: str,
+    outcome: str,
     colour_folder: Callable[..., Path],
     judge: Judge,
     tmp_path: Path,
 ) -> None:
     folder = colour_folder(colours)
-    figures = measure(find_images(folder), seen_as(folder, judge, tmp_path / "n"), TARGET, tolerance)
-    assert verdict(figures, tolerance)["standing"] == standing
+    figures = measure(find_images(folder), seen_as(folder, judge, tmp_path / "n"), TARGET, tolerance=tolerance)
+    assert verdict(figures, tolerance).outcome == outcome
 
 
 def test_pairs_are_of_equal_prompt_and_noise(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
@@ -145,18 +147,23 @@ def test_a_whole_audit_of_a_damaged_folder(colour_folder: Callable[..., Path], j
     (folder / "prompt_0" / "img_1.png").unlink()
     (folder / "prompt_0" / "<img src=x>.txt").write_text("a stranger")
     settings = AuditSettings(
-        find_images(folder, prompts), BOTH, tmp_path / "out", find_images(original, prompts), command="fairlit <audit>"
+        folder=find_images(folder, prompts),
+        target=BOTH,
+        out=tmp_path / "out",
+        reference=find_images(original, prompts),
+        command="fairlit <audit>",
     )
     results = run_audit(settings, judge)
-    audited = results["audited"]
-    assert (audited["images"], audited["with_face"], audited["no_face"], audited["damaged"]) == (9, 7, 1, 1)
-    assert {entry["file"] for entry in audited["not_counted"]} == {
+    audited = results.audited
+    assert (audited.images, audited.with_face, audited.no_face, audited.damaged) == (9, 7, 1, 1)
+    assert {entry.file for entry in audited.not_counted} == {
         "prompt_0/img_1",
         "prompt_0/<img src=x>.txt",
         "prompt_1/img_2.png",
     }
-    assert audited["without_face"] == ["prompt_0/img_3.png"]
-    assert json.loads((tmp_path / "out" / "results.json").read_text()) == results
+    assert audited.without_face == ("prompt_0/img_3.png",)
+    assert AuditResults.read(tmp_path / "out") == results
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["schema"] == 1
     with (tmp_path / "out" / "per_image.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["status"] for row in rows if row["folder"] == "audited"].count("face") == 7
@@ -176,6 +183,9 @@ def test_a_whole_audit_of_a_damaged_folder(colour_folder: Callable[..., Path], j
 
 
 def test_an_audit_without_any_face_says_so(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
-    results = run_audit(AuditSettings(find_images(colour_folder([GREEN] * 3)), BOTH, tmp_path / "out"), judge)
-    assert results["verdict"]["headline"] == "No face was found in any image: there is nothing to judge."
+    results = run_audit(
+        AuditSettings(folder=find_images(colour_folder([GREEN] * 3)), target=BOTH, out=tmp_path / "out"), judge
+    )
+    assert results.verdict.headline == "No face was found in any image: there is nothing to judge."
     assert "nothing to judge" in (tmp_path / "out" / "report.html").read_text()
+    assert AuditResults.read(tmp_path / "out" / "results.json") == results  # unknown figures are equal too

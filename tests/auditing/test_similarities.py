@@ -37,7 +37,12 @@ def test_similarities_of_an_audit(
     original = colour_folder([RED, RED], [BLUE, RED], name="original")
     (folder / "prompt_1" / "img_1.png").write_bytes(b"cut")
     Image.new("RGB", (48, 48), BLUE).save(folder / "prompt_1" / "img_0.png")
-    settings = AuditSettings(find_images(folder, PROMPTS), TARGET, tmp_path / "out", find_images(original, PROMPTS))
+    settings = AuditSettings(
+        folder=find_images(folder, PROMPTS),
+        target=TARGET,
+        out=tmp_path / "out",
+        reference=find_images(original, PROMPTS),
+    )
     looks: list[int] = []
     results = run_audit(settings, judge, Encoders(clip), looks.append)
     assert sum(looks) == 2 * (5 + 4)
@@ -50,13 +55,14 @@ def test_similarities_of_an_audit(
     other = features("images/prompt_1/img_0.png")
     theirs = features("original/prompt_0/img_0.png", "original/prompt_0/img_1.png", "original/prompt_1/img_0.png")
     texts = clip.text_features(PROMPTS)
-    found = results["similarities"]
+    found = results.similarities
+    assert found is not None
     clip_t = ((own @ texts[0]).mean() + (other @ texts[1]).mean()) / 2
     clip_i = ((own[:2] * theirs[:2]).sum(dim=1).mean() + (other * theirs[2:]).sum()) / 2
-    assert found["clip_t"] == pytest.approx(float(clip_t), abs=1e-5)
-    assert found["clip_i"] == pytest.approx(float(clip_i), abs=1e-5)
-    assert (found["pairs"], found["images"]) == (3, 4)
-    assert "dino" not in found
+    assert found.measured["clip_t"].value == pytest.approx(float(clip_t), abs=1e-5)
+    assert found.measured["clip_i"].value == pytest.approx(float(clip_i), abs=1e-5)
+    assert (found.pairs, found.images) == (3, 4)
+    assert found.dino is None
     page = (tmp_path / "out" / "report.html").read_text()
     assert "<td>CLIP-I</td>" in page
     assert "in 3 pairs" in page
@@ -66,16 +72,18 @@ def test_an_audit_shows_corrected_figures(
     colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = find_images(colour_folder([RED] * 9 + [BLUE] * 11, [RED] * 9 + [BLUE] * 11))
-    plain = run_audit(AuditSettings(folder, TARGET, tmp_path / "plain"), judge)
-    assert plain["corrected"] == {}
+    plain = run_audit(AuditSettings(folder=folder, target=TARGET, out=tmp_path / "plain"), judge)
+    assert plain.corrected == {}
     assert "Corrected for" not in (tmp_path / "plain" / "report.html").read_text()
     # One of ten red ones is taken for blue: 9 seen of 20 are 10.
     confusion = {"tint": torch.tensor([[900, 100], [0, 1000]])}
     monkeypatch.setattr(type(judge.classifier), "confusion", property(lambda self: confusion))
-    results = run_audit(AuditSettings(folder, TARGET, tmp_path / "out"), judge)
-    assert results["figures"]["attributes"]["tint"]["frequencies"]["red"] == pytest.approx(0.45)
-    assert results["corrected"]["tint"]["frequencies"]["red"] == pytest.approx(0.5)
-    assert results["images_for_tolerance"] > 20
+    results = run_audit(AuditSettings(folder=folder, target=TARGET, out=tmp_path / "out"), judge)
+    assert results.figures.attributes["tint"].frequencies["red"].value == pytest.approx(0.45)
+    shares = results.corrected["tint"].frequencies
+    assert shares is not None
+    assert shares["red"].value == pytest.approx(0.5)
+    assert results.images_for_tolerance > 20
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Corrected for the classifier&#39;s errors" in page or "Corrected for the classifier's errors" in page
     assert "right about tint in 95.0 % of 2000" in page

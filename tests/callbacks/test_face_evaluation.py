@@ -30,7 +30,8 @@ WEIGHTS = {"layer": torch.ones(2)}
 def module(monkeypatch: pytest.MonkeyPatch) -> FairFinetuner:
     """A finetuner whose models were never loaded; what it logs is kept in `module.logged`."""
     made: Any = FairFinetuner(Models("base", "trained against", "auditor"), Lora(rank=2))
-    made.audit_classifier = SimpleNamespace(classes={"gender": ("female", "male"), "age": ("young", "old")})
+    judge = SimpleNamespace(classes={"gender": ("female", "male"), "age": ("young", "old")})
+    made.frozen_models = SimpleNamespace(audit_classifier=judge)
     made.ema = SimpleNamespace(applied=nullcontext)  # validation and test then have a third variant
     monkeypatch.setattr(made.adaptor, "parameters", lambda: WEIGHTS)
     made.logged = {}
@@ -127,7 +128,7 @@ def test_validation_logs_means_and_writes_every_prompt(
     assert module.logged["val/finetuned/bias/gender"] == pytest.approx((1.0 + 0.5) / 2)
     assert module.logged["val/ema/bias/gender"] == pytest.approx((0.0 + 1 / 3) / 2)
     assert module.logged["val/ema/face_rate"] == pytest.approx(7 / 8)
-    written = json.loads((tmp_path / "validation" / "step_000020.json").read_text())["all"]
+    written = json.loads((tmp_path / "validation" / "step_000020.json").read_text())["groups"]["all"]
     found = {entry["prompt"]: entry["attributes"]["gender"] for entry in written["ema"]["per_prompt"]}
     assert found["a chef"]["bias"] == pytest.approx(0.0)
     assert found["a judge"]["bias"] == pytest.approx(1 / 3)

@@ -46,9 +46,13 @@ def test_a_model_is_generated_from_and_compared_with_itself(
     command += ["--target", TARGET, "--out", str(tmp_path / "out"), "--detector", "stand_ins.MiddleFaces"]
     main(command)
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert (results["audited"]["layout"], results["audited"]["images"], results["original"]) == ("manifest", 4, None)
+    assert (results["audited"]["layout"], results["audited"]["images"], results["reference_images"]) == (
+        "manifest",
+        4,
+        None,
+    )
     assert results["audited"]["with_face"] > 0
-    assert results["judge"]["detector"]["class_path"] == "stand_ins.MiddleFaces"
+    assert results["judge"]["detector"] == "stand_ins.MiddleFaces"
     assert str(tmp_path / "out" / "report.html") in capsys.readouterr().out
 
 
@@ -59,13 +63,13 @@ def test_all_problems_come_together(images: Path, capsys: pytest.CaptureFixture[
         )
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    for words in ("out: give --out", "tolerance: got 2", "report_images: got 0", "target: give --target"):
+    for words in ("out: got nothing", "tolerance: got 2", "report_images: got 0", "target: got nothing"):
         assert words in error
-    assert "is no folder" in error
+    assert "expected a folder with images" in error
     with pytest.raises(SystemExit):
         main(["audit", str(images), "--out", str(images / "audit")])
     assert "lies within the folder that is audited" in capsys.readouterr().err
     assert f"classifier: {tmp_path}" in error
     with pytest.raises(SystemExit):
         main(["audit", "--target", TARGET])
-    assert "give either a folder of images or --model" in capsys.readouterr().err
+    assert "give either a folder of images, or --model" in capsys.readouterr().err

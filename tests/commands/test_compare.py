@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from fairlit.cli import main
-from fairlit.commands.compare import _parser
+from fairlit.commands.compare import COMMAND
 from fairlit.mitigation import Method
 from fairlit.pictures.files import read_image
 
@@ -56,21 +56,21 @@ def test_methods_share_noise_and_end_in_one_report(
     assert f"report   {out / 'report.html'}" in printed
     assert "made     42 images by 3 methods" in printed  # 3 methods x (2 prompts x 6 + 1 x 2)
     results = json.loads((out / "results.json").read_text())
-    assert set(results["methods"]) == {"none", "attribute words", "far <away>"}
-    assert results["reference"] == "none"
-    assert results["methods"]["none"]["similarities"]["clip_i"] == pytest.approx(1.0, abs=1e-5)
+    assert set(results["methods"]) == {"unchanged model", "attribute words", "far <away>"}
+    assert results["reference"] == "unchanged model"
+    assert results["methods"]["unchanged model"]["similarities"]["clip_i"] == pytest.approx(1.0, abs=1e-5)
     one, other = (
         [read_image(file).float() for file in sorted((out / "images" / "judged" / name).glob("000_*/*.png"))]
-        for name in ("none", "far_away")
+        for name in ("unchanged_model", "far_away")
     )
     for place, image in enumerate(one):  # the random model hardly reads texts: the same noise, nearly the same image
         distances = [float((image - found).abs().mean()) for found in other]
         assert distances.index(min(distances)) == place
     assert results["methods"]["attribute words"]["needs"] == ["words"]
     assert all(found["seconds_an_image"] > 0 for found in results["methods"].values())
-    assert "dino" not in results["methods"]["none"]["similarities"]
+    assert "dino" not in results["methods"]["unchanged model"]["similarities"]
     assert len(results["differences"]) == 3
-    assert {"attributes", "joint", "similarities", "unrelated"} <= results["differences"][0].keys()
+    assert {"attributes", "joint_classes", "similarities", "unrelated"} <= results["differences"][0].keys()
 
     with (out / "per_image.csv").open() as table:
         rows = list(csv.DictReader(table))
@@ -105,7 +105,7 @@ def test_methods_share_noise_and_end_in_one_report(
 
 
 def test_images_made_otherwise_are_not_mixed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["compare", "--config", str(config), "--only", "[attribute words]", "--most_prompts", "1"])
+    main(["compare", "--config", str(config), "--only", "[attribute words]", "--max_prompts", "1"])
     with pytest.raises(SystemExit):
         main(["compare", "--config", str(config), "--only", "[attribute words]", "--seed", "3"])
     assert "made with" in capsys.readouterr().err
@@ -119,13 +119,13 @@ def test_all_problems_come_together(config: Path, tmp_path: Path, capsys: pytest
     error = capsys.readouterr().err
     for words in ("images: got 0", "tolerance: got 2", "unrelated_images: got 0", "clip: 'no such clip'"):
         assert words in error
-    assert "only: 'others' is no method here" in error
+    assert "only: got 'others'; expected names of methods" in error
     assert "methods.adaptor: path:" in error
     assert error.count("images: got 0") == 2  # once for all methods, and once for unrelated prompts
     with pytest.raises(SystemExit):
         main(["compare"])
     error = capsys.readouterr().err
-    for words in ("out: give --out", "target: give --target", "model: give --model", "classifier: give --classifier"):
+    for words in ("out: got nothing", "target: got nothing", "model: got nothing", "classifier: got nothing"):
         assert words in error
     assert "none to compare with" in error
 
@@ -133,11 +133,10 @@ def test_all_problems_come_together(config: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.yaml")))
 def test_every_config_of_a_comparison_stands_alone_or_on_the_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(CONFIGS.parents[1])
-    parser = _parser()
     base = CONFIGS / "miniature_gender.yaml"
-    given = parser.parse_args(["--config", str(base), "--config", str(CONFIGS / name)])
-    methods = parser.instantiate(given).methods
+    given = COMMAND.parse(["--config", str(base), "--config", str(CONFIGS / name)])
+    methods = given.methods
     assert all(isinstance(method, Method) for method in methods.values())
-    assert {"none", "attribute words", "finetuned"} <= methods.keys()
+    assert {"unchanged model", "attribute words", "finetuned"} <= methods.keys()
     for path in (given.model, given.prompts, given.unrelated_prompts, given.classifier, given.clip, given.dino):
         assert Path(path).exists(), path

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 from fairlit.cli import main
 from fairlit.pictures.files import read_image, read_parameters
 from fairlit.pictures.manifest import read_manifest
+from fairlit.results.edits import read_edits
 from fairlit_miniature.drawing import LANDSCAPE, draw_scene
 from fairlit_miniature.world import sample_scene
 
@@ -24,7 +25,7 @@ EDITING = {
     "words": {"gender": {}, "skin_tone": {"light": "light-skinned", "tan": "tan-skinned"}},
     "template": "a photo of the face of a {words} person",
     "keep": ["skin_tone"],
-    "enlarge": 2.0,
+    "detection": {"scale": 2.0, "min_score": 0.9},
 }
 
 
@@ -77,16 +78,16 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
 
     entries, _ = read_manifest(out / "images")
     assert len(entries) == 4
-    edited = [entry for entry in entries if any(edit["made"] for edit in entry.get("edits", []))]
+    edited = [entry for entry in entries if any(edit.made for edit in read_edits(entry.further))]
     assert edited
     for entry in entries:
-        copy = out / "images" / entry["file"]
-        assert entry["prompt"] == copy.parent.name
+        copy = out / "images" / entry.file
+        assert entry.prompt == copy.parent.name
         if entry in edited:
             assert copy.suffix == ".png"
-            assert (read_parameters(copy) or {})["edits"] == entry["edits"]
+            assert (read_parameters(copy) or {})["edits"] == entry.further["edits"]
         else:
-            assert copy.read_bytes() == (folder / entry["file"]).read_bytes()
+            assert copy.read_bytes() == (folder / entry.file).read_bytes()
     with Image.open(out / "before_after.png") as picture:
         assert picture.width > 200
 
@@ -127,7 +128,7 @@ def test_colours_and_orientation_of_a_photograph(command: list[str], folder: Pat
         assert read_image(source).shape == (3, 64, LANDSCAPE)
     main([*command, "--target", "{gender: {female: 1, male: 0}}"])
     entries, _ = read_manifest(tmp_path / "out" / "images")
-    edited = [entry["file"] for entry in entries if any(edit["made"] for edit in entry.get("edits", []))]
+    edited = [entry.file for entry in entries if any(edit.made for edit in read_edits(entry.further))]
     assert edited
     for file in edited:
         with Image.open(tmp_path / "out" / "images" / file) as image:
@@ -167,23 +168,23 @@ def test_all_problems_come_together(folder: Path, tmp_path: Path, capsys: pytest
         main([*command, "--audit_classifier", train, "--steps", "0", "--device", "no", "--model", "no/model/here"])
     assert caught.value.code == 2
     error = capsys.readouterr().err
-    for words in ("device: 'no'", "steps: got 0", "model: 'no/model/here'", "lie one within the other", "'shoes'"):
+    for words in ("device: got 'no'", "steps: got 0", "model: 'no/model/here'", "lie one within the other", "'shoes'"):
         assert words in error
     assert "audit_classifier: is the one that leads the edits" in error
     with pytest.raises(SystemExit):
         main(["edit", "--editing.tries", "0", "--classifier", train])
     error = capsys.readouterr().err
-    for words in ("folder: give", "target: give --target", "model: give --model", "out: give --out", "tries: got 0"):
+    for words in (*(f"{name}: got nothing" for name in ("folder", "target", "model", "out")), "tries: got 0"):
         assert words in error
     with pytest.raises(SystemExit):
         main(["edit", str(folder / "a pair"), "--out", str(tmp_path), "--classifier", train])
     error = capsys.readouterr().err
-    assert f"out: {tmp_path} holds something else than edits" in error
+    assert f"out: {tmp_path} holds something other than edits" in error
     assert "lie one within the other" in error
     with pytest.raises(SystemExit):
         main(["edit", str(tmp_path / "nowhere"), "--out", str(tmp_path / "file")])
     error = capsys.readouterr().err
-    for words in ("is no folder", "file is a file", "classifier: give --classifier"):
+    for words in ("is no folder", "file is a file", "classifier: got nothing; give --classifier"):
         assert words in error
 
 
@@ -194,7 +195,7 @@ def test_every_config_of_edits_lacks_nothing_but_a_folder(
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(SystemExit):
         main(["edit", "--config", f"configs/edit/{name}", "--out", "runs/of_a_test"])
-    assert capsys.readouterr().err.startswith("fairlit: edit: folder: give the folder of the images first")
+    assert capsys.readouterr().err.startswith("fairlit: edit: folder: got nothing; give the folder of the images first")
 
 
 def test_output_editing_beside_the_plain_model(tmp_path: Path) -> None:
@@ -209,10 +210,10 @@ def test_output_editing_beside_the_plain_model(tmp_path: Path) -> None:
         "images": 4,
         "steps": 6,
         "guidance_scale": 1.5,
-        "people": "all",
+        "faces": "all",
         "target": {"gender": {"female": 0.0, "male": 1.0}},
         "classifier": f"{MODELS}/classifier_audit",
-        "detector": {"class_path": "fairlit.faces.FaceDetector", "init_args": {"enlarge": 2.0, "min_score": 0.9}},
+        "detection": {"scale": 2.0, "min_score": 0.9},
         "device": "cpu",
         "out": str(tmp_path / "out"),
     }

@@ -168,16 +168,16 @@ def test_published_files_from_the_command_line(
     path = tmp_path / "text_encoder_lora_EMA.pth"
     torch.save(tensors, path)
     base = ["--base", tiny_pipeline_folder]
-    main(["export", "--from", str(path), "--to", "diffusers", "--out", str(tmp_path / "a"), *map(str, base)])
+    main(["export", "--published", str(path), "--to", "diffusers", "--out", str(tmp_path / "a"), *map(str, base)])
     assert "rank 2, alpha 2" in capsys.readouterr().out
     assert "Shen et al." in (tmp_path / "a" / "README.md").read_text()
-    main(["export", "--from", str(path), "--to", "kohya", "--out", str(tmp_path / "b"), "--alpha", "1"])
+    main(["export", "--published", str(path), "--to", "kohya", "--out", str(tmp_path / "b"), "--alpha", "1"])
     printed = capsys.readouterr().out
     assert "rank 2, alpha 1" in printed
     assert "not checked: 'stable-diffusion-v1-5/stable-diffusion-v1-5' is not on this machine; give --base" in printed
     tensors[f"{block}.up.weight"] = torch.randn(768, 2)
     torch.save(tensors, path)
-    message = refused("--from", path, "--to", "diffusers", "--out", tmp_path / "c", *base)
+    message = refused("--published", path, "--to", "diffusers", "--out", tmp_path / "c", *base)
     assert f"{path}: tensor '{block}.up.weight' has shape [768, 2], the pipeline needs [32, 2]" in message
     assert not (tmp_path / "c").exists()
 
@@ -192,7 +192,7 @@ def test_all_that_is_wrong_comes_together(saved: Path, tmp_path: Path, refused: 
         f"out: {saved} holds files already",
         "base: '",
         "alpha: got -1.0, but an adaptor knows its own",
-        "alpha: got -1.0; give a number above 0",
+        "alpha: got -1.0; expected a number above 0",
     ):
         assert part in message
 
@@ -201,11 +201,11 @@ def test_all_that_is_wrong_comes_together(saved: Path, tmp_path: Path, refused: 
     ("arguments", "part"),
     [
         (["SAVED", "--to", "safetensors", "--out", "OUT"], "diffusers"),
-        (["SAVED", "--to", "kohya"], "out: give --out"),
-        (["--to", "kohya", "--out", "OUT"], "give either the folder of an adaptor or --from"),
+        (["SAVED", "--to", "kohya"], "out: got nothing; give --out"),
+        (["--to", "kohya", "--out", "OUT"], "give either the folder of an adaptor, or --published"),
         (
-            ["SAVED", "--from", "x.pth", "--to", "kohya", "--out", "OUT"],
-            "give either the folder of an adaptor or --from",
+            ["SAVED", "--published", "x.pth", "--to", "kohya", "--out", "OUT"],
+            "give either the folder of an adaptor, or --published",
         ),
         (["SAVED", "--to", "kohya", "--merge", "--out", "OUT"], "or --merge"),
         (["SAVED/..", "--to", "kohya", "--out", "OUT"], "no adaptor here"),
@@ -229,7 +229,7 @@ def test_merging_without_a_base_model_is_refused(
     adaptor.attach(tiny_pipeline)
     adaptor.save(tmp_path / "saved", tiny_pipeline, AdaptorMetadata(base_model="org/name"))
     message = refused(tmp_path / "saved", "--merge", "--out", tmp_path / "out")
-    assert "merge: needs the base model, and the adaptor names 'org/name'; give --base" in message
+    assert "base: the adaptor names 'org/name', which is not here, and merging needs it; give --base" in message
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,8 +237,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         main(["export", "--help"])
     assert not stopped.value.code
     printed = capsys.readouterr().out
-    for word in ("usage: fairlit export", "--from", "--to", "--merge", "--base", "--out"):
+    for word in ("usage: fairlit export", "--published", "--to", "--merge", "--base", "--out"):
         assert word in printed
-    with pytest.raises(SystemExit):
-        main(["--help"])
+    main(["--help"])
     assert "export" in capsys.readouterr().out

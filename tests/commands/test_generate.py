@@ -20,7 +20,7 @@ def test_prompts_and_methods_from_the_terminal(
     assert "made     0 images of 2 prompts, 4 were there already" in capsys.readouterr().out
     main(["generate", "--prompts", str(tiny_prompts), "--split", "val", *common, "--out", str(tmp_path / "b")])
     entries, _ = read_manifest(tmp_path / "b")
-    assert {(entry["prompt"], entry["family"]) for entry in entries} == {
+    assert {(entry.prompt, entry.family) for entry in entries} == {
         ("a photo of the face of a chef", "people"),
         ("a photo of the face of a person", "people"),
     }

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import measure
-from fairlit.auditing.report import Audited
 from fairlit.comparison.charts import distinct_parts
 from fairlit.comparison.figures import (
     MethodFigures,
-    difference_of,
     differences,
     perceived_labels,
     similarity_figures,
@@ -20,6 +19,8 @@ from fairlit.comparison.figures import (
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import find_images
 from fairlit.judging.observations import Judge, observe_folder
+from fairlit.results.comparison import Difference, Standing, difference_of
+from fairlit.results.record import Estimate
 
 TARGET = TargetDistribution({"tint": {"red": 0.5, "blue": 0.5}})
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)
@@ -32,9 +33,13 @@ def method(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> 
         folder = find_images(colour_folder(*prompts, name=name))
         seen = observe_folder(folder, judge, tmp_path / f"{name}.jsonl")
         grid = torch.full((len(prompts), len(prompts[0])), similarity)
-        return MethodFigures(Audited(folder, seen, measure(folder, seen, TARGET)), {"clip_i": grid}, {})
+        return MethodFigures(JudgedFolder(folder, seen, measure(folder, seen, TARGET)), {"clip_i": grid}, {})
 
     return make
+
+
+def place(found: tuple[Difference, ...], methods: dict[str, MethodFigures]) -> Standing:
+    return standing(found, {name: entry.judged.figures for name, entry in methods.items()}, "tint")
 
 
 def test_differences_are_those_of_the_figures_and_change_sign(method: Callable[..., MethodFigures]) -> None:
@@ -43,51 +48,49 @@ def test_differences_are_those_of_the_figures_and_change_sign(method: Callable[.
     methods = {"plain": plain, "fair": fair}
     found = differences(methods, TARGET, (3, 4))
     assert len(found) == 1
-    change = difference_of(found, "plain", "fair", "tint", "tv")
-    assert change["value"] == pytest.approx(0.5 - 0.25 / 3)  # three times 1/2, against 0, 0 and 1/4
-    assert change["value"] == pytest.approx(
-        plain.audited.figures["attributes"]["tint"]["tv"] - fair.audited.figures["attributes"]["tint"]["tv"]
+    change = difference_of(found, "plain", "fair").attributes["tint"].tv
+    assert change.value == pytest.approx(0.5 - 0.25 / 3)  # three times 1/2, against 0, 0 and 1/4
+    assert change.value == pytest.approx(
+        plain.judged.figures.attributes["tint"].tv.value - fair.judged.figures.attributes["tint"].tv.value
     )
-    low, high = change["ci"]
-    assert 0 < low < change["value"] < high
-    back = difference_of(found, "fair", "plain", "tint", "tv")
-    assert (back["value"], back["ci"]) == (-change["value"], (-high, -low))
-    kept = difference_of(found, "fair", "plain", "similarities", "clip_i")
-    assert kept["value"] == pytest.approx(-0.1)
-    assert standing(found, methods, "tint") == {"best": "fair", "ahead_of": ["plain"], "not_ahead_of": []}
+    assert 0 < change.low < change.value < change.high
+    back = difference_of(found, "fair", "plain")
+    assert back.attributes["tint"].tv == Estimate(-change.value, -change.high, -change.low)
+    assert back.similarities.measured["clip_i"].value == pytest.approx(-0.1)
+    assert place(found, methods) == Standing(best="fair", ahead_of=("plain",))
 
 
 def test_a_method_is_not_ahead_of_its_equal(method: Callable[..., MethodFigures]) -> None:
     prompts = [RED, RED, RED, BLUE], [RED, BLUE, BLUE, BLUE]
     methods = {"one": method("one", *prompts), "other": method("other", *prompts)}
     found = differences(methods, TARGET, (2, 4))
-    assert difference_of(found, "one", "other", "tint", "tv") == {"value": 0.0, "ci": (0.0, 0.0)}
-    assert standing(found, methods, "tint")["not_ahead_of"] == ["other"]
+    assert difference_of(found, "one", "other").attributes["tint"].tv == Estimate(0.0, 0.0, 0.0)
+    assert place(found, methods).not_ahead_of == ("other",)
 
 
 def test_images_without_a_face_or_missing_have_no_label(
     method: Callable[..., MethodFigures], tmp_path: Path, judge: Judge
 ) -> None:
     entry = method("some", [RED, GREEN, BLUE], [BLUE, BLUE, RED])
-    assert perceived_labels(entry.audited, TARGET, (2, 3)).flatten().tolist() == [0, -1, 1, 1, 1, 0]
+    assert perceived_labels(entry.judged, TARGET, (2, 3)).flatten().tolist() == [0, -1, 1, 1, 1, 0]
     (tmp_path / "some" / "prompt_1" / "img_1.png").unlink()
     folder = find_images(tmp_path / "some")
     seen = observe_folder(folder, judge, tmp_path / "again.jsonl")
-    audited = Audited(folder, seen, entry.audited.figures)
-    assert perceived_labels(audited, TARGET, (2, 3)).flatten().tolist() == [0, -1, 1, 1, -1, 0]
+    judged = JudgedFolder(folder, seen, entry.judged.figures)
+    assert perceived_labels(judged, TARGET, (2, 3)).flatten().tolist() == [0, -1, 1, 1, -1, 0]
 
 
 def test_methods_without_faces_stand_nowhere(method: Callable[..., MethodFigures]) -> None:
     methods = {"faces": method("faces", [RED, BLUE]), "none": method("none", [GREEN, GREEN])}
     found = differences(methods, TARGET, (1, 2))
-    assert standing(found, methods, "tint") == {"best": "faces", "ahead_of": [], "not_ahead_of": []}
+    assert place(found, methods) == Standing(best="faces")
 
 
 def test_similarities_are_means_over_prompts_of_what_is_there() -> None:
     values = torch.tensor([[1.0, 0.5], [0.2, torch.nan], [torch.nan, torch.nan]])
-    figures = similarity_figures({"clip_i": values})
-    assert figures["clip_i"] == pytest.approx((0.75 + 0.2) / 2)
-    assert figures["clip_i_ci"][0] < figures["clip_i"] < figures["clip_i_ci"][1]
+    found = similarity_figures({"clip_i": values}).measured["clip_i"]
+    assert found.value == pytest.approx((0.75 + 0.2) / 2)
+    assert found.low < found.value < found.high
 
 
 def test_prompts_are_told_apart_by_what_differs() -> None:

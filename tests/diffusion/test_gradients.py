@@ -15,7 +15,7 @@ from fairlit.adaptors import Adaptor, Lora, SoftTokens
 from fairlit.diffusion import Backbone, Chain, Conditioning, Pairs, detached_graph, full_graph, replay, rollout
 from fairlit.diffusion.sample_counter import SampleCounter
 from fairlit.functional.sampling.solver import linear_solver, output_weights
-from fairlit.functional.sampling.step_subsets import stratified_calls
+from fairlit.functional.sampling.step_subsets import stratified_evaluations
 
 SCHEDULE: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 SCHEDULERS = {
@@ -132,12 +132,12 @@ def test_full_gradient_agrees_with_finite_differences(tiny_pipeline: StableDiffu
     assert abs(float(finite / analytic) - 1) < 1e-5
 
 
-def test_one_call_left_is_the_natural_gradient_of_that_call(tiny_pipeline: StableDiffusionPipeline) -> None:
-    """Truncated to the last call, full back-propagation has nothing left to go through: k_{S-1} J^T g."""
+def test_one_evaluation_left_is_the_natural_gradient_of_that_evaluation(tiny_pipeline: StableDiffusionPipeline) -> None:
+    """Truncated to the last evaluation, full back-propagation has nothing left to go through: k_{S-1} J^T g."""
     setup = Setup(tiny_pipeline, "both", "dpm", torch.float64)
     weights = output_weights(setup.scheduler, STEPS, "natural")
     weights[:-1] = 0
-    truncated = full_graph(setup.chain, setup.noise, setup.conditioning(), last_calls=1)
+    truncated = full_graph(setup.chain, setup.noise, setup.conditioning(), last_evaluations=1)
     assert relative(setup.replayed(weights, 4), setup.gradient(truncated)) < 1e-10
 
 
@@ -199,8 +199,8 @@ def test_random_steps_are_unbiased(tiny_pipeline: StableDiffusionPipeline, adapt
     exact = setup.replayed(weights, 16)
     draws = []
     for draw in range(200):
-        calls = stratified_calls(STEPS, 1, IMAGES, (draw,))
-        pairs = Pairs.drawn(calls, STEPS, setup.noise.device)
+        evaluations = stratified_evaluations(STEPS, 1, IMAGES, (draw,))
+        pairs = Pairs.drawn(evaluations, STEPS, setup.noise.device)
         with_gradient = replay(setup.chain, sampled, setup.conditioning(), weights, setup.inner, pairs=pairs)
         draws.append(setup.gradient(with_gradient))
     found = torch.stack(draws)
@@ -271,7 +271,7 @@ def test_model_evaluations_of_the_replay(tiny_pipeline: StableDiffusionPipeline,
 
 
 def test_checkpointed_calls_are_made_twice(tiny_pipeline: StableDiffusionPipeline) -> None:
-    """What the replay saves: the detached graph computes every call again in the backward pass."""
+    """What the replay saves: the detached graph computes every evaluation again in the backward pass."""
     setup = Setup(tiny_pipeline, "both", "dpm", torch.float32)
     counter = SampleCounter(setup.backbone)
     weights = output_weights(setup.scheduler, STEPS, "uniform")
@@ -290,7 +290,7 @@ def test_sampling_and_replay_do_not_wait_for_the_gpu(tiny_pipeline: StableDiffus
     setup.chain = Chain(setup.backbone, setup.chain.solver.to("cuda"), setup.chain.guidance_scale)
     noise, weights = setup.noise.cuda(), output_weights(setup.scheduler, STEPS, "uniform").cuda()
     conditioning = setup.conditioning()
-    pairs = Pairs.drawn(stratified_calls(STEPS, 2, IMAGES, (0,)), STEPS, noise.device)
+    pairs = Pairs.drawn(stratified_evaluations(STEPS, 2, IMAGES, (0,)), STEPS, noise.device)
     torch.cuda.set_sync_debug_mode("error")
     try:
         sampled = rollout(setup.chain, noise, conditioning)

@@ -49,10 +49,10 @@ def test_latents_outside_the_mask_are_the_originals(
     inpaint(images, masks, PROMPTS, KEYS)
     nothing, some = seen  # the first call encodes with the same draw of the posterior
     changed = (some != nothing).any(dim=1)
-    wanted = torch.zeros(2, 16, 16, dtype=torch.bool)
-    wanted[0, 2:6, 2:6] = True
-    wanted[1, 10, 10] = True
-    assert torch.equal(changed, wanted)
+    expected = torch.zeros(2, 16, 16, dtype=torch.bool)
+    expected[0, 2:6, 2:6] = True
+    expected[1, 10, 10] = True
+    assert torch.equal(changed, expected)
 
 
 def test_an_image_depends_on_its_prompt_and_key_alone(

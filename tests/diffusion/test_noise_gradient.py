@@ -39,7 +39,7 @@ def test_full_is_back_propagation(max_batch: int | None) -> None:
     assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12 * float(expected.abs().max()))
 
 
-def test_natural_is_the_sum_of_paths_through_one_call() -> None:
+def test_natural_is_the_sum_of_paths_through_one_evaluation() -> None:
     """DDIM by its own recursion: each x0 prediction sees the noise by what sigma leaves of it, and nothing else."""
     scheduler = DDIMScheduler(**SCHEDULE, clip_sample=False, set_alpha_to_one=False)
     chain, noise, conditioning, cotangent = setting(scheduler)
@@ -55,14 +55,16 @@ def test_natural_is_the_sum_of_paths_through_one_call() -> None:
     leaf = noise.clone().requires_grad_()
     images = torch.arange(3)
     weight = [  # what each prediction adds to the next state, times what the steps after it leave of that
-        (alpha[call + 1] - sigma[call + 1] * alpha[call] / sigma[call]) * sigma[-1] / sigma[call + 1]
-        for call in range(5)
+        (alpha[evaluation + 1] - sigma[evaluation + 1] * alpha[evaluation] / sigma[evaluation])
+        * sigma[-1]
+        / sigma[evaluation + 1]
+        for evaluation in range(5)
     ]
     predictions = []
-    for call in range(5):
-        state = sampled.states[call] + sigma[call] / sigma[0] * (leaf - noise)
-        output = chain.predict(state, torch.full((3,), call), conditioning, images)
-        predictions.append((state - sigma[call] * output) / alpha[call])
+    for evaluation in range(5):
+        state = sampled.states[evaluation] + sigma[evaluation] / sigma[0] * (leaf - noise)
+        output = chain.predict(state, torch.full((3,), evaluation), conditioning, images)
+        predictions.append((state - sigma[evaluation] * output) / alpha[evaluation])
     total = sigma[-1] / sigma[0] * leaf + sum(k * d for k, d in zip(weight, predictions, strict=True))
     expected = torch.autograd.grad(total, leaf, cotangent, retain_graph=True)[0]
     assert torch.allclose(found, expected, rtol=1e-3, atol=1e-3 * float(expected.abs().max()))  # float32 schedule

@@ -11,9 +11,9 @@ from facenet_pytorch.models import inception_resnet_v1
 from PIL import Image
 from rich.progress import Progress
 from safetensors.torch import load_file
-from script_runs import run_script
 from torch import Tensor
 
+from fairlit.cli import main
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.faces import ClassifierEmbedder, FaceBank, FaceDetector
 from fairlit.faces.bank_building import NO_FACE, build_bank
@@ -109,19 +109,40 @@ def test_faces_are_found_and_cropped_where_asked(tmp_path: Path) -> None:
     torch.testing.assert_close(bank.embeddings, embedder.embed(batch, faces), atol=1e-5, rtol=1e-4)
 
 
-def test_the_script_says_what_it_did_and_what_is_wrong(
+def test_the_command_says_what_it_did_and_what_is_wrong(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "bank.safetensors"
-    run_script("build_face_bank", folder, "--embedder", EMBEDDER, "--out", out, "--device", "cpu")
+    main(["face-bank", str(folder), "--embedder", EMBEDDER, "--out", str(out), "--device", "cpu"])
     printed = capsys.readouterr().out
     assert "skipped     first/99.jpg: cannot be read" in printed
     assert f"face bank   {out}: {COUNT} faces" in printed
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit) as stopped:
-        run_script("build_face_bank", tmp_path / "empty", "--embedder", EMBEDDER, "--out", tmp_path / "none")
+        main(["face-bank", str(tmp_path / "empty"), "--embedder", EMBEDDER, "--detection.scale", "2"])
     assert stopped.value.code == 2
-    assert "which has no picture" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    for part in ("3 problems", "which has no picture", "out: got nothing", "give --detect too"):
+        assert part in message
+
+
+def test_the_command_detects_faces_as_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = torch.from_numpy(draw_scene(balanced_scene(3, 0)).pixels).permute(2, 0, 1)
+    save_face(image, tmp_path / "pictures" / "0.png")
+    arguments = [
+        "face-bank",
+        str(tmp_path / "pictures"),
+        "--embedder",
+        EMBEDDER,
+        "--out",
+        str(tmp_path / "bank"),
+        "--detect",
+    ]
+    main([*arguments, "--detection.scale", "2"])
+    assert "1 faces" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*arguments, "--detection.min_score", "1"])
+    assert NO_FACE in capsys.readouterr().err
 
 
 def test_no_face_at_all_is_refused(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 from drawn_faces import AGES, write_fairface
-from script_runs import run_script
 from torch import Tensor
 
+from fairlit.cli import main
 from fairlit.errors import ConfigurationError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.faces.calibration import calibrate, calibration_error, describe_validation
@@ -123,7 +123,7 @@ def test_damaged_validations_are_named() -> None:
         assert part in str(caught.value)
 
 
-def test_the_script_calibrates_what_was_trained_elsewhere(
+def test_the_command_calibrates_what_was_trained_elsewhere(
     classifier: AttributeClassifier, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Labels have other names than classes, and one attribute is not labelled at all."""
@@ -132,8 +132,10 @@ def test_the_script_calibrates_what_was_trained_elsewhere(
     AttributeClassifier(config).save(tmp_path / "classifier")
     merge = {"age": {name: list(labels) for name, labels in AGES.items()}}
     (tmp_path / "merge.yaml").write_text(json.dumps(merge))
-    where = ("--data", "fairface", "--folder", tmp_path / "faces", "--device", "cpu")
-    run_script("calibrate_classifier", tmp_path / "classifier", *where, "--classes", tmp_path / "merge.yaml")
+    where = ["--data", "fairface", "--folder", str(tmp_path / "faces"), "--device", "cpu"]
+    arguments = ["classifier", "calibrate", str(tmp_path / "classifier"), *where]
+    arguments += ["--classes", str(tmp_path / "merge.yaml")]
+    main(arguments)
     loaded = AttributeClassifier.load(tmp_path / "classifier")
     assert loaded.confusion["age"].sum() == 12
     assert loaded.config.temperature["age"] != 1.0
@@ -141,18 +143,20 @@ def test_the_script_calibrates_what_was_trained_elsewhere(
     assert "age  accuracy" in capsys.readouterr().out
     (tmp_path / "merge.yaml").write_text(json.dumps({"age": {"old": AGES["old"], "young": AGES["young"]}}))
     with pytest.raises(SystemExit) as stopped:
-        run_script("calibrate_classifier", tmp_path / "classifier", *where, "--classes", tmp_path / "merge.yaml")
+        main(
+            ["classifier", "calibrate", str(tmp_path / "classifier"), *where, "--classes", str(tmp_path / "merge.yaml")]
+        )
     assert stopped.value.code == 2
     assert "give the same, in the same order" in capsys.readouterr().err
 
 
-def test_the_script_fits_temperatures_of_words(
+def test_the_command_fits_temperatures_of_words(
     clip_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_fairface(tmp_path / "faces", 2, 12)
     words = {"clip": str(clip_folder), "classes": {"gender": {"Female": ["woman"], "Male": ["man"]}}}
     (tmp_path / "words.yaml").write_text(json.dumps(words))
-    where = ("--data", "fairface", "--folder", tmp_path / "faces", "--device", "cpu")
-    run_script("calibrate_classifier", tmp_path / "words.yaml", *where)
+    where = ["--data", "fairface", "--folder", str(tmp_path / "faces"), "--device", "cpu"]
+    main(["classifier", "calibrate", str(tmp_path / "words.yaml"), *where])
     printed = capsys.readouterr().out.splitlines()[-1]
     assert printed.startswith(f"put into {tmp_path / 'words.yaml'}  temperature: {{gender: ")

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from script_runs import run_script
 from torch import nn
 from torchvision import models
 from transformers import (
@@ -21,6 +20,7 @@ from transformers import (
     ViTModel,
 )
 
+from fairlit.cli import main
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.faces import AttributeClassifier, CropSettings, Faces, crop_faces
 from fairlit.faces.classifier import crop_for
@@ -62,7 +62,7 @@ def one_face(size: float) -> tuple[torch.Tensor, Faces]:
 @torch.no_grad()
 def test_the_published_classifier_of_shen_et_al(tmp_path: Path) -> None:
     network, file = published(tmp_path, models.mobilenet_v3_large(), "classifier.3", 8)
-    run_script("import_classifier", "fair-diffusion", file, "--out", tmp_path / "native")
+    main(["classifier", "import", "fair-diffusion", str(file), "--out", str(tmp_path / "native")])
     classifier = AttributeClassifier.load(tmp_path / "native")
     assert classifier.classes == {
         "gender": ("female", "male"),
@@ -81,8 +81,8 @@ def test_the_published_classifier_of_shen_et_al(tmp_path: Path) -> None:
 def test_fairface_with_merged_classes_adds_probabilities(tmp_path: Path) -> None:
     network, file = published(tmp_path, models.resnet34(), "fc", 18)
     (tmp_path / "classes.yaml").write_text(json.dumps(MERGED))
-    arguments = ("fairface-7", file, "--out", tmp_path / "native", "--classes", tmp_path / "classes.yaml")
-    run_script("import_classifier", *arguments)
+    arguments = ["fairface-7", str(file), "--out", str(tmp_path / "native")]
+    main(["classifier", "import", *arguments, "--classes", str(tmp_path / "classes.yaml")])
     classifier = AttributeClassifier.load(tmp_path / "native")
     assert classifier.classes == {"age": ("young", "old"), "race": ("Asian", "other")}
     images, faces = one_face(200.0)
@@ -135,21 +135,36 @@ def test_files_of_other_networks_and_pickles_are_refused(tmp_path: Path) -> None
 def test_classes_that_do_not_cover_the_labels_are_all_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wrong = {"race": {"some": ["White", "Blue"], "others": ["Black", "Indian"]}, "height": ["tall", "short"]}
     (tmp_path / "classes.yaml").write_text(json.dumps(wrong))
+    arguments = ["fairface-4", "none.pt", "--out", str(tmp_path / "out")]
     with pytest.raises(SystemExit) as stopped:
-        run_script(
-            "import_classifier",
-            "fairface-4",
-            "none.pt",
-            "--out",
-            tmp_path / "out",
-            "--classes",
-            tmp_path / "classes.yaml",
-        )
+        main(["classifier", "import", *arguments, "--classes", str(tmp_path / "classes.yaml")])
     assert stopped.value.code == 2
     message = capsys.readouterr().err
     for part in ("3 problems", "'height'", "leaves out 'Asian'", "names 'Blue'"):
         assert part in message
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_missing_is_all_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["classifier", "import", "fairfase"])
+    message = capsys.readouterr().err
+    for part in ("3 problems", "kind: got 'fairfase'", "fairface-7", "source: got nothing", "out: got nothing"):
+        assert part in message
+    with pytest.raises(SystemExit):
+        main(["classifier", "import", "transformers", "vit", "--out", "native"])
+    assert "give --attribute" in capsys.readouterr().err
+
+
+def test_the_two_actions_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["classifier", "--help"])
+    assert "calibrate" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["classifier", "calibrte", "words.yaml"])
+    assert "did you mean calibrate?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["classifier"])
+    assert "got nothing; expected import or calibrate" in capsys.readouterr().err
 
 
 def save_vit(folder: Path) -> ViTForImageClassification:
@@ -166,8 +181,8 @@ def save_vit(folder: Path) -> ViTForImageClassification:
 @torch.no_grad()
 def test_a_transformers_folder(tmp_path: Path) -> None:
     model = save_vit(tmp_path / "vit")
-    arguments = ("--attribute", "age", "--out", tmp_path / "native", "--crop", "box", "--margin", "0.3")
-    run_script("import_classifier", "transformers", tmp_path / "vit", *arguments)
+    arguments = ["--attribute", "age", "--out", str(tmp_path / "native"), "--crop", "box", "--margin", "0.3"]
+    main(["classifier", "import", "transformers", str(tmp_path / "vit"), *arguments])
     classifier = AttributeClassifier.load(tmp_path / "native")
     assert classifier.classes == {"age": ("0-30", "31-60", "61+")}
     images, faces = one_face(64.0)

@@ -11,7 +11,7 @@ from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.sampling.noise import keyed_noise
-from fairlit.generation import GenerationPlan, generate
+from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
 from fairlit.mitigation import Chunk, NoMitigation, SamplingPlan
 from fairlit.pictures.files import read_image, read_parameters
@@ -39,33 +39,34 @@ def pixels(plan: GenerationPlan) -> torch.Tensor:
 
 
 def test_images_do_not_depend_on_the_batch_size(plan: GenerationPlan, tmp_path: Path) -> None:
-    assert generate(plan) == 10
+    assert make_images(plan) == 10
     other = dataclasses.replace(plan, out=tmp_path / "other", batch_size=5)
-    generate(other)
+    make_images(other)
     assert (pixels(plan).int() - pixels(other).int()).abs().max() <= 1  # the last bit of the arithmetic may differ
     assert len(torch.unique(pixels(plan).flatten(1), dim=0)) == 10
 
 
 def test_noise_is_that_of_a_test_run(plan: GenerationPlan) -> None:
     plan = dataclasses.replace(plan, images=1)
-    generate(plan)
+    make_images(plan)
     backbone = Backbone.load(plan.model)
     noise = keyed_noise([(3, 2, 1, 0)], backbone.latent_shape())
-    with NoMitigation().prepare(backbone, SamplingPlan(2, 2.0), runner.UNUSED_TARGET) as sample:
+    with NoMitigation().prepare(backbone, SamplingPlan(2, 2.0), None) as sample:
         image = backbone.decode(sample(Chunk.whole(PROMPTS[1].text, 1), noise))
     assert (pixels(plan)[1].float() - 255 * image[0]).abs().max() <= 1.01
 
 
 def test_files_and_manifest_say_how_images_were_made(plan: GenerationPlan) -> None:
-    generate(plan)
+    make_images(plan)
     entries, damaged = read_manifest(plan.out)
     assert (len(entries), damaged) == (10, [])
     for entry in entries:
-        file = entry.pop("file")
-        assert read_parameters(plan.out / file) == entry
-    assert entries[7]["prompt"] == "a nurse & <b>"
-    assert (entries[7]["number"], entries[7]["noise_key"], entries[7]["seed"]) == (2, [3, 2, 1, 2], 3)
-    assert (entries[7]["steps"], entries[7]["guidance_scale"], entries[7]["method"]) == (2, 2.0, {"name": "none"})
+        line = {key: value for key, value in entry.to_json().items() if key not in ("schema", "file")}
+        assert read_parameters(plan.out / entry.file) == line
+    assert entries[7].prompt == "a nurse & <b>"
+    assert (entries[7].number, entries[7].noise_key, entries[7].further["seed"]) == (2, (3, 2, 1, 2), 3)
+    settings = entries[7].further
+    assert (settings["steps"], settings["guidance_scale"], settings["method"]) == (2, 2.0, {"name": "none"})
 
 
 def test_no_image_is_made_twice(plan: GenerationPlan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,28 +81,28 @@ def test_no_image_is_made_twice(plan: GenerationPlan, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(runner, "save_png", stopping)
     with pytest.raises(KeyboardInterrupt):
-        generate(plan)
+        make_images(plan)
     assert [len(found) for found in (read_manifest(plan.out)[0], list(plan.out.rglob("[!.]*.png")))] == [10, 3]
     monkeypatch.setattr(runner, "save_png", lambda image, path, more: made.append(path) or save(image, path, more))
     told: list[int] = []
-    assert generate(plan, progress=told.append) == 7
+    assert make_images(plan, progress=told.append) == 7
     assert len(made) == len(set(made)) == 10
     assert sum(told) == 7
-    assert generate(plan) == 0
+    assert make_images(plan) == 0
     fresh = dataclasses.replace(plan, out=plan.out.parent / "fresh")
-    generate(fresh)
+    make_images(fresh)
     assert (pixels(plan).int() - pixels(fresh).int()).abs().max() <= 1
 
 
 def test_images_made_otherwise_are_not_mixed_with(plan: GenerationPlan) -> None:
     plan = dataclasses.replace(plan, images=1)
-    generate(plan)
+    make_images(plan)
     with pytest.raises(ConfigurationError, match=r"made with steps 2, not 3; give another --out"):
-        generate(dataclasses.replace(plan, steps=3))
+        make_images(dataclasses.replace(plan, steps=3))
     file = plan.out / plan.planned()[0][0].file
     Image.new("RGB", (4, 4)).save(file)
     with pytest.raises(ConfigurationError, match="not from fairlit generate"):
-        generate(plan)
+        make_images(plan)
 
 
 def test_everything_wrong_is_said_at_once(plan: GenerationPlan) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fairlit.errors import ConfigurationError
-from fairlit.judging.image_folders import Skipped, find_images
+from fairlit.judging.image_folders import find_images
+from fairlit.results.judging import NotCounted
 
 
 def touch(root: Path, *names: str) -> None:
@@ -28,20 +29,20 @@ def test_published_layout_counts_gaps_and_strangers(tmp_path: Path) -> None:
     second = next(image.file for image in found.images if (image.prompt, image.number) == (1, 2))
     other = {"prompt_1/img_2.PNG", "prompt_1/img_2.jpg"} - {second}
     assert set(found.skipped) == {
-        Skipped("log.txt", "not a folder of a prompt"),
-        Skipped("prompt_0/notes.txt", "not an image"),
-        Skipped("prompt_0/cover.png", "not called img_NUMBER"),
-        Skipped(other.pop(), "a second image of number 2"),
-        Skipped("prompt_1/img_4", "missing"),
-        Skipped("prompt_2", "missing, or without any image"),
-        Skipped("prompt_3/old", "a folder within"),
+        NotCounted("log.txt", "not a folder of a prompt"),
+        NotCounted("prompt_0/notes.txt", "not an image"),
+        NotCounted("prompt_0/cover.png", "not called img_NUMBER"),
+        NotCounted(other.pop(), "a second image of number 2"),
+        NotCounted("prompt_1/img_4", "missing"),
+        NotCounted("prompt_2", "missing, or without any image"),
+        NotCounted("prompt_3/old", "a folder within"),
     }
 
 
 def test_published_layout_takes_prompts_by_number_or_names_them(tmp_path: Path) -> None:
     touch(tmp_path, "prompt_0/img_0.png", "prompt_2/img_0.png")
     assert find_images(tmp_path).prompts == ["prompt_0", "prompt_1", "prompt_2"]
-    with pytest.raises(ConfigurationError, match=r"2 of them .* prompt_2"):
+    with pytest.raises(ConfigurationError, match=r"got 2 for .* expected 3 or more, as there is a prompt_2"):
         find_images(tmp_path, ["a", "b"])
 
 
@@ -65,11 +66,11 @@ def test_manifest_layout_believes_the_manifest_but_not_everything(tmp_path: Path
         ("y/0.png", 0, None),
     ]
     assert found.skipped == [
-        Skipped("manifest.jsonl", "line 7 is damaged"),
-        Skipped("x/gone.png", "missing"),
-        Skipped("../outside.png", "outside the folder"),
-        Skipped("y/0.png", "listed twice in the manifest"),
-        Skipped("y/stray.png", "not in the manifest"),
+        NotCounted("manifest.jsonl", "line 7 is damaged"),
+        NotCounted("x/gone.png", "missing"),
+        NotCounted("../outside.png", "outside the folder"),
+        NotCounted("y/0.png", "listed twice in the manifest"),
+        NotCounted("y/stray.png", "not in the manifest"),
     ]
 
 
@@ -80,9 +81,9 @@ def test_one_folder_a_prompt(tmp_path: Path) -> None:
     assert (found.layout, found.prompts) == ("folders", ["a nurse", "a photo of a <b>chef</b>"])
     assert [image.file for image in found.images] == ["a nurse/2.png", "a nurse/10.png", "chefs/b.webp"]
     assert set(found.skipped) == {
-        Skipped("list.csv", "not an image"),
-        Skipped("empty/readme.md", "not an image"),
-        Skipped("empty", "a folder without any image"),
+        NotCounted("list.csv", "not an image"),
+        NotCounted("empty/readme.md", "not an image"),
+        NotCounted("empty", "a folder without any image"),
     }
 
 
@@ -93,8 +94,8 @@ def test_a_single_folder_is_one_prompt(tmp_path: Path) -> None:
 
 
 def test_nothing_to_look_at(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no folder"):
+    with pytest.raises(ConfigurationError, match="expected a folder with images"):
         find_images(tmp_path / "none")
     touch(tmp_path, "notes.txt")
-    with pytest.raises(ConfigurationError, match="holds no images in a layout that is known"):
+    with pytest.raises(ConfigurationError, match="expected images in a layout that is known"):
         find_images(tmp_path)

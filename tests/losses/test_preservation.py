@@ -10,16 +10,16 @@ from fairlit.losses import ImagePreservationLoss
 from fairlit.losses.preservation import FaceChanges
 
 LABELS = {"gender": torch.tensor([0, 1, 0, 1]), "race": torch.tensor([2, 2, 1, 0])}
-ORIGINALS = {"gender": torch.tensor([0, 0, 0, 1]), "race": torch.tensor([2, 3, 1, -1])}
+REFERENCES = {"gender": torch.tensor([0, 0, 0, 1]), "race": torch.tensor([2, 3, 1, -1])}
 # Images: nothing changes; both change in one of two faces, gender has the smaller factor; none; race, of a new face.
 INDEX = torch.tensor([0, 1, 1, 3])
 LAMBDAS = (1.0, 0.2, 0.2, 0.6)
 
 
-def changes(boxes: Tensor | None = None, originals: Tensor | None = None) -> FaceChanges:
+def changes(boxes: Tensor | None = None, references: Tensor | None = None) -> FaceChanges:
     nowhere = torch.zeros(4, 4)
     return FaceChanges(
-        INDEX, nowhere if boxes is None else boxes, nowhere if originals is None else originals, LABELS, ORIGINALS
+        INDEX, nowhere if boxes is None else boxes, nowhere if references is None else references, LABELS, REFERENCES
     )
 
 
@@ -38,13 +38,13 @@ def test_sum_over_encoders_and_images_by_a_loop() -> None:
     assert float(loss(kept, kept, changes())) == pytest.approx(0, abs=1e-12)
 
 
-def test_faces_are_freed_by_factor2() -> None:
+def test_faces_are_freed_by_face_gradient_scale() -> None:
     torch.manual_seed(0)
     images = torch.rand(4, 3, 8, 8, dtype=torch.float64, requires_grad=True)
     boxes = torch.tensor([[1.0, 1.0, 6.0, 6.0]] * 4)
-    originals = torch.tensor([[3.0, 2.0, 8.0, 8.0]] * 3 + [[0.0, 0.0, 0.0, 0.0]])
+    references = torch.tensor([[3.0, 2.0, 8.0, 8.0]] * 3 + [[0.0, 0.0, 0.0, 0.0]])
     loss = ImagePreservationLoss(8.0, {"gender": 0.9, "race": 0.9}, {"gender": 0.3, "race": 0.1})
-    free = loss.free_faces(images, changes(boxes, originals))
+    free = loss.free_faces(images, changes(boxes, references))
     assert torch.equal(free, images)
     cotangent = torch.randn_like(images)
     (gradient,) = torch.autograd.grad(free, images, cotangent)
@@ -56,11 +56,16 @@ def test_faces_are_freed_by_factor2() -> None:
 def test_bad_settings_and_missing_factors() -> None:
     with pytest.raises(ConfigurationError) as caught:
         ImagePreservationLoss(-1.0, {"gender": 1.2}, {"race": -0.1})
-    for part in ("3 problems", "weight: got -1.0", "factor1.gender: got 1.2", "factor2.race: got -0.1"):
+    for part in (
+        "3 problems",
+        "weight: got -1.0",
+        "image_loss_scale.gender: got 1.2",
+        "face_gradient_scale.race: got -0.1",
+    ):
         assert part in str(caught.value)
     problems = Problems("test")
     loss = ImagePreservationLoss(8.0, {"gender": 0.2, "more": 0.2}, {"gender": 0.2, "race": 0.2})
     loss.check({"gender": (), "race": (), "age": ()}, problems)
     assert len(problems.messages) == 2
-    assert problems.messages[0].startswith("preservation.factor1: nothing for race, age; give")
-    assert problems.messages[1].startswith("preservation.factor2: nothing for age; give")
+    assert problems.messages[0].startswith("preservation.image_loss_scale: got nothing for race, age; expected")
+    assert problems.messages[1].startswith("preservation.face_gradient_scale: got nothing for age; expected")

@@ -21,10 +21,12 @@ def test_sum_of_cosine_distances_by_a_loop() -> None:
 
 def test_the_own_face_where_all_is_as_wanted_and_certain() -> None:
     labels = {"a": torch.tensor([0, 0, 0, 1]), "b": torch.tensor([1, 1, 1, 1])}
-    originals = {"a": torch.tensor([0, 0, 1, -1]), "b": torch.tensor([1, 1, 1, -1])}
+    references = {"a": torch.tensor([0, 0, 1, -1]), "b": torch.tensor([1, 1, 1, -1])}
     certainty = {"a": torch.tensor([0.8, 0.9, 1.0, 0.0]), "b": torch.tensor([0.9, 0.79, 1.0, 0.0])}
-    kept = FaceRealismLoss(confidence=0.8).keeps_original(labels, originals, certainty)
-    # kept; unsure of b; a changes; a face that the original did not have
+    kept = FaceRealismLoss(confidence=0.8).keeps_reference(
+        target_labels=labels, reference_labels=references, certainty=certainty
+    )
+    # kept; unsure of b; a changes; a face that the reference did not have
     assert kept.tolist() == [True, False, False, False]
 
 

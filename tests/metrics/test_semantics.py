@@ -20,22 +20,22 @@ def features(seed: int, width: int = 5) -> torch.Tensor:
 
 def test_prompts_have_equal_weight() -> None:
     metric = SemanticSimilarity(draws=100)
-    clip, texts, originals, dino, dino_originals = (features(seed) for seed in range(5))
+    clip, texts, originals, dino, dino_references = (features(seed) for seed in range(5))
     metric.update(
-        PROMPTS[:1], clip=clip[:1], clip_texts=texts[:1], clip_originals=originals[:1], dino=dino[:1],
-        dino_originals=dino_originals[:1],
+        PROMPTS[:1], clip=clip[:1], clip_texts=texts[:1], clip_references=originals[:1], dino=dino[:1],
+        dino_references=dino_references[:1],
     )  # fmt: skip
     metric.update(
-        PROMPTS[1:], clip=clip[1:], clip_texts=texts[1:], clip_originals=originals[1:], dino=dino[1:],
-        dino_originals=dino_originals[1:],
+        PROMPTS[1:], clip=clip[1:], clip_texts=texts[1:], clip_references=originals[1:], dino=dino[1:],
+        dino_references=dino_references[1:],
     )  # fmt: skip
     result = metric.compute()
-    for name, first, second in (("clip_t", clip, texts), ("clip_i", clip, originals), ("dino", dino, dino_originals)):
+    for name, first, second in (("clip_t", clip, texts), ("clip_i", clip, originals), ("dino", dino, dino_references)):
         similarity = cosine_similarity(first, second)
-        assert result[name] == pytest.approx(float((similarity[:3].mean() + similarity[3]) / 2), abs=1e-6)
-        low, high = result[f"{name}_ci"]
-        assert low <= result[name] <= high
-    assert (result["images"], result["prompts"]) == (4, 2)
+        found = result.measured[name]
+        assert found.value == pytest.approx(float((similarity[:3].mean() + similarity[3]) / 2), abs=1e-6)
+        assert found.low <= found.value <= found.high
+    assert (result.images, result.prompts) == (4, 2)
 
 
 def test_swapping_takes_originals_of_other_prompts() -> None:
@@ -43,8 +43,8 @@ def test_swapping_takes_originals_of_other_prompts() -> None:
     expected = cosine_similarity(originals[:3], originals[3:].expand(3, -1)).mean()
     assert swapped_similarity(originals, PROMPTS) == pytest.approx(float(expected), abs=1e-6)
     metric = SemanticSimilarity(draws=10)
-    metric.update(PROMPTS, clip=features(8), clip_originals=originals)
-    assert metric.compute()["clip_i_swapped"] == pytest.approx(float(expected), abs=1e-6)
+    metric.update(PROMPTS, clip=features(8), clip_references=originals)
+    assert metric.compute().clip_i_swapped == pytest.approx(float(expected), abs=1e-6)
     with pytest.raises(ConfigurationError, match="at least two"):
         swapped_similarity(originals, torch.zeros(4))
 
@@ -52,19 +52,20 @@ def test_swapping_takes_originals_of_other_prompts() -> None:
 def test_only_what_was_given_is_reported() -> None:
     metric = SemanticSimilarity(draws=10)
     metric.update(PROMPTS, clip=features(0), clip_texts=features(1))
-    metric.update(torch.tensor([9]), dino=features(0)[:1], dino_originals=features(0)[:1])
+    metric.update(torch.tensor([9]), dino=features(0)[:1], dino_references=features(0)[:1])
     result = metric.compute()
-    assert set(result) == {"clip_t", "clip_t_ci", "dino", "dino_ci", "images", "prompts"}
-    assert result["dino"] == pytest.approx(1.0)
-    assert (result["images"], result["prompts"]) == (5, 3)
+    assert set(result.measured) == {"clip_t", "dino"}
+    assert result.clip_i_swapped is None
+    assert result.measured["dino"].value == pytest.approx(1.0)
+    assert (result.images, result.prompts) == (5, 3)
 
 
 def test_features_that_do_not_match_are_refused() -> None:
     metric = SemanticSimilarity()
     with pytest.raises(ConfigurationError, match="clip_i have shapes"):
-        metric.update(PROMPTS, clip=features(0), clip_originals=features(0, width=6))
+        metric.update(PROMPTS, clip=features(0), clip_references=features(0, width=6))
     with pytest.raises(ConfigurationError, match="for 4 images"):
-        metric.update(PROMPTS, dino=features(0)[:3], dino_originals=features(0)[:3])
+        metric.update(PROMPTS, dino=features(0)[:3], dino_references=features(0)[:3])
 
 
 def test_results_are_json() -> None:

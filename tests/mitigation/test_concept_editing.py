@@ -15,9 +15,9 @@ from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import Faces
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.mitigation import NoMitigation, SamplingPlan, UnifiedConceptEditing, concept_editing
-from fairlit.mitigation.concept_editing import cross_attention_projections, embed_tokens
-from fairlit.mitigation.face_editing import judge as face_judge
+from fairlit.mitigation import NoMitigation, SamplingPlan, UnifiedConceptEditing
+from fairlit.mitigation.model_editing.projections import ProjectionEditor, cross_attention_projections, embed_tokens
+from fairlit.mitigation.model_editing.share_measurement import ShareMeasurement
 
 Run = Callable[..., Tensor]
 State = Callable[[], dict[str, Tensor]]
@@ -38,12 +38,12 @@ def target() -> TargetDistribution:
 
 
 @pytest.fixture
-def method(tiny_models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> UnifiedConceptEditing:
-    monkeypatch.setattr(face_judge, "FaceDetector", EveryMiddle)
+def method(tiny_models: dict[str, str]) -> UnifiedConceptEditing:
     return UnifiedConceptEditing(
         tiny_models["classifier"],
         ["doctor", "nurse"],
-        {"gender": {"female": "woman", "male": "man"}},
+        words={"gender": {"female": "woman", "male": "man"}},
+        detector=f"{__name__}.EveryMiddle",
         preserved=["a photo of a chef"],
         prompt_template="a photo of the face of a {concept}",
         tokens="concept",
@@ -90,16 +90,14 @@ def test_moves_towards_the_target_and_keeps_the_best(
     """A stand-in for the images: the share of men grows with the strength of their direction."""
     method.iterations, method.step_size, method.tolerance = 20, 0.5, 0.01
     strengths: list[Tensor] = []
-    edit = concept_editing.ProjectionEditor.edit
-    monkeypatch.setattr(
-        concept_editing.ProjectionEditor, "edit", lambda self, s: (strengths.append(s), edit(self, s))[1]
-    )
+    edit = ProjectionEditor.edit
+    monkeypatch.setattr(ProjectionEditor, "edit", lambda self, s: (strengths.append(s), edit(self, s))[1])
 
     def shares(*_: object) -> Tensor:
         men = torch.sigmoid(torch.tensor([2.0, -1.0]) + strengths[-1][:, 0] - strengths[-1][:, 1])
         return torch.stack([men, 1 - men], dim=1)
 
-    monkeypatch.setattr(method, "measure", shares)
+    monkeypatch.setattr(ShareMeasurement, "__call__", shares)
     before = state()
     with method.prepare(backbone, SamplingPlan(steps=2), target):
         final = strengths[-1]
@@ -128,19 +126,19 @@ def test_measures_shares_in_the_order_of_the_target(
     method: UnifiedConceptEditing, backbone: Backbone, target: TargetDistribution, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = SamplingPlan(steps=1, batch_size=3)
-    detector, classifier = method.judge.load(backbone.device)
     sampler = lambda chunk, noise: noise  # noqa: E731
-    shares = method.measure(backbone, plan, sampler, target, detector, classifier)
+    measure = method.measurement(backbone, plan, target)
+    shares = measure(sampler)
     swapped = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
     assert shares.shape == (2, 2)
     assert torch.allclose(shares.sum(1), torch.ones(2).double())
-    assert torch.equal(shares.flip(1), method.measure(backbone, plan, sampler, swapped, detector, classifier))
-    monkeypatch.setattr(EveryMiddle, "forward", lambda self, images: Faces.empty(len(images)))
-    assert method.measure(backbone, plan, sampler, target, detector, classifier).isnan().all()
+    assert torch.equal(shares.flip(1), method.measurement(backbone, plan, swapped)(sampler))
+    monkeypatch.setattr(type(measure.detector), "forward", lambda self, images: Faces.empty(len(images)))
+    assert measure(sampler).isnan().all()
 
 
 def test_refuses_nonsense(tmp_path: Path, tiny_models: dict[str, str], run: Run) -> None:
-    with pytest.raises(ConfigurationError, match=r"(?s)8 problems.*concepts: got.*tokens: got 'all'.*ridge: got 0"):
+    with pytest.raises(ConfigurationError, match=r"(?s)7 problems.*concepts: got.*tokens: got 'all'.*ridge: got 0"):
         UnifiedConceptEditing(
             "folder",
             [],
@@ -150,7 +148,6 @@ def test_refuses_nonsense(tmp_path: Path, tiny_models: dict[str, str], run: Run)
             iterations=0,
             ridge=0.0,
             seed=-1,
-            enlarge=0.0,
         )
     with pytest.raises(ConfigurationError, match="classifier: "):
         run(UnifiedConceptEditing(str(tmp_path), ["doctor"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,6 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.functional.statistics.fairness import kl_divergence
 from fairlit.mitigation import Chunk, LatentGuidance, NoMitigation, SamplingPlan, latent_guidance
-from fairlit.mitigation.face_editing import judge as face_judge
 from fairlit.mitigation.latent_guidance import SetDivergence
 
 Run = Callable[..., Tensor]
@@ -39,9 +39,9 @@ def target() -> TargetDistribution:
 
 
 @pytest.fixture
-def method(tiny_models: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., LatentGuidance]:
-    monkeypatch.setattr(face_judge, "FaceDetector", FacesButInTheFirst)
-    settings = {"iterations": 3, "step_size": 0.03, "tolerance": 0.0}
+def method(tiny_models: dict[str, str]) -> Callable[..., LatentGuidance]:
+    detector = f"{__name__}.FacesButInTheFirst"
+    settings: dict[str, Any] = {"detector": detector, "iterations": 3, "step_size": 0.03, "tolerance": 0.0}
     return lambda **other: LatentGuidance(tiny_models["classifier"], **{**settings, **other})
 
 
@@ -107,7 +107,7 @@ def test_leash_and_tolerance(method: Callable[..., LatentGuidance], run: Run) ->
 def test_needs_the_whole_set_and_refuses_nonsense(
     method: Callable[..., LatentGuidance], backbone: Backbone, target: TargetDistribution
 ) -> None:
-    assert LatentGuidance.whole_set
+    assert LatentGuidance.needs_full_batch
     noise = keyed_noise([(0, 0)], backbone.latent_shape())
     with (
         method().prepare(backbone, SamplingPlan(2), target) as sample,

@@ -14,7 +14,7 @@ from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.mitigation import Chunk, NoMitigation, SamplingPlan
-from fairlit.mitigation.method import require_whole_set
+from fairlit.mitigation.method import require_full_batch
 
 
 def test_mitigation_does_without_lightning() -> None:
@@ -26,13 +26,13 @@ def test_mitigation_does_without_lightning() -> None:
 def test_plans_and_chunks_refuse_nonsense() -> None:
     with pytest.raises(ConfigurationError, match=r"(?s)3 problems.*steps: got 0.*guidance_scale: got 0.5.*batch_size"):
         SamplingPlan(steps=0, guidance_scale=0.5, batch_size=0)
-    with pytest.raises(ConfigurationError, match=r"4 is not in 0..3"):
+    with pytest.raises(ConfigurationError, match=r"got 4; expected 0..3"):
         Chunk("a", [0, 4], 4)
-    with pytest.raises(ConfigurationError, match="one stands twice"):
+    with pytest.raises(ConfigurationError, match="expected each once"):
         Chunk("a", [1, 1], 4)
     with pytest.raises(ValueError, match="give all 4 in one chunk"):
-        require_whole_set("it", Chunk("a", [0, 1], 4))
-    require_whole_set("it", Chunk.whole("a", 4))
+        require_full_batch("it", Chunk("a", [0, 1], 4))
+    require_full_batch("it", Chunk.whole("a", 4))
 
 
 def test_none_is_the_stock_pipeline(run: Callable[..., Tensor], backbone: Backbone) -> None:

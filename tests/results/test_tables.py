@@ -10,16 +10,15 @@ from fairlit.results.tables import markdown_table, results_table, table_rows
 def test_rows_of_one_attribute_by_hand() -> None:
     before, after = figures(1.0, ["gender"]), figures(0.6, ["gender"])
     rows = {row[0]: row[1:] for row in table_rows({"before": before, "after": after}) if row}
-    floor = after["attributes"]["gender"]["noise_floor"]
+    bias = after.distribution.attributes["gender"].bias
     assert rows["bias, gender"][0] == "1.000 [1.000, 1.000]"
-    low, high = after["attributes"]["gender"]["bias_ci"]
-    assert rows["bias, gender"][1:] == [f"0.200 [{low:.3f}, {high:.3f}]", f"{floor:.3f}"]
+    assert rows["bias, gender"][1:] == [f"0.200 [{bias.low:.3f}, {bias.high:.3f}]", f"{bias.floor:.3f}"]
     assert rows["distance to target, gender"][0].startswith("0.500 [")
     assert rows["distance to target, gender"][1].startswith("0.100 [")
     assert rows["  share female"] == ["1.000", "0.600", "0.500"]
     assert rows["  share male"] == ["0.000", "0.400", "0.500"]
-    assert rows["CLIP-I to the originals"][0].startswith("1.000")
-    assert rows["CLIP-I to another prompt's originals"][:2] == ["0.000", "0.000"]
+    assert rows["CLIP-I to the reference images"][0].startswith("1.000")
+    assert rows["CLIP-I to another prompt's reference images"][:2] == ["0.000", "0.000"]
     assert rows["images with a face"] == ["1.000", "1.000", "1"]
     assert rows["predictions under 0.8"] == ["0.000", "0.000", "0"]
     assert not any("joint" in name or "DINO" in name for name in rows)

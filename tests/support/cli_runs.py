@@ -16,15 +16,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 SUPPORT = Path(__file__).parent
+ROOT = SUPPORT.parents[1]
 
 
-def run_fairlit(*arguments: str | Path, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-    """``fairlit ARGUMENTS`` in a process that may die; its output is kept as text."""
-    command = [sys.executable, "-m", "fairlit.cli", *map(str, arguments)]
-    settings = {"PYTHONPATH": str(SUPPORT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+def run_fairlit(
+    *arguments: str | Path, timeout: float = 300, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """``fairlit ARGUMENTS`` in a process that may die, in a folder; its output is kept as text."""
+    command = [sys.executable, "-P", "-m", "fairlit.cli", *map(str, arguments)]  # -P: as installed commands do
+    paths = os.pathsep.join(map(str, (SUPPORT, ROOT)))
+    settings = {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PL_", "COV_"))}
     return subprocess.run(
-        command, env=environment | settings, capture_output=True, text=True, timeout=timeout, check=False
+        command, cwd=folder, env=environment | settings, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 

@@ -10,8 +10,8 @@ import torch
 
 from fairlit.adaptors import Adaptor, Lora
 from fairlit.data import PromptDataModule
-from fairlit.losses import FaceRealismLoss, ImagePreservationLoss
 from fairlit.faces.detection import FaceDetection
+from fairlit.losses import FaceRealismLoss, ImagePreservationLoss
 from fairlit.training import FairFinetuner, Gradient, Models, Replay, Sampling
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def finetuner(adaptor: Adaptor | None = None, **changes: Any) -> FairFinetuner:
         "sampling": Sampling(min_steps=4, max_steps=5, evaluation_steps=6, guidance_scale=4.0),
         "gradient": Gradient(loss_batch=4),
         "replay": Replay(micro_batch=16),
-        "preservation": ImagePreservationLoss(weight=2.0, factor1=FACTORS, factor2=FACTORS),
+        "preservation": ImagePreservationLoss(weight=2.0, image_loss_scale=FACTORS, face_gradient_scale=FACTORS),
         "realism": FaceRealismLoss(weight=0.1),
         "optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
         "ema_decay": 0.5,

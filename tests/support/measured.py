@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.metrics import AttributeDistribution, SemanticSimilarity, to_jsonable
+from fairlit.metrics import AttributeDistribution, SemanticSimilarity
+from fairlit.results.run import VariantFigures
 
 ATTRIBUTES = {"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.75, "old": 0.25}}
 
 
-def figures(share: float, attributes: list[str], semantics: bool = True, faces: bool = True) -> dict[str, Any]:
+def figures(share: float, attributes: list[str], semantics: bool = True, faces: bool = True) -> VariantFigures:
     """Real figures of two prompts of 20 images, of which `share` are of the first class."""
     target = TargetDistribution({name: ATTRIBUTES[name] for name in attributes})
     count = 20 if faces else 0
@@ -24,6 +23,7 @@ def figures(share: float, attributes: list[str], semantics: bool = True, faces: 
         metric.update(prompts, dict.fromkeys(attributes, rows), torch.arange(count))
         if semantics:
             features = torch.nn.functional.one_hot(prompts, 4).float()
-            similarity.update(prompts, clip=features, clip_originals=features, clip_texts=features)
-    measured = similarity.compute() if semantics else {}
-    return to_jsonable({**measured, **metric.compute()})
+            similarity.update(prompts, clip=features, clip_references=features, clip_texts=features)
+        else:
+            similarity.update(prompts)
+    return VariantFigures(similarities=similarity.compute(), distribution=metric.compute())

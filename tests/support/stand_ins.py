@@ -17,6 +17,7 @@ from torch import Tensor
 from fairlit.faces import FaceDetector, Faces
 from fairlit.training import FairFinetuner
 from fairlit.training.distributed import ranks
+from fairlit.training.finetuning.frozen_models import FrozenModels
 
 
 class MiddleFaces(FaceDetector):
@@ -34,12 +35,18 @@ class MiddleFaces(FaceDetector):
         return Faces(index, box.expand(count, 4), images.new_ones(count), landmarks.expand(count, 5, 2), len(images))
 
 
+class ModelsSeeingFaces(FrozenModels):
+    """Finds a face in about every second image of noise."""
+
+    def load_detector(self) -> FaceDetector:
+        return MiddleFaces()
+
+
 class FinetunerSeeingFaces(FairFinetuner):
     """Finds a face in about every second image of noise."""
 
-    def configure_model(self) -> None:
-        super().configure_model()
-        self.detector = MiddleFaces()
+    def configure_models(self) -> FrozenModels:
+        return ModelsSeeingFaces(self.models, self.detection, self.sampling)
 
 
 class FacesInOddImages(MiddleFaces):
@@ -51,12 +58,18 @@ class FacesInOddImages(MiddleFaces):
         return faces.select(odd if ranks.world_size() == 1 or ranks.rank() == 1 else ~odd)
 
 
+class HalfBlindModels(FrozenModels):
+    """Finds no face in the images of the first of two processes."""
+
+    def load_detector(self) -> FaceDetector:
+        return FacesInOddImages()
+
+
 class FinetunerHalfBlind(FairFinetuner):
     """Finds no face in the images of the first of two processes."""
 
-    def configure_model(self) -> None:
-        super().configure_model()
-        self.detector = FacesInOddImages()
+    def configure_models(self) -> FrozenModels:
+        return HalfBlindModels(self.models, self.detection, self.sampling)
 
 
 class SpoilBatches(L.Callback):

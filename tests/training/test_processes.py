@@ -17,7 +17,7 @@ CLIPPED_SGD = {
     "model.init_args.optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 1000.0}},
 }
 GENTLE_ADAM = {"model.init_args.optimizer.init_args.lr": 1e-3}
-POOLED = GENTLE_ADAM | {"model.init_args.originals": {"noise_pool": 1}}
+POOLED = GENTLE_ADAM | {"model.init_args.reference_images": {"noise_pool": 1}}
 EVERY_FACE = GENTLE_ADAM | {
     "model.init_args.faces": "all",
     "model.init_args.alignment.equal": "image",
@@ -49,7 +49,7 @@ def test_two_processes_equal_one(
     """Five images, so that one process has one more; or two, so that often a process has no face or neither has."""
     one, two = tmp_path / "one", tmp_path / "two"
     if changes is POOLED:
-        changes = changes | {"model.init_args.originals": {"noise_pool": 1, "cache": str(tmp_path / "originals")}}
+        changes = changes | {"model.init_args.reference_images": {"noise_pool": 1, "cache": str(tmp_path / "kept")}}
     main(["fit", "--config", str(variant(tiny_config, one, changes))])
     run_with_two("fit", variant(tiny_config, two, changes), strategy)
     trained = adaptors(one)

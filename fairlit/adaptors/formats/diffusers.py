@@ -27,7 +27,7 @@ _TENSOR = re.compile(rf"(?P<layer>(?:{'|'.join(ADAPTED_PARTS)})\..+)\.lora_(?P<f
 
 
 def read_lora(source: str, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> LowRankUpdates:
-    """The updates in a LoRA file of diffusers.
+    """Return the updates in a LoRA file of diffusers.
 
     Args:
         source: the file, for messages.
@@ -60,7 +60,7 @@ def read_lora(source: str, tensors: Mapping[str, Tensor], header: Mapping[str, s
 
 
 def write_lora(updates: LowRankUpdates) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header strings of a LoRA file of diffusers, the true alpha included."""
+    """Return the tensors and header strings of a LoRA file of diffusers, the true alpha included."""
     tensors: dict[str, Tensor] = {}
     for layer, update in updates.items():
         tensors[f"{layer}.lora_A.weight"] = update.down
@@ -74,12 +74,12 @@ def write_lora(updates: LowRankUpdates) -> tuple[dict[str, Tensor], dict[str, st
 
 
 def write_tokens(token: str, rows: Tensor) -> dict[str, Tensor]:
-    """Tensors of a textual inversion file of diffusers: rows [K, D] under the first token's name."""
+    """Return the tensors of a textual inversion file of diffusers: rows [K, D] under the first token's name."""
     return {token: rows}
 
 
 def _alpha(settings: Mapping[str, Any], layer: str) -> float | None:
-    """What the header says about one layer; None if nothing."""
+    """Return what the header says about one layer; None if nothing."""
     component = component_of(layer)
     pattern = settings.get(f"{component}.alpha_pattern") or {}
     name = module_name(component, layer.split(".", 1)[1])

@@ -16,7 +16,7 @@ _BASE_MODELS = {768: "sd_v1", 1024: "sd_v2", 2048: "sdxl_base_v1-0"}
 
 
 def write_lora(updates: LowRankUpdates, sdxl: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header strings of a kohya LoRA: ``lora_unet_mid_block_...to_q.lora_down.weight`` and ``....alpha``.
+    """Return tensors and header of a kohya LoRA: ``lora_unet_mid_block_...to_q.lora_down.weight`` and ``....alpha``.
 
     Where layers of one part of the pipeline differ in alpha, all get the most common one and the others' factors are
     scaled to the same update: diffusers' reader passes over the alpha of single layers.
@@ -47,12 +47,12 @@ def write_lora(updates: LowRankUpdates, sdxl: bool) -> tuple[dict[str, Tensor], 
 
 
 def write_tokens(rows: Tensor) -> dict[str, Tensor]:
-    """Tensors of an embedding file: rows [K, D] under the one name; the file's name is the word in the prompt."""
+    """Return the tensors of an embedding file: rows [K, D]; the file's name is the word in the prompt."""
     return {TOKENS_KEY: rows}
 
 
 def _width(updates: LowRankUpdates) -> int:
-    """Width of the prompt's embeddings as far as the layers tell it, else 0."""
+    """Return the width of the prompt's embeddings as far as the layers tell it, else 0."""
     for layer, update in updates.items():
         if layer.endswith((".attn2.to_k", ".attn2.to_v", ".self_attn.q_proj", ".mlp.fc1")):
             return update.down.shape[1]
@@ -60,7 +60,7 @@ def _width(updates: LowRankUpdates) -> int:
 
 
 def _with_outputs(updates: LowRankUpdates) -> LowRankUpdates:
-    """Adds one zero update of an ``out_proj`` to a text encoder whose attention is adapted without any.
+    """Add one zero update of an ``out_proj`` to a text encoder whose attention is adapted without any.
 
     diffusers recognises the kohya layout of a text encoder by that layer alone. Zeros change nothing anywhere.
     """

@@ -48,7 +48,7 @@ class LowRank:
         return self.down.shape[0]
 
     def delta(self) -> Tensor:
-        """What is added to the layer's weight, [out, in]."""
+        """Return what is added to the layer's weight, [out, in]."""
         return self.alpha / self.rank * (self.up @ self.down)
 
 
@@ -60,7 +60,7 @@ LowRankUpdates = dict[str, LowRank]
 def pair(
     source: str, tensors: Mapping[str, Tensor], named: Iterable[tuple[str, str, str]], alphas: Mapping[str, float]
 ) -> LowRankUpdates:
-    """Puts the two factors of every update together.
+    """Put the two factors of every update together.
 
     Args:
         source: the file, begins every message.
@@ -86,7 +86,7 @@ def pair(
         if down.ndim != 2 or up.ndim != 2 or up.shape[1] != down.shape[0]:
             raise CheckpointError(
                 f"{source}: tensor '{factors['up']}' of shape {list(up.shape)} does not fit '{factors['down']}' of "
-                f"shape {list(down.shape)}: wanted are [out, rank] and [rank, in] of a linear layer"
+                f"shape {list(down.shape)}; expected [out, rank] and [rank, in] of a linear layer"
             )
         rank = down.shape[0]
         updates[layer] = LowRank(
@@ -96,7 +96,7 @@ def pair(
 
 
 def component_of(layer: str) -> str:
-    """The part of the pipeline that `layer` belongs to.
+    """Return the part of the pipeline that `layer` belongs to.
 
     Example:
         >>> component_of("text_encoder_2.text_model.encoder.layers.0.mlp.fc1")
@@ -106,7 +106,7 @@ def component_of(layer: str) -> str:
 
 
 def by_component(updates: LowRankUpdates) -> dict[str, LowRankUpdates]:
-    """The updates of each part of the pipeline, under the names of their layers within it."""
+    """Return the updates of each part of the pipeline, under the names of their layers within it."""
     parts: dict[str, LowRankUpdates] = {}
     for layer, update in updates.items():
         component, name = layer.split(".", 1)
@@ -115,7 +115,7 @@ def by_component(updates: LowRankUpdates) -> dict[str, LowRankUpdates]:
 
 
 def module_name(component: str, layer: str) -> str:
-    """Name of a layer in the models of transformers 5, which is the end of its name in those of transformers 4.
+    """Return the name of a layer in models of transformers 5, the end of its name in those of transformers 4.
 
     Example:
         >>> module_name("text_encoder", "text_model.encoder.layers.0.mlp.fc1")
@@ -125,7 +125,7 @@ def module_name(component: str, layer: str) -> str:
 
 
 def peft_settings(component: str, updates: LowRankUpdates) -> dict[str, object]:
-    """Ranks, alphas and layers of one part of the pipeline as peft writes them down: the most common and exceptions."""
+    """Return ranks, alphas and layers of one part of the pipeline as peft writes them: most common, and exceptions."""
     named = {module_name(component, layer): update for layer, update in updates.items()}
     rank = Counter(update.rank for update in named.values()).most_common(1)[0][0]
     alpha = Counter(update.alpha for update in named.values()).most_common(1)[0][0]

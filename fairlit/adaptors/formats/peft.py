@@ -14,7 +14,7 @@ _PREFIX = "base_model.model."
 
 
 def write_lora(updates: LowRankUpdates, base_model: str) -> dict[str, tuple[dict[str, Tensor], dict[str, Any]]]:
-    """Tensors and config of each part of the pipeline (``text_encoder``, ``unet``).
+    """Return the tensors and config of each part of the pipeline (``text_encoder``, ``unet``).
 
     Args:
         updates: of one or more parts.

@@ -24,7 +24,7 @@ _BESIDE_TOKENS = ("position_embedding.weight", "position_ids")  # frozen copies 
 def read_published(
     source: str, tensors: Mapping[str, Tensor], alpha: float | None = None
 ) -> tuple[LowRankUpdates, Tensor | None]:
-    """What a published file holds: the LoRA of the text encoder or of the U-Net, or soft tokens.
+    """Return what a published file holds: the LoRA of the text encoder or of the U-Net, or soft tokens.
 
     Args:
         source: the file, for messages.
@@ -59,7 +59,7 @@ def read_published(
 
 
 def _read_tokens(source: str, tensors: Mapping[str, Tensor]) -> Tensor:
-    """The rows of the soft tokens: row 0 stands for all other words and is not used."""
+    """Return the rows of the soft tokens: row 0 stands for all other words and is not used."""
     for name, tensor in tensors.items():
         if name not in (_TOKENS, *_BESIDE_TOKENS):
             raise CheckpointError(
@@ -68,7 +68,7 @@ def _read_tokens(source: str, tensors: Mapping[str, Tensor]) -> Tensor:
     rows = tensors[_TOKENS]
     if rows.ndim != 2 or len(rows) < 2:
         raise CheckpointError(
-            f"{source}: tensor '{_TOKENS}' has shape {list(rows.shape)}; wanted is [1 + tokens, width], whose first "
+            f"{source}: tensor '{_TOKENS}' has shape {list(rows.shape)}; expected [1 + tokens, width], whose first "
             "row is not used"
         )
     return rows[1:]

@@ -11,32 +11,32 @@ from fairlit.functional.boxes.geometry import boxes_to_mask, intersect_boxes
 
 
 def change_factors(
-    labels: Mapping[str, Tensor], originals: Mapping[str, Tensor], factors: Mapping[str, float]
+    target_labels: Mapping[str, Tensor], reference_labels: Mapping[str, Tensor], factors: Mapping[str, float]
 ) -> Tensor:
-    """How much of the preservation is kept where a face is, given what must change in it.
+    """Return how much of the preservation is kept where a face is, given what must change in it.
 
     Args:
-        labels: attribute -> LongTensor [F], the class that each face is to become.
-        originals: attribute -> LongTensor [F], the class predicted for the same face in the original image; -1: it
-            has none there.
+        target_labels: attribute -> LongTensor [F], the class that each face is to become.
+        reference_labels: attribute -> LongTensor [F], the class predicted for the same face in the reference image; -1:
+            none there.
         factors: attribute -> factor in [0, 1] that applies where this attribute must change.
 
     Returns:
-        float32 [F]: 1 where every label equals the original class, else the smallest factor among the attributes that
+        float32 [F]: 1 where every label equals the reference's, else the smallest factor among the attributes that
         differ.
     """
     smallest: Tensor | None = None
-    for attribute, wanted in labels.items():
-        original = originals[attribute].to(wanted.device)
-        factor = torch.where(wanted == original, 1.0, float(factors[attribute]))
+    for attribute, labels in target_labels.items():
+        reference = reference_labels[attribute].to(labels.device)
+        factor = torch.where(labels == reference, 1.0, float(factors[attribute]))
         smallest = factor if smallest is None else torch.minimum(smallest, factor)
     if smallest is None:
-        raise ValueError("labels: empty; give at least one attribute")
+        raise ValueError("target_labels: empty; give at least one attribute")
     return smallest.float()
 
 
 def image_factors(face_factors: Tensor, image_index: Tensor, images: int, without_face: float) -> Tensor:
-    """How much of the preservation an image keeps: the smallest factor among its faces.
+    """Return how much of the preservation an image keeps: the smallest factor among its faces.
 
     Args:
         face_factors: [F], see `change_factors`.
@@ -63,13 +63,13 @@ def scale_gradient(images: Tensor, scale: Tensor) -> Tensor:
 
 
 def overlap_scale(
-    boxes: Tensor, original_boxes: Tensor, factors: Tensor, image_index: Tensor, size: tuple[int, int, int]
+    boxes: Tensor, reference_boxes: Tensor, factors: Tensor, image_index: Tensor, size: tuple[int, int, int]
 ) -> Tensor:
-    """Gradient scale that frees the places where a face and the same face in the original image overlap.
+    """Gradient scale that frees the places where a face and the same face in the reference image overlap.
 
     Args:
         boxes: [F, 4] xyxy in pixels, the faces now.
-        original_boxes: [F, 4], the same faces in the original images (all zero: none there).
+        reference_boxes: [F, 4], the same faces in the reference images (all zero: none there).
         factors: [F], scale inside the overlap, see `change_factors`.
         image_index: int64 [F], the image each face lies in.
         size: number N of images, their height and their width in pixels.
@@ -79,7 +79,7 @@ def overlap_scale(
         of several faces overlap, the smallest factor.
     """
     images, height, width = size
-    inside = boxes_to_mask(intersect_boxes(boxes, original_boxes), height, width)
+    inside = boxes_to_mask(intersect_boxes(boxes, reference_boxes), height, width)
     scales = torch.where(inside, factors.to(boxes)[:, None, None], 1.0)
     index = image_index[:, None, None].expand_as(scales)
     return boxes.new_ones(images, height, width).scatter_reduce(0, index, scales, "amin")[:, None]

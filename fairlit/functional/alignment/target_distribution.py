@@ -341,3 +341,16 @@ def _check_shares(problems: Problems, subject: str, shares: Iterable[tuple[objec
 
 def _listed(names: Iterable[object]) -> str:
     return ", ".join(repr(name) for name in names) or "(none)"
+
+
+def read_target(target: str | dict[str, Any] | None, problems: Problems) -> TargetDistribution | None:
+    """Return a target distribution, and note what is wrong with it; None where none is given or it is wrong.
+
+    Args:
+        target: YAML file, or shares by attribute and class.
+        problems: collector of the messages.
+    """
+    if target is not None:
+        with problems.collecting():
+            return TargetDistribution.read(target)
+    return None

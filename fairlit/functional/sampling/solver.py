@@ -1,4 +1,4 @@
-"""Diffusion solvers as linear maps, and what each model call weighs in the adjusted gradient.
+"""Diffusion solvers as linear maps, and what each model evaluation weighs in the adjusted gradient.
 
 Every deterministic scheduler combines the initial noise and the model outputs linearly, with coefficients
 that depend on the schedule alone. So a whole sampling chain is one lower-triangular matrix, found by running the
@@ -17,7 +17,7 @@ from torch import Tensor
 from fairlit.errors import ConfigurationError
 
 WeightScheme = Literal["uniform", "reference", "natural"]
-"""How the gradient that reaches each model call is weighted (DESIGN 1.2)."""
+"""How the gradient that reaches each model evaluation is weighted (Shen et al., ICLR 2024, section 4.2)."""
 
 _PROBE_SCALE = 50.0  # far outside any clipping range, so that a clipped prediction cannot pass for linear
 _LINEARITY_TOLERANCE = 1e-5  # float32 schedules leave 1e-7; clipping and noise leave 1e-1 and more
@@ -38,13 +38,13 @@ class Scheduler(Protocol):
 
 @dataclass(frozen=True)
 class LinearSolver:
-    """A sampling chain of S model calls as a matrix.
+    """A sampling chain of S model evaluations as a matrix.
 
-    With unit noise z and model outputs o_0..o_{S-1}, the state before call t is
+    With unit noise z and model outputs o_0..o_{S-1}, the state before evaluation t is
     x_t = states[t, 0] z + sum_{s<t} states[t, 1 + s] o_s, and x_S is the final latent.
 
     Attributes:
-        timesteps: [S], what the model is told at each call.
+        timesteps: [S], what the model is told at each evaluation.
         input_scale: float64 [S], factor on x_t before the model sees it (1 for variance-preserving solvers).
         states: float64 [S + 1, S + 1], lower triangular as described above.
         noise_per_output: float64 [S], d(predicted noise) / d(model output): 1 for noise prediction,
@@ -58,7 +58,7 @@ class LinearSolver:
 
     @property
     def num_evaluations(self) -> int:
-        """Number of model calls S (for second-order solvers more than the steps asked for)."""
+        """Number of model evaluations S (for second-order solvers more than the steps asked for)."""
         return len(self.timesteps)
 
     @property
@@ -72,23 +72,23 @@ class LinearSolver:
         return self.output_coefficients / self.noise_per_output
 
     def to(self, device: torch.device | str) -> LinearSolver:
-        """The same chain with what the model is told at each call on `device`, so that no call waits for a copy."""
+        """The same chain with what the model is told on `device`, so that no evaluation waits for a copy."""
         return replace(self, timesteps=self.timesteps.to(device), input_scale=self.input_scale.to(device))
 
-    def state(self, call: int, noise: Tensor, outputs: list[Tensor]) -> Tensor:
-        """The state x_t before call `call` (the final latent for `call` = S).
+    def state(self, evaluation: int, noise: Tensor, outputs: list[Tensor]) -> Tensor:
+        """The state x_t before evaluation `evaluation` (the final latent for `evaluation` = S).
 
         Args:
-            call: t in 0..S.
+            evaluation: t in 0..S.
             noise: unit noise z [N, C, H, W].
             outputs: o_0..o_{t-1}, shaped like `noise`; more are ignored.
 
         Returns:
             [N, C, H, W] in the dtype of `noise`, differentiable in `noise` and `outputs`.
         """
-        row = self.states[call].tolist()
+        row = self.states[evaluation].tolist()
         state = row[0] * noise
-        for weight, output in zip(row[1 : call + 1], outputs[:call], strict=True):
+        for weight, output in zip(row[1 : evaluation + 1], outputs[:evaluation], strict=True):
             if weight != 0.0:
                 state = state + weight * output
         return state
@@ -116,22 +116,22 @@ def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
         if isinstance(schedule := getattr(runner, name, None), Tensor):
             setattr(runner, name, schedule.double())
     timesteps = runner.timesteps.clone()
-    calls = len(timesteps)
+    evaluations = len(timesteps)
 
     generator = torch.Generator().manual_seed(0)
-    checks = _PROBE_SCALE * torch.randn(calls + 1, 3, dtype=torch.float64, generator=generator)
+    checks = _PROBE_SCALE * torch.randn(evaluations + 1, 3, dtype=torch.float64, generator=generator)
     checks[:, 0] = 0.0  # a chain that turns nothing into something adds noise of its own
-    problems = torch.cat([torch.eye(calls + 1, dtype=torch.float64), checks], dim=1)
+    problems = torch.cat([torch.eye(evaluations + 1, dtype=torch.float64), checks], dim=1)
     problems = problems[:, None, None, None, :].as_subclass(_Exact)  # schedulers expect images: all problems as one
     sample = problems[0] * float(getattr(runner, "init_noise_sigma", 1.0))
     states, input_scale = [sample], []
-    for call, timestep in enumerate(timesteps):
+    for evaluation, timestep in enumerate(timesteps):
         if hasattr(runner, "scale_model_input"):
             input_scale.append(float(runner.scale_model_input(torch.ones_like(sample), timestep).flatten()[0]))
-        sample = runner.step(problems[1 + call], timestep, sample, return_dict=False)[0]
+        sample = runner.step(problems[1 + evaluation], timestep, sample, return_dict=False)[0]
         states.append(sample)
-    chain = torch.stack(states).as_subclass(Tensor).reshape(calls + 1, -1)
-    matrix, checked = chain[:, : calls + 1], chain[:, calls + 1 :]
+    chain = torch.stack(states).as_subclass(Tensor).reshape(evaluations + 1, -1)
+    matrix, checked = chain[:, : evaluations + 1], chain[:, evaluations + 1 :]
     error = (matrix @ checks - checked).abs().max() / _PROBE_SCALE
     if not error < _LINEARITY_TOLERANCE:
         raise ConfigurationError(
@@ -141,7 +141,7 @@ def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
         )
     return LinearSolver(
         timesteps,
-        torch.tensor(input_scale or [1.0] * calls, dtype=torch.float64),
+        torch.tensor(input_scale or [1.0] * evaluations, dtype=torch.float64),
         matrix.contiguous(),
         _noise_per_output(runner),
     )
@@ -214,21 +214,21 @@ class _Exact(Tensor):
 
 
 def signal_shares(scheduler: Any) -> Tensor:
-    """sqrt(abar_t) at each call of a variance-preserving scheduler whose timesteps are set, float64 [S]."""
+    """sqrt(abar_t) at each evaluation of a variance-preserving scheduler whose timesteps are set, float64 [S]."""
     if isinstance(sigmas := getattr(scheduler, "sigmas", None), Tensor):
         return (1 + sigmas[: len(scheduler.timesteps)].double() ** 2).rsqrt()
     return scheduler.alphas_cumprod[scheduler.timesteps.long()].double().sqrt()
 
 
 def _noise_per_output(scheduler: Any) -> Tensor:
-    """d(predicted noise) / d(model output) at each call of a scheduler whose timesteps are set, float64 [S]."""
-    calls = len(scheduler.timesteps)
+    """d(predicted noise) / d(model output) at each evaluation of a scheduler whose timesteps are set, float64 [S]."""
+    evaluations = len(scheduler.timesteps)
     kind = getattr(scheduler.config, "prediction_type", None)
     flow = kind == "flow_prediction" or getattr(scheduler.config, "use_flow_sigmas", False) or kind is None
     if kind == "epsilon" and not flow:
-        return torch.ones(calls, dtype=torch.float64)
+        return torch.ones(evaluations, dtype=torch.float64)
     if flow and isinstance(sigmas := getattr(scheduler, "sigmas", None), Tensor):
-        return 1 - sigmas[:calls].double()
+        return 1 - sigmas[:evaluations].double()
     alpha = signal_shares(scheduler)
     if kind == "v_prediction":
         return alpha

@@ -1,14 +1,14 @@
-"""A sampling chain written in what each model call predicts of the x0, for gradients to its noise.
+"""A sampling chain written in what each model evaluation predicts of the x0, for gradients to its noise.
 
 With unit noise z and x0 predictions d_t = A_t x_t + B_t o_t, every state is
 x_t = states[t, 0] z + sum_{s<t} states[t, 1 + s] d_s, and so is the final latent x_S. It is the chain of
 `functional.sampling.solver`, written otherwise: the same images, and the same derivative dx_S/dz, which is a sum over
-all paths from z through any number of calls. What differs is what a path through one call is. Written in the model's
-outputs, such paths are large and cancel each other, since a predicted noise is about z itself. Written in clean
-predictions, what the noise leaves in x_t fades as sigma_t / sigma_0, and paths through one call say how each prediction
-depends on that. The gradient of these paths alone is to noise what the adjusted gradient of Shen et al. (ICLR 2024,
-section 4.2) is to parameters: no call's result goes through another call, so all vector-Jacobian products share one
-cotangent.
+all paths from z through any number of evaluations. What differs is what a path through one evaluation is. Written in
+the model's outputs, such paths are large and cancel each other, since a predicted noise is about z itself. Written in
+x0 predictions, what the noise leaves in x_t fades as sigma_t / sigma_0, and paths through one evaluation say how each
+prediction depends on that. The gradient of these paths alone is to noise what the adjusted gradient of Shen et al.
+(ICLR 2024, section 4.2) is to parameters: no evaluation's result goes through another one, so all vector-Jacobian
+products share one cotangent.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NoiseGradient = Literal["uniform", "natural", "full"]
 
 @dataclass(frozen=True)
 class X0Chain:
-    """A chain of S calls in x0 predictions.
+    """A chain of S evaluations in x0 predictions.
 
     Attributes:
         states: float64 [S + 1, S + 1], lower triangular; row t holds the coefficients of x_t, row S those of x_S.
@@ -42,12 +42,12 @@ class X0Chain:
     from_output: Tensor
 
     def weights(self, gradient: NoiseGradient) -> Tensor:
-        """What each x0 prediction weighs in a gradient of paths through one call, float64 [S].
+        """What each x0 prediction weighs in a gradient of paths through one evaluation, float64 [S].
 
         - ``natural``: k_t = d x_S / d d_t, the truncated derivative as it is. Solvers that end in a first-order step to
           sigma = 0, such as DPM-Solver++ 2M, return the last prediction itself: k_t is 1 there and 0 elsewhere.
-        - ``uniform``: all equal with the same sum, in the spirit of Shen et al.'s A_t = 1: every call's prediction
-          counts as an estimate of the final latent.
+        - ``uniform``: all equal with the same sum, in the spirit of Shen et al.'s A_t = 1: every prediction counts as
+          an estimate of the final latent.
         """
         own = self.states[-1, 1:]
         return own if gradient == "natural" else torch.full_like(own, float(own.mean()))

@@ -34,23 +34,23 @@ class AttributeClassifierTrainer(lightning.LightningModule):
     an attribute was not labelled.
 
     Args:
-        classes: Attribute -> its classes: a list of names, or class -> labels as the data have them.
-        architecture: A name in `fairlit.faces.architectures.ARCHITECTURES`.
-        architecture_args: Arguments of torchvision's constructor.
-        input_size: Side of the faces that the network sees, in pixels.
-        crop_kind: `box`, `aligned` or `chip`: how the training faces were cropped and later ones will be.
-        crop_margin: Margin of these crops, as a share of the box or template on each side.
-        mean: Subtracted from each colour channel of images in [0, 1].
-        std: Each channel is then divided by it.
-        pretrained: What the network starts from: a file with torchvision's ImageNet weights, whose last layer is left
-            out; `download`, to fetch that file once; null: random weights. Those weights want ImageNet's mean and std.
-        lr: Peak learning rate.
-        weight_decay: Of AdamW; biases and normalisation layers have none.
-        label_smoothing: Share of the label's mass that is spread over all classes.
-        warmup: Share of the steps in which the rate rises to its peak.
-        norm_momentum: Share of a batch in the running statistics of batch normalisation. torchvision's MobileNets come
+        classes: attribute -> its classes: a list of names, or class -> labels as the data have them.
+        architecture: name of the network, one of `fairlit.faces.architectures.ARCHITECTURES`.
+        architecture_args: arguments of torchvision's constructor.
+        input_size: side of the faces that the network sees, in pixels.
+        crop_kind: kind of crop that the training faces have and later ones will have: `box`, `aligned` or `chip`.
+        crop_margin: margin of the crops, as a share of the box or template on each side.
+        mean: mean of each colour channel, which is subtracted from images in [0, 1].
+        std: standard deviation of each colour channel, by which it is then divided.
+        pretrained: initial weights: a file with torchvision's ImageNet weights, whose last layer is left out, with
+            ImageNet's mean and std; `download`, to fetch that file once; null: random weights.
+        lr: peak learning rate.
+        weight_decay: weight decay of AdamW; biases and normalisation layers have none.
+        label_smoothing: share of the label's mass that is spread over all classes.
+        warmup: share of the steps in which the rate rises to its peak.
+        norm_momentum: share of a batch in the running statistics of batch normalisation. torchvision's MobileNets come
             with 0.01, at which the statistics still lag behind after a few hundred steps.
-        class_weights: Weight of each class in the loss, by attribute and class, 1 where not given; or `balanced`: every
+        class_weights: weight of each class in the loss, by attribute and class, 1 where not given; or `balanced`: every
             class weighs as much as the others together, by its share of the training images.
 
     Raises:
@@ -106,7 +106,7 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             self.register_buffer(f"class_weights_{index}", row, persistent=False)
 
     def check(self, data: FaceDataModule | None, problems: Problems) -> None:
-        """Notes data whose labels mean something else, and weights to start from that are not there."""
+        """Note data whose labels mean something else, and weights to start from that are not there."""
         if self.pretrained == DOWNLOAD:
             architecture = self.classifier.config.architecture
             if pretrained_weights(architecture) is None or self.classifier.config.architecture_args:
@@ -123,14 +123,14 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             )
 
     def prepare_data(self) -> None:
-        """Downloads the weights to start from, where this was asked for and there are any."""
+        """Download the weights to start from, where this was asked for and there are any."""
         with Problems("classifier training") as problems:
             self.check(None, problems)
         if self.pretrained == DOWNLOAD and self.trainer.training:
             self._downloaded()
 
     def setup(self, stage: str) -> None:
-        """Refuses data that do not fit, and fills in what training starts from.
+        """Refuse data that do not fit, and fill in what training starts from.
 
         Raises:
             ConfigurationError: The datamodule has other classes, or has them in another order; or there are no weights.
@@ -151,14 +151,14 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             load_weights(self.classifier.backbone, Path(self.pretrained), prefixes_to_drop=(f"{last}.",))
 
     def _downloaded(self) -> dict[str, Tensor]:
-        """The ImageNet weights of torchvision without their last layer, from its cache or the network."""
+        """Return the ImageNet weights of torchvision without their last layer, from its cache or the network."""
         architecture = self.classifier.config.architecture
         weights = pretrained_weights(architecture).get_state_dict(progress=True, check_hash=True)
         last = f"{ARCHITECTURES[architecture].last_layer}."
         return {name: tensor for name, tensor in weights.items() if not name.startswith(last)}
 
     def _balance(self, data: FaceDataModule | None) -> None:
-        """Weights by which the classes of an attribute have the same mass among the training images."""
+        """Return the weights by which the classes of an attribute have the same mass among the training images."""
         if data is None:
             raise ConfigurationError(
                 f"class_weights is {BALANCED!r}, which needs a FaceDataModule to count: give numbers"
@@ -169,11 +169,11 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             self.get_buffer(f"class_weights_{index}").copy_(torch.tensor(weights))
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
-        """Logits of every attribute, [N, K], for float faces [N, 3, s, s] in [0, 1]."""
+        """Return the logits of every attribute, [N, K], for float faces [N, 3, s, s] in [0, 1]."""
         return self.classifier(faces)
 
     def loss(self, logits: dict[str, Tensor], labels: Tensor) -> Tensor:
-        """Sum over attributes of the mean cross-entropy of the samples that are labelled.
+        """Return the sum over attributes of the mean cross-entropy of the samples that are labelled.
 
         Args:
             logits: For each attribute [N, K].
@@ -194,18 +194,18 @@ class AttributeClassifierTrainer(lightning.LightningModule):
         return total
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
-        """One step of cross-entropy."""
+        """Take one step of cross-entropy."""
         faces, labels = batch
         loss = self.loss(self(faces), labels)
         self.log("train/loss", loss, prog_bar=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        """Loss and accuracies on the validation split."""
+        """Log loss and accuracies on the validation split."""
         self._evaluate("val", batch)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        """Loss and accuracies on the test split."""
+        """Log loss and accuracies on the test split."""
         self._evaluate("test", batch)
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
@@ -218,7 +218,7 @@ class AttributeClassifierTrainer(lightning.LightningModule):
             self.log(f"{stage}/accuracy_{attribute}", accuracy, batch_size=len(faces), prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW; the rate rises linearly, then falls to zero along a cosine, step by step."""
+        """Return AdamW and its schedule: the rate rises linearly, then falls to zero along a cosine, step by step."""
         matrices = [parameter for parameter in self.parameters() if parameter.ndim > 1]
         others = [parameter for parameter in self.parameters() if parameter.ndim <= 1]
         optimizer = torch.optim.AdamW(
@@ -237,16 +237,16 @@ class AttributeClassifierTrainer(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def calibrate(self, batches: Iterable[Batch]) -> None:
-        """Fits temperatures and measures confusion on what a validation loader gives: uint8 images and labels."""
+        """Fit temperatures and measure confusion on what a validation loader gives: uint8 images and labels."""
         calibrate(self.classifier, map(to_floats, batches))
 
     def export(self, folder: str | Path) -> None:
-        """Writes the classifier as `AttributeClassifier.load` reads it."""
+        """Write the classifier as `AttributeClassifier.load` reads it."""
         self.classifier.save(folder)
 
 
 def _check_numbers(bounded: dict[str, tuple[float, float]], shares: dict[str, float], problems: Problems) -> None:
-    """Notes numbers below their bound (value, least), and shares outside [0, 1)."""
+    """Note numbers below their bound (value, least), and shares outside [0, 1)."""
     for name, (value, least) in bounded.items():
         if not value >= least:
             problems.add(f"{name} is {value}: give {least:g} or more")
@@ -258,7 +258,7 @@ def _check_numbers(bounded: dict[str, tuple[float, float]], shares: dict[str, fl
 def _check_class_weights(
     class_weights: dict[str, dict[str, float]] | str | None, classes: Classes, problems: Problems
 ) -> None:
-    """Notes weights of unknown classes, negative ones, and words other than `balanced`."""
+    """Note weights of unknown classes, negative ones, and words other than `balanced`."""
     if class_weights is None or class_weights == BALANCED:
         return
     if not isinstance(class_weights, dict):

@@ -13,22 +13,22 @@ T = TypeVar("T")
 
 
 def world_size() -> int:
-    """Number of processes that train together; 1 where nothing is distributed."""
+    """Return the number of processes that train together; 1 where nothing is distributed."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's number among them, from 0."""
+    """Return this process's number among them, from 0."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def share_of_rank(items: Sequence[T]) -> list[T]:
-    """Every world-size-th item, beginning with the rank's own number."""
+    """Return every world-size-th item, beginning with the rank's own number."""
     return list(items[rank() :: world_size()])
 
 
 def all_of(flag: bool) -> bool:
-    """Whether it is so on every rank; every rank must ask."""
+    """Return whether it is so on every rank; every rank must ask."""
     if world_size() == 1:
         return flag
     flags: list[bool] = [False] * world_size()
@@ -37,7 +37,7 @@ def all_of(flag: bool) -> bool:
 
 
 def gather_rows(rows: Tensor, total: int) -> Tensor:
-    """Puts the rows of all ranks together in the order that `share_of_rank` took them from.
+    """Put the rows of all ranks together in the order that `share_of_rank` took them from.
 
     Args:
         rows: [n, ...] this rank's rows; every rank has floor or ceil of total / world size.
@@ -59,7 +59,7 @@ def gather_rows(rows: Tensor, total: int) -> Tensor:
 
 
 def gather_items(items: Sequence[T]) -> list[T]:
-    """The plain data of all ranks, rank by rank, the same on every rank."""
+    """Return the plain data of all ranks, rank by rank, the same on every rank."""
     parts: list[list[T]] = [[] for _ in range(world_size())]
     if len(parts) == 1:
         return list(items)
@@ -68,7 +68,7 @@ def gather_items(items: Sequence[T]) -> list[T]:
 
 
 def any_rank(flags: Sequence[bool], device: torch.device) -> list[bool]:
-    """For each flag whether it is set on any rank; `device` is what the ranks talk through."""
+    """Return for each flag whether it is set on any rank; `device` is what the ranks talk through."""
     if world_size() == 1:
         return list(flags)
     votes = torch.tensor([float(flag) for flag in flags], device=device)
@@ -77,7 +77,7 @@ def any_rank(flags: Sequence[bool], device: torch.device) -> list[bool]:
 
 
 def average_gradients(parameters: Sequence[Tensor]) -> None:
-    """Replaces each gradient by its mean over ranks, in one message."""
+    """Replace each gradient by its mean over ranks, in one message."""
     if world_size() == 1:
         return
     for parameter in parameters:

@@ -49,7 +49,7 @@ class FrozenShardsStrategy(ModelParallelStrategy):
 
 
 def shard_frozen(modules: Iterable[nn.Module], mesh: DeviceMesh, whole: Iterable[nn.Parameter]) -> None:
-    """Spreads modules over processes, in place; each block is gathered only while it computes.
+    """Spread modules over processes, in place; each block is gathered only while it computes.
 
     Args:
         modules: frozen, but for `whole`.
@@ -63,7 +63,7 @@ def shard_frozen(modules: Iterable[nn.Module], mesh: DeviceMesh, whole: Iterable
 
 
 def outermost_blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The elements of the lists of layers in a module, but not of lists within those."""
+    """Return the elements of the lists of layers in a module, but not of lists within those."""
     for child in module.children():
         if isinstance(child, nn.ModuleList):
             yield from child

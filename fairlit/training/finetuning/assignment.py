@@ -1,4 +1,4 @@
-"""From what the classifier sees on all ranks to what each face of this rank is to become."""
+"""Target labels: from what the classifier sees on all ranks to what each face of this rank is to become."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fairlit.training.distributed import ranks
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the F faces of this rank are to become, in the order of its observation.
+class TargetLabels:
+    """Classes that the F faces of this rank are to become, in the order of its observation.
 
     Attributes:
         labels: attribute -> LongTensor [F], the class to become.
         confidence: attribute -> [F], certainty of that class.
         weights: float32 [F], what each face counts.
-        images: number of images over all ranks.
+        num_images: number of images over all ranks.
         total_weight: sum of the weights over all ranks.
         scale: factor on the loss, the number of ranks: strategies average gradients over them.
     """
@@ -30,55 +30,55 @@ class Wanted:
     labels: dict[str, Tensor]
     confidence: dict[str, Tensor]
     weights: Tensor
-    images: int
+    num_images: int
     total_weight: float
     scale: float = 1.0
 
 
 def assign_over_ranks(
-    observation: Observation, target: TargetDistribution, images: int, alignment: AlignmentLoss, seed: int
-) -> tuple[Wanted, dict[str, Tensor | float]]:
-    """Assigns target classes to the faces of all ranks together and picks out this rank's.
+    observation: Observation, target: TargetDistribution, num_images: int, *, alignment: AlignmentLoss, seed: int
+) -> tuple[TargetLabels, dict[str, Tensor | float]]:
+    """Assign target classes to the faces of all ranks together and pick out this rank's.
 
     Args:
         observation: this rank's images; every rank calls this, also one without a face.
         target: classes in the order of the observation's columns.
-        images: number of images over all ranks.
+        num_images: number of images over all ranks.
         alignment: settings of the assignment.
-        seed: of the draws of target labels; the same on every rank.
+        seed: seed of the draws of target labels; the same on every rank.
 
     Returns:
         The assignment of this rank's faces, and figures to log about all of them.
     """
-    counts = ranks.gather_rows(observation.faces.counts, images)
-    most = max(int(counts.max()), 1)
-    there = torch.arange(most, device=counts.device) < counts[:, None]
-    gathered = {
-        name: ranks.gather_rows(observation.padded(_finite(observation.probabilities[name]), most, 0.0), images)[there]
-        for name in target.attributes
-    }
+    counts = ranks.gather_rows(observation.faces.counts, num_images)
+    max_faces = max(int(counts.max()), 1)
+    there = torch.arange(max_faces, device=counts.device) < counts[:, None]
+    gathered = {}
+    for name in target.attributes:
+        rows = observation.padded(_finite(observation.probabilities[name]), max_faces, 0.0)
+        gathered[name] = ranks.gather_rows(rows, num_images)[there]
     assignment = alignment.assign(gathered, target, seed)
     weights = alignment.face_weights(counts)
-    wanted = Wanted(
+    target_labels = TargetLabels(
         {name: _of_rank(rows, there) for name, rows in assignment.labels.items()},
         {name: _of_rank(rows, there) for name, rows in assignment.confidence.items()},
         _of_rank(weights, there),
-        images,
+        num_images,
         float(weights.sum()),
         float(ranks.world_size()),
     )
     logs: dict[str, Tensor | float] = {"faces/missing": (counts == 0).float().mean()}
-    if most > 1:
+    if max_faces > 1:
         logs["faces/per_image"] = counts.float().mean()
     if len(weights):
         certain = [(rows >= alignment.threshold).float().mean() for rows in assignment.confidence.values()]
         logs["faces/confident_target"] = torch.stack(certain).mean()
         logs.update(_bias(gathered, target))
-    return wanted, logs
+    return target_labels, logs
 
 
 def _finite(probabilities: Tensor) -> Tensor:
-    """Equal shares for faces [F, K] that the classifier overflowed on.
+    """Return equal shares for faces [F, K] that the classifier overflowed on.
 
     One rank's NaN must not decide the labels of the others; it makes the gradient one too, and the step is skipped.
     """
@@ -87,7 +87,7 @@ def _finite(probabilities: Tensor) -> Tensor:
 
 
 def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
-    """This rank's share of one row a face over all ranks; `there` bool [images, most] says which images have them."""
+    """Return this rank's share of one row a face over all ranks; `there` bool [images, max_faces] says who has them."""
     everyone = rows.new_zeros((*there.shape, *rows.shape[1:]))
     everyone[there] = rows
     mine = slice(ranks.rank(), None, ranks.world_size())
@@ -95,7 +95,7 @@ def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
 
 
 def _bias(probabilities: dict[str, Tensor], target: TargetDistribution) -> dict[str, Tensor | float]:
-    """Bias of the arg-max classes: per attribute, and over the joint classes."""
+    """Return the bias of the arg-max classes: per attribute, and over the joint classes."""
     logs: dict[str, Tensor | float] = {}
     joint = torch.zeros(len(next(iter(probabilities.values()))), dtype=torch.long)
     for name, rows in probabilities.items():

@@ -2,59 +2,57 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fairlit.diffusion import Conditioning, Pairs, detached_graph, replay
-from fairlit.functional.sampling.step_subsets import stratified_calls, subset_size
+from fairlit.functional.sampling.step_subsets import stratified_evaluations, subset_size
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.micro_batch import even_micro_batch, largest_micro_batch
 from fairlit.training.finetuning.sampler import Sampler, Samples
 from fairlit.training.finetuning.settings import Gradient, Replay
+from fairlit.training.finetuning.step_draws import StepDraw
 
 
 class ChainGradient:
     """Attaches the gradient of the sampling chain to sampled latents.
 
     Args:
-        sampler: what sampled them.
+        sampler: sampler that made them.
         gradient: how the gradient goes through the chain.
-        settings: of the replay.
-        fixed_shape: give every micro-batch the same size, for a compiled model.
-        seed: of the subsets of steps; numbers that name them.
+        settings: settings of the replay.
+        fixed_shape: whether every micro-batch gets the same size, for a compiled model.
+        seed: numbers that name the draws of subsets of steps.
 
     Attributes:
         largest: most pairs in a micro-batch; found in the first step where it is not given.
     """
 
     def __init__(
-        self, sampler: Sampler, gradient: Gradient, settings: Replay, fixed_shape: bool, seed: tuple[int, ...]
+        self, sampler: Sampler, gradient: Gradient, settings: Replay, *, fixed_shape: bool, seed: tuple[int, ...]
     ) -> None:
         self.sampler, self.gradient, self.settings = sampler, gradient, settings
         self.fixed_shape, self.seed = fixed_shape, seed
         self.largest: int | None = None if settings.micro_batch == "auto" else settings.micro_batch
 
-    def attach(self, sampled: Samples, steps: int, noise: Tensor, conditioning: Conditioning, index: int) -> Tensor:
-        """Final latents [N, C, h, w] with their gradient.
+    def attach(self, sampled: Samples, draw: StepDraw, conditioning: Conditioning) -> Tensor:
+        """Return final latents [N, C, h, w] with their gradient.
 
         Args:
-            sampled: by `sampler`.
-            steps: of the solver, as `sampled` had.
-            noise: unit noise of the images [N, C, h, w].
-            conditioning: of the adapted model.
-            index: number of the iteration.
+            sampled: samples that `sampler` made.
+            draw: what they were sampled from.
+            conditioning: the prompt as the adapted model reads it.
         """
-        chain, weights = self.sampler.chain(steps), self.sampler.weights(steps)
+        chain, weights = self.sampler.chain(draw.num_steps), self.sampler.weights(draw.num_steps)
         if sampled.rollout is None:
             return sampled.latents
         if self.gradient.mode == "published":
-            return detached_graph(chain, noise, conditioning, weights)
-        pairs = self._pairs(len(weights), len(noise), noise.device, index)
+            return detached_graph(chain, draw.noise, conditioning, weights)
+        pairs = self._pairs(len(weights), draw)
         inner = self.sampler.inner_parameters()
         if self.largest is None:
             budget = self.settings.memory_budget
             self.largest = largest_micro_batch(chain, sampled.rollout, conditioning, inner, budget)
-        count = len(weights) * len(noise) if pairs is None else len(pairs.calls)
+        count = len(weights) * len(draw.noise) if pairs is None else len(pairs.evaluations)
         return replay(
             chain,
             sampled.rollout,
@@ -66,10 +64,11 @@ class ChainGradient:
             fixed_shape=self.fixed_shape,
         )
 
-    def _pairs(self, num_evaluations: int, images: int, device: torch.device, index: int) -> Pairs | None:
-        """The pairs to replay; None: all."""
+    def _pairs(self, num_evaluations: int, draw: StepDraw) -> Pairs | None:
+        """Return the pairs to replay; None: all."""
         if self.settings.step_fraction == 1:
             return None
         size = subset_size(num_evaluations, self.settings.step_fraction)
-        calls = stratified_calls(num_evaluations, size, images, (*self.seed, index, ranks.rank()))
-        return Pairs.drawn(calls, num_evaluations, device)
+        seed = (*self.seed, draw.index, ranks.rank())
+        evaluations = stratified_evaluations(num_evaluations, size, len(draw.noise), seed)
+        return Pairs.drawn(evaluations, num_evaluations, draw.noise.device)

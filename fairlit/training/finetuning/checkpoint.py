@@ -18,7 +18,7 @@ _ADAPTOR_KEY, _EMA_KEY, _GRADIENTS_KEY = "adaptor", "adaptor_ema", "gradients"
 
 
 def training_state(parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None, unfinished: bool) -> dict[str, Any]:
-    """The entries of a checkpoint; every rank calls this.
+    """Return the entries of a checkpoint; every rank calls this.
 
     Args:
         parameters: of the adaptor.
@@ -42,7 +42,7 @@ def training_state(parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | Non
 def restore_training_state(
     checkpoint: Mapping[str, Any], parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None
 ) -> dict[str, Tensor]:
-    """Takes over what `training_state` gave; all of it, or nothing if anything does not fit.
+    """Take over what `training_state` gave; all of it, or nothing if anything does not fit.
 
     Returns:
         The unfinished gradients, by parameter. They are for `restore_gradients` when training starts: Lightning clears
@@ -65,7 +65,7 @@ def restore_training_state(
 
 
 def restore_gradients(gradients: dict[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:
-    """Puts gradients back where batches to come are added to them; empties the mapping."""
+    """Put gradients back where batches to come are added to them; empty the mapping."""
     while gradients:
         name, gradient = gradients.popitem()
         parameters[name].grad = gradient.to(parameters[name], copy=True)

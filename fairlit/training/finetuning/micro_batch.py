@@ -1,4 +1,4 @@
-"""How many (image, call) pairs the replay takes at once."""
+"""How many (image, evaluation) pairs the replay takes at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHARE_OF_FREE = 0.85  # the rest is for what the allocator cannot use and what 
 def largest_micro_batch(
     chain: Chain, sampled: Rollout, conditioning: Conditioning, parameters: Sequence[Tensor], budget: float | None
 ) -> int:
-    """The most pairs that are worth taking at once and fit into the memory budget.
+    """Return the most pairs that are worth taking at once and fit into the memory budget.
 
     Two small replays tell what a pair needs, the rest is a straight line; nothing is found by running out of memory.
 
@@ -43,13 +43,13 @@ def largest_micro_batch(
     def run(count: int) -> Callable[[], object]:
         zeros = torch.zeros(count, dtype=torch.long, device=device)
         weights = torch.ones(len(sampled.states), device=device)
-        wanted = [tensor for tensor in (conditioning.embeddings, *parameters) if tensor.requires_grad]
+        trained = [tensor for tensor in (conditioning.embeddings, *parameters) if tensor.requires_grad]
 
         def once() -> object:
-            # The batch axis of the pairs alone counts, so one image at one call stands for any.
+            # The batch axis of the pairs alone counts, so one image at one evaluation stands for any.
             pairs = Pairs(zeros, zeros)
             latents = replay(chain, sampled, conditioning, weights, parameters, micro_batch=count, pairs=pairs)
-            return torch.autograd.grad(latents.sum(), wanted, retain_graph=True, allow_unused=True)
+            return torch.autograd.grad(latents.sum(), trained, retain_graph=True, allow_unused=True)
 
         return once
 
@@ -60,13 +60,13 @@ def largest_micro_batch(
 
 
 def even_micro_batch(pairs: int, largest: int) -> int:
-    """The size at which `pairs` pairs take as few batches as with `largest`, all of about one size."""
+    """Return the size at which `pairs` pairs take as few batches as with `largest`, all of about one size."""
     batches = -(-pairs // largest)
     return -(-pairs // batches)
 
 
 def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
-    """Most bytes alive at once while `run` runs, beyond what was there before."""
+    """Return the most bytes alive at once while `run` runs, beyond what was there before."""
     if device.type != "cuda":
         with LiveMemory() as live:
             run()
@@ -80,6 +80,6 @@ def peak_bytes(run: Callable[[], object], device: torch.device) -> int:
 
 
 def _free(device: torch.device) -> float:
-    """Bytes that a GPU could still give this process."""
+    """Return the bytes that a GPU could still give this process."""
     torch.cuda.empty_cache()
     return float(torch.cuda.mem_get_info(device)[0])

@@ -18,17 +18,17 @@ from fairlit.functional.alignment.assignment import Assignment
 from fairlit.functional.boxes.face_matching import match_faces, take_partners
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.losses.preservation import FaceChanges
-from fairlit.training.finetuning.assignment import Wanted
+from fairlit.training.finetuning.assignment import TargetLabels
 
 Decoder = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class OriginalDescription:
-    """The images of the original model for the same noise, as far as losses need them.
+class ReferenceDescription:
+    """Reference images (of the original model for the same noise), as far as losses need them.
 
     Attributes:
-        observation: faces and how they are perceived.
+        observation: faces in them and how they are perceived.
         features: encoder -> normalised features [N, D].
         embeddings: normalised embeddings of the faces [F, E]; None without face realism.
     """
@@ -60,20 +60,21 @@ class Objective:
     """L = L_align + w_img L_image + w_face L_face (Shen et al., ICLR 2024, section 4).
 
     Args:
-        decode: latents to images in [0, 1].
-        classifier: the one trained against.
+        decode: function from latents to images in [0, 1].
+        classifier: attribute classifier that is trained against.
         encoders: name -> image encoder, images to normalised features.
         embedder: face embedder, with `bank`; None: no face realism.
         bank: embeddings of real faces.
         alignment: settings of the first term.
-        preservation: settings of the second.
-        realism: settings of the third.
-        faces: faces that count: `largest` takes the largest faces of an image and of its original for the same; `all`
-            matches faces by their places and keeps the gradient of one from its neighbours.
+        preservation: settings of the second term.
+        realism: settings of the third term.
+        faces: faces of an image that count. `largest` takes the largest faces of an image and of its reference for the
+            same; `all` matches faces by their places and keeps the gradient of one from its neighbours.
     """
 
     def __init__(
         self,
+        *,
         decode: Decoder,
         classifier: FaceClassifier,
         encoders: Mapping[str, nn.Module],
@@ -100,51 +101,52 @@ class Objective:
         return self.realism.weight > 0 and self.embedder is not None
 
     def features(self, images: Tensor) -> dict[str, Tensor]:
-        """Features of every encoder for images [n, 3, H, W]."""
+        """Return the features of every encoder for images [n, 3, H, W]."""
         return {name: encoder(images) for name, encoder in self.encoders.items()}
 
-    def describe_originals(self, images: Tensor, observation: Observation) -> OriginalDescription:
-        """What the losses will need of original images [n, 3, H, W]."""
+    def describe_references(self, images: Tensor, observation: Observation) -> ReferenceDescription:
+        """Return what the losses will need of reference images [n, 3, H, W]."""
         embeddings = None
         if self.embedder is not None and self.embeds_faces:
             embeddings = self.embedder.embed(images, observation.faces)
-        return OriginalDescription(observation, self.features(images) if self.preserves else {}, embeddings)
+        return ReferenceDescription(observation, self.features(images) if self.preserves else {}, embeddings)
 
     def differentiate(
         self,
         latents: Tensor,
         observation: Observation,
-        originals: OriginalDescription,
-        wanted: Wanted,
+        references: ReferenceDescription,
+        *,
+        target_labels: TargetLabels,
         batch_size: int,
         loss_scale: float = 1.0,
     ) -> ObjectiveValue:
-        """Value and gradient of the loss of n images.
+        """Return value and gradient of the loss of n images.
 
         Args:
             latents: final latents [n, C, h, w].
             observation: faces in the decoded latents.
-            originals: of the same prompts and noise.
-            wanted: what each image is to become.
-            batch_size: images that are decoded and judged together.
+            references: descriptions of the reference images, of the same prompts and noise.
+            target_labels: classes that the faces are to become.
+            batch_size: number of images that are decoded and judged together.
             loss_scale: factor that keeps gradients of half precision from vanishing on the way; undone at the end.
         """
         value = ObjectiveValue(torch.zeros_like(latents))
-        known = self._known(observation, originals)
+        known = self._known(observation, references)
         for start in range(0, len(latents), batch_size):
             part = slice(start, min(start + batch_size, len(latents)))
             leaf = latents[part].detach().requires_grad_()
             with torch.enable_grad():
-                losses = self._losses(self.decode(leaf), part, observation, originals, known, wanted)
+                losses = self._losses(self.decode(leaf), part, observation, references, known, target_labels)
                 total = torch.stack(list(losses.values())).sum() * loss_scale
             value.gradient[part] = torch.autograd.grad(total, leaf)[0] / loss_scale
             for name, loss in losses.items():
                 value.parts[name] = value.parts.get(name, 0.0) + loss.detach()
         return value
 
-    def _known(self, observation: Observation, originals: OriginalDescription) -> _KnownFaces:
-        """What is known of the same faces in the original images."""
-        before = originals.observation
+    def _known(self, observation: Observation, references: ReferenceDescription) -> _KnownFaces:
+        """Return what is known of the same faces in the reference images."""
+        before = references.observation
         if self.faces == "largest":
             partners = before.spread(torch.arange(len(before.faces), device=before.faces.boxes.device), -1)
             partners = partners[observation.faces.image_index]
@@ -155,7 +157,7 @@ class Objective:
             take_partners(before.faces.boxes, partners, 0.0),
             {name: take_partners(rows.argmax(dim=1), partners, -1) for name, rows in before.probabilities.items()},
             {name: take_partners(rows.amax(dim=1), partners, 0.0) for name, rows in before.probabilities.items()},
-            None if originals.embeddings is None else take_partners(originals.embeddings, partners, 0.0),
+            None if references.embeddings is None else take_partners(references.embeddings, partners, 0.0),
         )
 
     def _losses(
@@ -163,24 +165,25 @@ class Objective:
         images: Tensor,
         part: slice,
         observation: Observation,
-        originals: OriginalDescription,
+        references: ReferenceDescription,
         known: _KnownFaces,
-        wanted: Wanted,
+        targets: TargetLabels,
     ) -> dict[str, Tensor]:
         inside = (observation.faces.image_index >= part.start) & (observation.faces.image_index < part.stop)
         faces, known = observation.faces.images(part.start, part.stop), known.select(inside)
-        labels = {name: rows[inside] for name, rows in wanted.labels.items()}
-        weights = wanted.weights[inside] * (wanted.scale / max(wanted.total_weight, 1e-12))
+        labels = {name: rows[inside] for name, rows in targets.labels.items()}
+        weights = targets.weights[inside] * (targets.scale / max(targets.total_weight, 1e-12))
         alone = (images, faces) if self.faces == "largest" else shield_neighbours(images, faces)
-        confidence = {name: rows[inside] for name, rows in wanted.confidence.items()}
+        confidence = {name: rows[inside] for name, rows in targets.confidence.items()}
         losses = {"alignment": self._alignment(*alone, Assignment(labels, confidence), weights)}
         if self.preserves:
             changes = FaceChanges(
                 faces.image_index, faces.boxes, known.boxes, labels, {name: known.classes[name] for name in labels}
             )
             free = self.preservation.free_faces(images, changes)
-            kept = {name: rows[part] for name, rows in originals.features.items()}
-            losses["image"] = self.preservation(self.features(free), kept, changes) * (wanted.scale / wanted.images)
+            kept = {name: rows[part] for name, rows in references.features.items()}
+            share = targets.scale / targets.num_images
+            losses["image"] = self.preservation(self.features(free), kept, changes) * share
         if self.embeds_faces:
             losses["face"] = self._realism(*alone, labels, known, weights)
         return losses
@@ -195,7 +198,9 @@ class Objective:
         assert self.embedder is not None
         assert self.bank is not None
         assert known.embeddings is not None
-        keeps = self.realism.keeps_original(labels, known.classes, known.certainty)
+        keeps = self.realism.keeps_reference(
+            target_labels=labels, reference_labels=known.classes, certainty=known.certainty
+        )
         embeddings = self.embedder.embed(images, faces).float()
         nearest = self.bank.nearest(embeddings.detach())
         own = known.embeddings.to(nearest)
@@ -204,7 +209,7 @@ class Objective:
 
 @dataclass(frozen=True)
 class _KnownFaces:
-    """What is known of F faces in the original images: nothing (zeros, class -1) of those that are not in them.
+    """What is known of F faces in the reference images: nothing (zeros, class -1) of those that are not in them.
 
     Attributes:
         boxes: [F, 4].
@@ -219,7 +224,7 @@ class _KnownFaces:
     embeddings: Tensor | None
 
     def select(self, chosen: Tensor) -> _KnownFaces:
-        """Those at a bool mask [F]."""
+        """Return those at a bool mask [F]."""
         return _KnownFaces(
             self.boxes[chosen],
             {name: rows[chosen] for name, rows in self.classes.items()},

@@ -1,4 +1,4 @@
-"""What the losses need of original images, kept on disk for noise that comes again."""
+"""What the losses need of reference images, kept on disk for noise that comes again."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from fairlit.faces import Faces
 from fairlit.faces.observation import Observation
 from fairlit.io.atomic import atomic_path
 from fairlit.io.digests import tensor_digest
-from fairlit.training.finetuning.objective import OriginalDescription
+from fairlit.training.finetuning.objective import ReferenceDescription
 
 _FORMAT = 2  # raised when what is kept changes its meaning
 
 
-class OriginalsCache:
-    """Descriptions of original images by (models, prompt, noise, number of steps), each in a safetensors file.
+class ReferenceCache:
+    """Descriptions of reference images by (models, prompt, noise, number of steps), each in a safetensors file.
 
     A file that is damaged, or that belongs to another key, is treated as absent and written anew.
 
     Args:
-        folder: made when first written to; each set of models has a folder of its own in it.
-        fingerprint: of models and settings, see `fingerprint`.
+        folder: folder, made when first written to; each set of models has a folder of its own in it.
+        fingerprint: text of models and settings, see `fingerprint`.
 
     Attributes:
-        found: how many descriptions were read.
-        missed: how many were not there.
-        damaged: how many were there and could not be used.
+        found: number of descriptions that were read.
+        missed: number of those that were not there.
+        damaged: number of those that were there and could not be used.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str) -> None:
@@ -47,12 +47,12 @@ class OriginalsCache:
         """Share of the descriptions asked for that were there."""
         return self.found / max(self.found + self.missed + self.damaged, 1)
 
-    def load(self, key: Mapping[str, Any], device: torch.device) -> OriginalDescription | None:
-        """The description kept under a key, or None.
+    def load(self, key: Mapping[str, Any], device: torch.device) -> ReferenceDescription | None:
+        """Return the description kept under a key, or None.
 
         Args:
             key: prompt, noise keys and number of steps, as plain data.
-            device: where its tensors shall be.
+            device: device of its tensors.
         """
         path = self._path(key)
         if not path.is_file():
@@ -71,8 +71,8 @@ class OriginalsCache:
         self.found += 1
         return _to(description, device)
 
-    def save(self, key: Mapping[str, Any], description: OriginalDescription) -> None:
-        """Keeps a description."""
+    def save(self, key: Mapping[str, Any], description: ReferenceDescription) -> None:
+        """Keep a description."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _pack(description).items()}
         with atomic_path(self._path(key)) as path:
             save_file(tensors, path, metadata={"key": self._text(key), "checksum": tensor_digest(tensors)})
@@ -85,10 +85,10 @@ class OriginalsCache:
 
 
 def fingerprint(modules: Iterable[nn.Module], settings: Mapping[str, Any]) -> str:
-    """A text that changes with any frozen weight and any setting.
+    """Return a text that changes with any frozen weight and any setting.
 
     Args:
-        modules: their parameters without gradient and their buffers count.
+        modules: modules whose parameters without gradient and buffers count.
         settings: plain data.
     """
     digests = []
@@ -98,7 +98,7 @@ def fingerprint(modules: Iterable[nn.Module], settings: Mapping[str, Any]) -> st
     return hashlib.sha256(json.dumps([_FORMAT, dict(settings), digests], sort_keys=True).encode()).hexdigest()
 
 
-def _pack(description: OriginalDescription) -> dict[str, Tensor]:
+def _pack(description: ReferenceDescription) -> dict[str, Tensor]:
     faces = description.observation.faces
     tensors = {
         "faces.image_index": faces.image_index,
@@ -114,20 +114,20 @@ def _pack(description: OriginalDescription) -> dict[str, Tensor]:
     return tensors
 
 
-def _unpack(tensors: Mapping[str, Tensor]) -> OriginalDescription:
+def _unpack(tensors: Mapping[str, Tensor]) -> ReferenceDescription:
     parts = {name: tensors[f"faces.{name}"] for name in ("image_index", "boxes", "scores", "landmarks")}
     faces = Faces(num_images=int(tensors["faces.num_images"]), **parts)
     observation = Observation(faces, _under("probabilities.", tensors))
-    return OriginalDescription(observation, _under("features.", tensors), tensors.get("embeddings"))
+    return ReferenceDescription(observation, _under("features.", tensors), tensors.get("embeddings"))
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): rows for name, rows in tensors.items() if name.startswith(prefix)}
 
 
-def _to(description: OriginalDescription, device: torch.device) -> OriginalDescription:
+def _to(description: ReferenceDescription, device: torch.device) -> ReferenceDescription:
     embeddings = description.embeddings
-    return OriginalDescription(
+    return ReferenceDescription(
         description.observation.to(device),
         {name: rows.to(device) for name, rows in description.features.items()},
         embeddings.to(device) if embeddings is not None else None,

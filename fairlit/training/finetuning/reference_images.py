@@ -1,94 +1,98 @@
-"""Originals: the images of the original model for the same prompt and noise, or what is remembered of them."""
+"""Reference images: those of the original model for the same prompt and noise, or what is remembered of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fairlit.data.prompts.datamodule import NoiseKey
-from fairlit.faces import FaceClassifier, FaceDetectorBase
+from fairlit.diffusion import Conditioning
 from fairlit.faces.observation import observe
 from fairlit.training.distributed import ranks
-from fairlit.training.finetuning.objective import Objective, OriginalDescription
-from fairlit.training.finetuning.reference_cache import OriginalsCache, fingerprint
-from fairlit.training.finetuning.sampler import Sampler
+from fairlit.training.finetuning.frozen_models import FrozenModels
+from fairlit.training.finetuning.objective import Objective, ReferenceDescription
+from fairlit.training.finetuning.reference_cache import ReferenceCache, fingerprint
+from fairlit.training.finetuning.sampler import Sampler, Samples
+from fairlit.training.finetuning.step_draws import StepDraw
+from fairlit.training.profiling.timing import PhaseTimer
 
 
-def pooled_keys(
-    keys: Sequence[NoiseKey], pool: int, seed: tuple[int, ...], index: int
-) -> tuple[tuple[int, ...], list[NoiseKey]]:
-    """Noise keys that repeat: those of one of `pool` sets of noise.
+class ReferenceSampler:
+    """Samples a step's images together with their reference images, of which it gives what the losses need.
 
-    Args:
-        keys: of an iteration's images, the number of the image last.
-        pool: number of sets.
-        seed: numbers that name the stream of draws.
-        index: of the iteration.
-
-    Returns:
-        A seed that belongs to the set, and the key of each image in it.
-    """
-    slot = int(np.random.default_rng((*seed, index)).integers(pool))
-    named = (*seed, slot)
-    return named, [(*named, key[-1]) for key in keys]
-
-
-class OriginalImages:
-    """Describes original images for the losses, and remembers descriptions on disk where noise comes again.
+    Reference images that come again are described once and remembered on disk, after `remember_in`. A subclass that
+    has references of another kind overrides `describe`.
 
     Args:
-        sampler: decodes.
-        objective: knows what the losses need.
-        detector: finds faces.
-        classifier: classifies them.
-        cache: where to remember; None: nowhere.
+        models: models that look at the images.
+        sampler: sampler of both models.
+        objective: objective that knows what the losses need.
+        with_rollout: whether both are sampled in one batch where that gives the same.
+
+    Attributes:
+        cache: what is remembered; None: nothing.
     """
 
-    def __init__(
-        self,
-        sampler: Sampler,
-        objective: Objective,
-        detector: FaceDetectorBase,
-        classifier: FaceClassifier,
-        cache: OriginalsCache | None = None,
-    ) -> None:
-        self.sampler, self.objective = sampler, objective
-        self.detector, self.classifier, self.cache = detector, classifier, cache
+    def __init__(self, models: FrozenModels, sampler: Sampler, objective: Objective, *, with_rollout: bool) -> None:
+        self.models, self.sampler, self.objective = models, sampler, objective
+        self.with_rollout = with_rollout
+        self.cache: ReferenceCache | None = None
 
-    def recall(self, prompt: str, keys: Sequence[NoiseKey], steps: int) -> OriginalDescription | None:
-        """What is remembered, if every rank remembers its share: model calls must stay in step."""
-        if self.cache is None:
-            return None
-        found = self.cache.load(_key(prompt, keys, steps), self.sampler.backbone.device)
-        return found if ranks.all_of(found is not None) else None
-
-    @torch.no_grad()
-    def describe(self, latents: Tensor, prompt: str, keys: Sequence[NoiseKey], steps: int) -> OriginalDescription:
-        """What the losses need of originals with final latents [N, C, h, w]; remembered from now on."""
-        images = self.sampler.decode(latents)
-        described = self.objective.describe_originals(
-            images, observe(images, self.detector, self.classifier, self.objective.faces)
-        )
-        if self.cache is not None:
-            self.cache.save(_key(prompt, keys, steps), described)
-        return described
-
-    def remember_in(self, folder: str, settings: Mapping[str, Any]) -> None:
-        """Remembers from now on.
+    def sample(
+        self, draw: StepDraw, conditioning: Conditioning, timer: PhaseTimer
+    ) -> tuple[Samples, ReferenceDescription]:
+        """Sample the images of a step, and describe their reference images.
 
         Args:
-            folder: of the cache.
-            settings: plain data, all that decides what an original is apart from the models.
+            draw: prompt, noise and number of steps of this rank's images.
+            conditioning: the prompt as the adapted model reads it.
+            timer: timer of the phases ``rollout`` and ``originals``.
         """
-        judges = (self.detector, self.classifier, *self.objective.encoders.values(), self.objective.embedder)
-        modules = [self.sampler.backbone, *(judge for judge in judges if isinstance(judge, nn.Module))]
+        with timer.measure("rollout"):
+            known = self._recall(draw)
+            original = None if known else self.sampler.original_conditioning(draw.prompt, len(draw.keys))
+            sampled = self.sampler.sample(
+                draw.num_steps, draw.noise, conditioning, references=original, together=self.with_rollout
+            )
+        if known is not None:
+            return sampled, known
+        assert sampled.references is not None
+        with timer.measure("originals"):
+            described = self.describe(sampled.references)
+            if self.cache is not None:
+                self.cache.save(_key(draw), described)
+        return sampled, described
+
+    @torch.no_grad()
+    def describe(self, latents: Tensor) -> ReferenceDescription:
+        """Return what the losses need of reference images with final latents [N, C, h, w]."""
+        images = self.sampler.decode(latents)
+        observation = observe(images, self.models.detector, self.models.classifier, self.objective.faces)
+        return self.objective.describe_references(images, observation)
+
+    def remember_in(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        """Remember descriptions from now on.
+
+        Args:
+            folder: folder of the cache.
+            settings: plain data, all that decides what a reference image is apart from the models.
+        """
+        models = self.models
+        modules: list[nn.Module] = [models.backbone, models.detector, models.classifier, *models.encoders.values()]
+        modules += [models.embedder] if models.embedder is not None else []
         terms = [self.objective.preserves, self.objective.embeds_faces]
-        self.cache = OriginalsCache(folder, fingerprint(modules, {"terms": terms, **settings}))
+        self.cache = ReferenceCache(folder, fingerprint(modules, {"terms": terms, **settings}))
+
+    def _recall(self, draw: StepDraw) -> ReferenceDescription | None:
+        """Return what is remembered if every rank remembers its share: the ranks' evaluations must stay in step."""
+        if self.cache is None:
+            return None
+        found = self.cache.load(_key(draw), self.sampler.backbone.device)
+        return found if ranks.all_of(found is not None) else None
 
 
-def _key(prompt: str, keys: Sequence[NoiseKey], steps: int) -> dict[str, Any]:
-    return {"prompt": prompt, "noise": [list(key) for key in keys], "steps": steps}
+def _key(draw: StepDraw) -> dict[str, Any]:
+    return {"prompt": draw.prompt, "noise": [list(key) for key in draw.keys], "steps": draw.num_steps}

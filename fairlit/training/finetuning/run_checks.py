@@ -24,15 +24,15 @@ def check_run(
     replay: Replay,
     problems: Problems,
 ) -> None:
-    """Notes what cannot be trained with this trainer.
+    """Note what cannot be trained with this trainer.
 
     Args:
-        trainer: with its strategy.
-        images: of each prompt of a split, over all processes.
-        sampling: how they are generated.
+        trainer: trainer with its strategy.
+        images: number of images of each prompt of a split, over all processes.
+        sampling: how images are generated.
         gradient: how the gradient goes through the chain.
-        replay: how model calls are repeated.
-        problems: where messages go.
+        replay: how the model's evaluations are repeated.
+        problems: collector of the messages.
     """
     if trainer.precision not in PRECISIONS:
         problems.add(
@@ -44,7 +44,7 @@ def check_run(
     if sharded and gradient.mode == "replay" and replay.micro_batch == "auto":
         problems.add(
             "replay.micro_batch: got auto for processes that hold shards of one model, which must all make the same "
-            "calls; give a number, 16 say"
+            "evaluations; expected a number; give 16, say"
         )
         return
     for split, count in images.items():
@@ -54,34 +54,34 @@ def check_run(
                 "give at least one image a process"
             )
         elif sharded:
-            fewest, most = count // world, -(-count // world)
-            if _model_calls(fewest, split, sampling, gradient, replay) != _model_calls(
-                most, split, sampling, gradient, replay
+            smallest, largest = count // world, -(-count // world)
+            if _batches(smallest, split, sampling, gradient, replay) != _batches(
+                largest, split, sampling, gradient, replay
             ):
                 problems.add(
                     f"data: got {count} images of each {split} prompt for {world} processes that hold shards of one "
-                    f"model: some would wait for ever for the model calls of others; give {fewest * world} or "
-                    f"{(fewest + 1) * world}"
+                    f"model: some would wait for ever for the evaluations of others; give {smallest * world} or "
+                    f"{(smallest + 1) * world}"
                 )
 
 
 def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems) -> None:
-    """Notes that a fused optimiser cannot skip steps or clip gradients that are scaled for half precision.
+    """Note that a fused optimiser cannot skip steps or clip gradients that are scaled for half precision.
 
     Args:
-        optimizer: as configured, of any parameters.
-        trainer: with its precision.
-        problems: where messages go.
+        optimizer: optimiser as configured, of any parameters.
+        trainer: trainer with its precision.
+        problems: collector of the messages.
     """
     if trainer.precision == "16-mixed" and any(group.get("fused") for group in optimizer.param_groups):
         problems.add("optimizer.fused: got true with trainer.precision 16-mixed; give false, or take bf16-mixed")
 
 
-def _model_calls(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
-    """Batches that `images` images take in sampling and, for each possible number of steps, in the replay."""
-    calls = [-(-images // sampling.batch_size)]
+def _batches(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
+    """Return the batches of `images` images in sampling and, for each possible number of steps, in the replay."""
+    batches = [-(-images // sampling.batch_size)]
     if split == "train" and gradient.mode == "replay" and replay.micro_batch != "auto":
-        calls.append(-(-2 * images // sampling.batch_size))  # with the originals
+        batches.append(-(-2 * images // sampling.batch_size))  # with the reference images
         steps = range(sampling.min_steps, sampling.max_steps + 1)
-        calls += [-(-images * subset_size(count, replay.step_fraction) // replay.micro_batch) for count in steps]
-    return calls
+        batches += [-(-images * subset_size(count, replay.step_fraction) // replay.micro_batch) for count in steps]
+    return batches

@@ -17,11 +17,15 @@ from fairlit.diffusion.settings import (
 )
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
+from fairlit.faces.detector_files import check_detector
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.solver import WeightScheme
+from fairlit.io.class_paths import ClassSpec
 from fairlit.io.model_folders import check_model_folder, check_weight_file
 
 GradientMode = Literal["replay", "detached", "published", "full"]
+DEFAULT_CACHE = "runs/reference_images"
+FORMER_CACHE = "runs/originals"  # fairlit 0.1.0
 
 
 @dataclass(frozen=True)
@@ -29,28 +33,32 @@ class Models:
     """Where the models come from: folders, or ids on a model hub.
 
     Attributes:
-        backbone: the Stable Diffusion pipeline that is finetuned.
-        classifier: the attribute classifier to train against: a folder, or a YAML file of words (`faces.zero_shot`).
-        audit_classifier: another classifier, which judges validation and test; null: the one trained against, which
-            is then said in the results.
-        clip: CLIP model for image preservation and for semantics; null: none.
-        dino: DINOv2 model for the same; null: none.
-        face_embedder: for face realism: a classifier folder, or a file with the weights of InceptionResnetV1; null:
-            none.
-        face_bank: embeddings of real faces by that embedder; null: none.
+        backbone: Stable Diffusion pipeline that is finetuned.
+        classifier: attribute classifier that is trained against: a folder, a YAML file of words (`faces.zero_shot`), or
+            a class path.
+        audit_classifier: another classifier, which judges validation and test; null: the one that is trained against,
+            which the results then say.
+        clip: CLIP model for image preservation and for semantic similarity; null: none.
+        dino: DINOv2 model for image preservation and for semantic similarity; null: none.
+        face_embedder: embedder for face realism: a classifier folder, or a file with the weights of InceptionResnetV1;
+            null: none.
+        face_bank: embeddings of real faces by the face embedder; null: none.
+        detector: class path of a face detector of your own; null: MTCNN with the settings of `detection`.
     """
 
     backbone: str
-    classifier: str
-    audit_classifier: str | None = None
+    classifier: ClassSpec
+    audit_classifier: ClassSpec | None = None
     clip: str | None = None
     dino: str | None = None
     face_embedder: str | None = None
     face_bank: str | None = None
+    detector: ClassSpec | None = None
 
     def check(self, problems: Problems) -> None:
-        """Notes missing or damaged files, without loading any weights."""
+        """Note missing or damaged files, without loading any weights."""
         check_pipeline(self.backbone, problems)
+        check_detector(self.detector, problems, "models.detector")
         for name in ("clip", "dino"):
             if (path := getattr(self, name)) is not None:
                 check_model_folder(path, f"models.{name}", problems)
@@ -65,12 +73,15 @@ class Models:
             elif Path(path).is_dir() and name == "face_embedder":
                 check_model_folder(path, f"models.{name}", problems)
             else:
-                problems.add(f"models.{name}: {path} does not exist; give a file, or null to go without face realism")
+                problems.add(
+                    f"models.{name}: got {path}, which does not exist; expected a file; correct the path, or give null "
+                    "to go without face realism"
+                )
         if (self.face_embedder is None) != (self.face_bank is None):
             problems.add("models: face_embedder and face_bank go together; give both or neither")
 
     def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
-        """Notes targets that a classifier does not know the attributes or classes of; reads their config.json only."""
+        """Note targets that a classifier does not know the attributes or classes of; reads their config.json only."""
         for name in ("classifier", "audit_classifier"):
             path = getattr(self, name)
             if path is None:
@@ -92,15 +103,15 @@ class Sampling:
     """How images are generated.
 
     Attributes:
-        min_steps: fewest solver steps of a training iteration; each draws its number from min_steps..max_steps.
-        max_steps: most solver steps of a training iteration.
-        evaluation_steps: solver steps in validation, test and prediction.
-        guidance_scale: of classifier-free guidance.
+        min_steps: smallest number of solver steps of a training iteration, which draws it from min_steps..max_steps.
+        max_steps: largest number of solver steps of a training iteration.
+        evaluation_steps: number of solver steps in validation, test and prediction.
+        guidance_scale: strength of classifier-free guidance; 1: none.
         image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
-        solver: what to sample with: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or `euler`
-            on its noise schedule.
-        prompt_padding: pad prompts to the `longest` of the batch or to the tokenizer's `max_length`.
-        batch_size: images that go through the model together when no gradient is kept.
+        solver: solver of the sampling chain: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or
+            `euler` on its noise schedule.
+        prompt_padding: length to which prompts are padded: the `longest` of the batch or the tokenizer's `max_length`.
+        batch_size: number of images that go through the model together when no gradient is kept.
     """
 
     min_steps: int = 19
@@ -133,17 +144,19 @@ class Gradient:
     """How the gradient goes through the sampling chain.
 
     Attributes:
-        mode: `replay` (adjusted gradient, call by call), `detached` (the same as a graph with checkpointing),
-            `published` (that graph, made in a second sampling run after one without gradient, as the code of Shen et
-            al. does) or `full` (back-propagation through the whole chain).
-        weights: weights of the calls in the adjusted gradient, see `functional.sampling.solver.step_weights`.
-        last_calls: for `full`: truncate to the last K calls; null: all.
-        loss_batch: images that are decoded and judged with gradient together.
+        mode: way to the gradient: `replay` (adjusted gradient, one evaluation of the model at a time), `detached` (the
+            same as a graph with checkpointing), `published` (that graph, made in a second sampling run after one
+            without gradient, as the code of Shen et al. does) or `full` (back-propagation through the whole chain).
+        weights: weights of the model's evaluations in the adjusted gradient, see
+            `functional.sampling.solver.step_weights`.
+        last_evaluations: number of evaluations, counted from the end, that the gradient of mode `full` reaches; null:
+            all.
+        loss_batch: number of images that are decoded and judged with gradient together.
     """
 
     mode: GradientMode = "replay"
     weights: WeightScheme = "uniform"
-    last_calls: int | None = None
+    last_evaluations: int | None = None
     loss_batch: int = 8
 
     def __post_init__(self) -> None:
@@ -155,21 +168,22 @@ class Gradient:
                 if value not in choices:
                     problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
             problems.at_least("loss_batch", self.loss_batch, 1)
-            if self.last_calls is not None and (self.last_calls < 1 or self.mode != "full"):
+            if self.last_evaluations is not None and (self.last_evaluations < 1 or self.mode != "full"):
                 problems.add(
-                    f"last_calls: got {self.last_calls} with mode {self.mode}; it is for mode full, at least 1"
+                    f"last_evaluations: got {self.last_evaluations} with mode {self.mode}; expected at least 1, with "
+                    "mode full; leave it out for other modes"
                 )
 
 
 @dataclass(frozen=True)
 class Replay:
-    """How model calls are repeated with gradient, in mode `replay`.
+    """How the model's evaluations are repeated with gradient, in mode `replay`.
 
     Attributes:
-        micro_batch: (image, call) pairs that are replayed together; `auto`: as many as are worth it and fit into the
-            memory budget.
-        memory_budget: GiB for the activations of one micro-batch; null: most of what is free on a GPU, no limit on a
-            CPU. For micro_batch `auto`.
+        micro_batch: number of (image, evaluation) pairs that are replayed together; `auto`: as many as are worth it and
+            fit into the memory budget.
+        memory_budget: GiB for the activations of one micro-batch, with micro_batch `auto`; null: most of what is free
+            on a GPU, no limit on a CPU.
         step_fraction: share of the solver's steps that are replayed, drawn anew for each image in each iteration; below
             1 the gradient is an unbiased estimate instead of exact.
     """
@@ -191,25 +205,37 @@ class Replay:
 
 
 @dataclass(frozen=True)
-class Originals:
-    """How the images of the original model for the same noise are come by.
+class ReferenceImages:
+    """How training gets its reference images: those of the original model for the same noise.
 
     Attributes:
-        with_rollout: sample them in one batch with the new ones where both go through the same weights (the U-Net has
-            no adaptor) and their prompts have as many tokens.
-        noise_pool: so many sets of noise for each prompt, each with its number of solver steps, instead of new noise in
-            each iteration. What the losses need of an original is then computed once and kept on disk. An
-            approximation: fewer different images are trained on. null: new noise in each iteration.
-        cache: folder of what is kept; null: nothing is kept.
+        with_rollout: whether they are sampled in one batch with the new images, where both go through the same weights
+            (the U-Net has no adaptor) and their prompts have as many tokens.
+        noise_pool: number of sets of noise that each prompt has, each with its number of solver steps. What the losses
+            need of a reference image is then computed once and kept on disk. An approximation: fewer different images
+            are trained on. null: new noise in each iteration.
+        cache: folder in which descriptions of reference images are kept, with a noise pool; null: nothing is kept.
     """
 
     with_rollout: bool = True
     noise_pool: int | None = None
-    cache: str | None = "runs/originals"
+    cache: str | None = DEFAULT_CACHE
 
     def __post_init__(self) -> None:
-        with Problems("originals") as problems:
+        with Problems("reference_images") as problems:
             if self.noise_pool is not None and self.noise_pool < 1:
-                problems.add(f"noise_pool: got {self.noise_pool}; give at least 1, or null for new noise each time")
+                problems.add(
+                    f"noise_pool: got {self.noise_pool}; expected at least 1; give null for new noise each time"
+                )
             if self.noise_pool is not None and self.cache is not None and Path(self.cache).is_file():
-                problems.add(f"cache: {self.cache} is a file; give a folder")
+                problems.add(f"cache: got {self.cache}, which is a file; expected a folder; choose another name")
+
+    def cache_folder(self) -> Path | None:
+        """Return the folder of kept descriptions, or None where none are kept.
+
+        The default is the folder that fairlit 0.1.0 used, where there is one and no newer one.
+        """
+        if self.noise_pool is None or self.cache is None:
+            return None
+        folder, former = Path(self.cache), Path(FORMER_CACHE)
+        return former if self.cache == DEFAULT_CACHE and former.is_dir() and not folder.exists() else folder

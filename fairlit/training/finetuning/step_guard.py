@@ -41,11 +41,11 @@ class StepGuard:
         self._bad_loss = False
 
     def note_loss(self, loss: Tensor) -> None:
-        """Takes note of the loss of one of a step's batches, before any scaling."""
+        """Take note of the loss of one of a step's batches, before any scaling."""
         self._bad_loss |= not bool(loss.isfinite())
 
     def examine(self, parameters: Sequence[nn.Parameter], scaler: torch.amp.GradScaler | None = None) -> Tensor:
-        """Judges the gradients of a step, summed up and unscaled, and removes them if they will not do.
+        """Judge the gradients of a step, summed up and unscaled, and remove them if they will not do.
 
         Optimisers leave a parameter without gradient alone. Every rank calls this.
 
@@ -69,7 +69,7 @@ class StepGuard:
         return norm
 
     def stop_if_hopeless(self, trainer: L.Trainer) -> None:
-        """Saves a checkpoint and stops the run after too many failures in a row; every rank calls this.
+        """Save a checkpoint and stop the run after too many failures in a row; every rank calls this.
 
         Its weights are those of the last good step; a run that goes on from it takes the prompts that come next, and
         counts anew.
@@ -90,9 +90,9 @@ class StepGuard:
         )
 
     def state_dict(self) -> dict[str, int]:
-        """The counts."""
+        """Return the counts."""
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Takes over the counts of a checkpoint; nothing counts as zero, as in checkpoints of earlier versions."""
+        """Take over the counts of a checkpoint; nothing counts as zero, as in checkpoints of earlier versions."""
         self.skipped, self.in_a_row = state.get("skipped", 0), state.get("in_a_row", 0)

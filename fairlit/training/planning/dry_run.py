@@ -35,7 +35,7 @@ _NOT_COUNTED = (
 def dry_run_finetuning(
     module: FairFinetuner, data: PromptDataModule, trainer: L.Trainer | None, problems: Problems
 ) -> str:
-    """Checks what `fit` would do and describes it; loads no weights and touches no device.
+    """Check what `fit` would do and describe it; load no weights and touch no device.
 
     Args:
         module: constructed; `FairFinetuner.check` has been called by then.
@@ -65,7 +65,7 @@ def dry_run_finetuning(
 
 
 def layout_of(trainer: L.Trainer, images: int) -> Layout:
-    """How a trainer spreads `images` images of one prompt."""
+    """Return how a trainer spreads `images` images of one prompt."""
     return Layout(
         images=-(-images // trainer.world_size),
         precision=str(trainer.precision),
@@ -75,7 +75,7 @@ def layout_of(trainer: L.Trainer, images: int) -> Layout:
 
 
 def check_folder(folder: Path, needed: int, problems: Problems) -> int:
-    """Notes that a folder cannot be written to, or that its disk has less than `needed` bytes free; gives the free."""
+    """Note that a folder cannot be written to, or that its disk has less than `needed` bytes free; return the free."""
     place = folder.absolute()
     while not place.exists():
         place = place.parent
@@ -100,7 +100,7 @@ def _check_contrasts(module: FairFinetuner, problems: Problems) -> None:
 
 
 def _check_disk(trainer: L.Trainer, checkpoint: int, adaptors: int, problems: Problems) -> str:
-    """Compares the disk with what the run will write, and says both."""
+    """Compare the disk with what the run will write, and say both."""
     kept = 1  # one is written beside the one that it replaces
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, ModelCheckpoint):
@@ -170,7 +170,7 @@ def _size(count: int | float) -> str:
 
 
 def describe_other(module: L.LightningModule, trainer: L.Trainer | None, problems: Problems) -> str:
-    """The same for a module that is no `FairFinetuner`, without memory."""
+    """Describe a run of a module that is not a `FairFinetuner`, without its memory."""
     trained = sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
     if trainer is None:
         return ""
@@ -186,7 +186,7 @@ def describe_other(module: L.LightningModule, trainer: L.Trainer | None, problem
 
 
 def check_data(data: L.LightningDataModule, problems: Problems) -> None:
-    """Has data that fairlit does not know read its files as for training; fairlit's own have checked theirs by then."""
+    """Have data of somebody's own read its files as for training; fairlit's own have checked theirs by then."""
     if not isinstance(data, PromptDataModule | FaceDataModule):
         with problems.collecting():
             data.prepare_data()

@@ -23,6 +23,7 @@ from fairlit.diffusion.acceleration import use_checkpointing
 from fairlit.errors import FairlitError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.functional.sampling.solver import linear_solver
+from fairlit.io.class_paths import is_class_spec
 from fairlit.io.model_folders import local_folder
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.perception.pixels import PixelNormalizer
@@ -80,7 +81,7 @@ class MemoryEstimate:
 
 
 def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | None:
-    """Estimates the memory of a process that trains `module`.
+    """Estimate the memory of a process that trains `module`.
 
     Args:
         module: checked, but not set up: no weights are loaded.
@@ -129,7 +130,7 @@ def _count_trained(module: FairFinetuner, adaptor: Adaptor, backbone: Backbone, 
 
 
 def optimizer_states(module: FairFinetuner) -> int:
-    """Numbers that the configured optimiser keeps for each parameter, found out on a parameter of its own."""
+    """Return how many numbers the configured optimiser keeps for each parameter, found out on one of its own."""
     with torch.device("cpu"):
         probe = nn.Parameter(torch.zeros(64, 32))
         optimizer = module.make_optimizer([probe])
@@ -140,10 +141,10 @@ def optimizer_states(module: FairFinetuner) -> int:
 
 
 def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[Tensor], Tensor]]:
-    """Outlines of the models in the loss, as functions of images; notes their weights."""
+    """Return outlines of the models in the loss, as functions of images, and note their weights."""
     models, judges = module.models, []
     preserves, realistic = module.preservation.weight > 0, module.realism.weight > 0
-    for name, path, wanted in (
+    for name, path, judges_images in (
         ("classifier", models.classifier, True),
         ("auditing classifier", models.audit_classifier, False),
         ("CLIP", models.clip, preserves),
@@ -152,6 +153,10 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
     ):
         if path is None:
             continue
+        if is_class_spec(path):
+            estimate.left_out.append(f"{name} {path}, a class of somebody's own")
+            continue
+        path = str(path)
         try:
             judge, size = _outline(name, path)
         except (FairlitError, OSError, ValueError, KeyError) as error:
@@ -159,7 +164,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
             estimate.weights[name] = _file_size(path)
             continue
         estimate.weights[name] = size
-        if wanted:
+        if judges_images:
             judges.append(judge)
     if models.face_bank:
         estimate.weights["face bank"] = _file_size(models.face_bank)
@@ -167,7 +172,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
 
 
 def _outline(name: str, path: str) -> tuple[Callable[[Tensor], Tensor], int]:
-    """A model without its weights, as a function of images [n, 3, H, W], and the bytes of its weights."""
+    """Return a model without its weights, as a function of images [n, 3, H, W], and the bytes of its weights."""
     folder = local_folder(path)
     if folder is None:
         raise FairlitError("not on this machine")
@@ -191,7 +196,7 @@ def _outline(name: str, path: str) -> tuple[Callable[[Tensor], Tensor], int]:
     side = classifier.config.input_size
 
     def classify(images: Tensor) -> Tensor:
-        """One face an image, taken to be all of it."""
+        """Classify one face an image, taken to be all of it."""
         faces = functional.interpolate(images, size=(side, side), mode="bilinear", align_corners=False)
         return torch.cat(list(classifier(faces).values()), dim=1)
 
@@ -199,7 +204,7 @@ def _outline(name: str, path: str) -> tuple[Callable[[Tensor], Tensor], int]:
 
 
 def _micro_batch(module: FairFinetuner, layout: Layout) -> int:
-    """Samples of one model call with gradient, without guidance; `auto` is taken to find all the memory it can use."""
+    """Return the pairs of one batch with gradient; `auto` is taken to find all the memory it can use."""
     if module.gradient.mode != "replay":
         return layout.images
     given = module.replay.micro_batch
@@ -207,7 +212,7 @@ def _micro_batch(module: FairFinetuner, layout: Layout) -> int:
 
 
 def _file_size(path: str) -> int:
-    """Bytes of the weights in a file or folder; 0 where it is not on this machine."""
+    """Return the bytes of the weights in a file or folder; 0 where it is not on this machine."""
     folder = local_folder(path)
     files = [Path(path)] if Path(path).is_file() else list(folder.rglob("*.safetensors")) if folder else []
     return sum(file.stat().st_size for file in files)
@@ -233,18 +238,18 @@ class _Step:
         self.chain = chain
 
     def kept(self) -> int:
-        """Bytes of the images before and after, and of the chain's states (float32)."""
+        """Return the bytes of the images before and after, and of the chain's states (float32)."""
         images = self.layout.images
         channels, height, width = self.shape
         states = (self.chain.solver.num_evaluations + 2) * images * channels * height * width
         return 4 * (2 * images * 3 * height * width * self.backbone.vae_scale**2 + states)
 
     def phases(self) -> dict[str, Callable[[], object]]:
-        """What a step does after another, by name."""
+        """Return what a step does after another, by name."""
         return {"sampling": self.sample, "decoding": self.decode, "losses": self.judge, "replay": self.backward}
 
     def peak_of(self, phase: Callable[[], object]) -> int:
-        """Most bytes alive while a phase runs, under the run's autocast."""
+        """Return the most bytes alive while a phase runs, under the run's autocast."""
         with self._precision(), LiveMemory() as live:
             phase()
         return live.peak
@@ -268,32 +273,32 @@ class _Step:
 
     @torch.no_grad()
     def sample(self) -> object:
-        """One model call of the rollout."""
+        """Evaluate the model once, as the rollout does."""
         count = min(self.layout.images, self.sampling.batch_size)
         images = torch.arange(count)
         return self.chain.predict(self._latents(count), torch.zeros_like(images), self._conditioning(count), images)
 
     @torch.no_grad()
     def decode(self) -> object:
-        """The images of one batch."""
+        """Decode the images of one batch."""
         return self.backbone.decode(self._latents(min(self.layout.images, self.sampling.batch_size)))
 
     def judge(self) -> object:
-        """Value and gradient of the losses of a few images."""
+        """Return the value and gradient of the losses of a few images."""
         leaf = self._latents(min(self.layout.images, self.gradient.loss_batch)).requires_grad_()
         images = self.backbone.decode(leaf)
         values = [judge(images).float().square().sum() for judge in self.judges]
         return torch.autograd.grad(torch.stack(values).sum() if values else images.sum(), leaf)
 
     def backward(self) -> object:
-        """The gradient through one batch of model calls; the other modes recompute a call of all images at a time."""
+        """Take the gradient through one batch of evaluations; other modes recompute one of all images at a time."""
         micro_batch = self.micro_batch
         count = min(self.layout.images, micro_batch)
-        calls = min(-(-micro_batch // count), self.chain.solver.num_evaluations)
+        evaluations = min(-(-micro_batch // count), self.chain.solver.num_evaluations)
         noise = self._latents(count)
-        sampled = Rollout(noise, torch.zeros(calls, *noise.shape))
+        sampled = Rollout(noise, torch.zeros(evaluations, *noise.shape))
         inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
         inner = [parameter for parameter in self.trained if id(parameter) in inside]
-        weights, conditioning = torch.ones(calls), self._conditioning(count)
+        weights, conditioning = torch.ones(evaluations), self._conditioning(count)
         latents = replay(self.chain, sampled, conditioning, weights, inner, micro_batch=micro_batch)
         return torch.autograd.grad(latents.sum(), self.trained, allow_unused=True)

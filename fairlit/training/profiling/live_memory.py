@@ -36,7 +36,7 @@ class LiveMemory(TorchDispatchMode):
     def __torch_dispatch__(
         self, operation: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Runs one operation and notes the new storages in what it returns."""
+        """Run one operation and note the new storages in what it returns."""
         known = {_storage(tensor)._cdata for tensor in _tensors((args, kwargs))}
         result = operation(*args, **(kwargs or {}))
         for tensor in _tensors(result):
@@ -59,14 +59,14 @@ class GpuAutocast(TorchFunctionMode):
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Runs one function."""
+        """Run one function."""
         if function in _FULL_PRECISION_ON_GPUS and torch.is_autocast_enabled("cpu"):
             args = _pytree.tree_map_only(Tensor, _as_float, args)
         return function(*args, **(kwargs or {}))
 
 
 def outline(module: nn.Module) -> dict[int, nn.Parameter]:
-    """Turns a module on the meta device into one of fake CPU tensors, in place; a FakeTensorMode must be on.
+    """Turn a module on the meta device into one of fake CPU tensors, in place; a FakeTensorMode must be on.
 
     Autocast and fused attention behave on them as on real ones, which meta tensors do not have.
 
@@ -88,7 +88,7 @@ def outline(module: nn.Module) -> dict[int, nn.Parameter]:
 
 
 def bytes_of(*modules: nn.Module | None) -> int:
-    """Bytes of the parameters and buffers of modules, those that they share once."""
+    """Return the bytes of the parameters and buffers of modules, those that they share once."""
     tensors = {
         id(tensor): tensor.numel() * tensor.element_size()
         for module in modules

@@ -24,7 +24,7 @@ class PhaseTimer:
 
     @contextmanager
     def measure(self, phase: str) -> Iterator[None]:
-        """Times a block."""
+        """Time a block."""
         self.start(phase)
         try:
             yield
@@ -32,25 +32,25 @@ class PhaseTimer:
             self.stop(phase)
 
     def start(self, phase: str) -> None:
-        """Begins a phase that ends elsewhere."""
+        """Begin a phase that ends elsewhere."""
         self._started[phase] = time.perf_counter()
 
     def stop(self, phase: str) -> None:
-        """Ends a phase."""
+        """End a phase."""
         if phase in self._started:
             if torch.cuda.is_initialized():
                 torch.cuda.synchronize()
             self._seconds[phase] += time.perf_counter() - self._started.pop(phase)
 
     def collect(self) -> dict[str, float]:
-        """Seconds by phase since the last call."""
+        """Return the seconds by phase since the last call."""
         seconds = dict(self._seconds)
         self._seconds.clear()
         return seconds
 
 
 def peak_memory() -> float:
-    """Most memory used so far in GiB: of the GPU where one is in use, else of this process."""
+    """Return the most memory used so far in GiB: of the GPU where one is in use, else of this process."""
     if torch.cuda.is_initialized():
         return torch.cuda.max_memory_allocated() / 2**30
     unit = 1 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere

@@ -28,12 +28,12 @@ def update(rank: int, alpha: float, width: int = 32, out: int = 32) -> LowRank:
     return LowRank(torch.randn(rank, width), torch.randn(out, rank), alpha, Origin("file", "down", "up"))
 
 
-def same(found: LowRankUpdates, wanted: LowRankUpdates) -> bool:
-    return found.keys() == wanted.keys() and all(
-        torch.equal(found[name].down, wanted[name].down)
-        and torch.equal(found[name].up, wanted[name].up)
-        and found[name].alpha == wanted[name].alpha
-        for name in wanted
+def same(found: LowRankUpdates, expected: LowRankUpdates) -> bool:
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[name].down, expected[name].down)
+        and torch.equal(found[name].up, expected[name].up)
+        and found[name].alpha == expected[name].alpha
+        for name in expected
     )
 
 
@@ -54,10 +54,10 @@ def test_stock_diffusers_takes_each_layer_s_alpha(tiny_pipeline: StableDiffusion
     tiny_pipeline.load_lora_into_text_encoder(
         tensors, None, tiny_pipeline.text_encoder, metadata=metadata, _pipeline=tiny_pipeline
     )
-    for name, wanted in updates.items():
+    for name, expected in updates.items():
         component, layer = name.split(".", 1)
         module = getattr(tiny_pipeline, component).get_submodule(layer.removeprefix("text_model."))
-        assert torch.allclose(module.get_delta_weight("default_0"), wanted.delta(), atol=1e-5), name
+        assert torch.allclose(module.get_delta_weight("default_0"), expected.delta(), atol=1e-5), name
 
 
 def test_alpha_is_the_rank_where_the_header_is_silent() -> None:

@@ -55,7 +55,7 @@ def test_soft_tokens_without_their_unused_row() -> None:
             {UNET.format("q", "up"): torch.zeros(8, 3), UNET.format("q", "down"): torch.zeros(2, 8)},
             r"of shape \[8, 3\] does not fit .* of shape \[2, 8\]",
         ),
-        ({"token_embedding.weight": torch.zeros(1, 8)}, r"has shape \[1, 8\]; wanted is \[1 \+ tokens, width\]"),
+        ({"token_embedding.weight": torch.zeros(1, 8)}, r"has shape \[1, 8\]; expected \[1 \+ tokens, width\]"),
         ({"token_embedding.weight": torch.zeros(3, 8), "x": torch.zeros(2)}, r"'x' of shape \[2\] is in no published"),
     ],
 )

@@ -61,11 +61,11 @@ def test_states_follow_the_scheduler(name: str) -> None:
     outputs = [torch.randn(1, 4, 3, 3, generator=generator) for _ in range(solver.num_evaluations)]
     scheduler.set_timesteps(steps)
     sample = noise * scheduler.init_noise_sigma
-    for call, timestep in enumerate(scheduler.timesteps):
-        torch.testing.assert_close(solver.state(call, noise, outputs), sample, rtol=1e-4, atol=1e-4)
+    for evaluation, timestep in enumerate(scheduler.timesteps):
+        torch.testing.assert_close(solver.state(evaluation, noise, outputs), sample, rtol=1e-4, atol=1e-4)
         scaled = scheduler.scale_model_input(sample, timestep)
-        torch.testing.assert_close(solver.input_scale[call].float() * sample, scaled, rtol=1e-5, atol=1e-5)
-        sample = scheduler.step(outputs[call], timestep, sample).prev_sample
+        torch.testing.assert_close(solver.input_scale[evaluation].float() * sample, scaled, rtol=1e-5, atol=1e-5)
+        sample = scheduler.step(outputs[evaluation], timestep, sample).prev_sample
     torch.testing.assert_close(solver.state(solver.num_evaluations, noise, outputs), sample, rtol=1e-4, atol=1e-4)
 
 

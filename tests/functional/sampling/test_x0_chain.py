@@ -27,9 +27,9 @@ def test_is_the_recursion_of_ddim(kind: str) -> None:
     alpha = scheduler.alphas_cumprod.double()[places].sqrt()
     sigma = (1 - alpha**2).sqrt()
     rows = [torch.eye(7, dtype=torch.float64)[0]]
-    for call in range(6):
-        row = sigma[call + 1] / sigma[call] * rows[-1]
-        row[1 + call] = alpha[call + 1] - sigma[call + 1] * alpha[call] / sigma[call]
+    for evaluation in range(6):
+        row = sigma[evaluation + 1] / sigma[evaluation] * rows[-1]
+        row[1 + evaluation] = alpha[evaluation + 1] - sigma[evaluation + 1] * alpha[evaluation] / sigma[evaluation]
         rows.append(row)
     assert torch.allclose(x0_chain(scheduler, 6).states, torch.stack(rows), atol=1e-5)  # float32 schedules
 

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, Problems
-from fairlit.faces import AttributeClassifier, FaceClassifier, Faces
+from fairlit.faces import AttributeClassifier, FaceClassifier, FaceDetection, FaceDetectorBase, Faces
+from fairlit.faces.detector_files import load_detector
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.mitigation.face_editing.editor import FaceEditor
@@ -30,7 +31,7 @@ COLOURS, GREY = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)), (0.5, 0.5, 
 HALF = TargetDistribution({"colour": {"red": 0.5, "green": 0.5, "blue": 0.0}})
 
 
-class Rectangles(nn.Module):
+class Rectangles(FaceDetectorBase):
     """Finds connected pixels of one colour."""
 
     def forward(self, images: Tensor) -> Faces:
@@ -102,12 +103,12 @@ def edit(
     # a hard mask: a rectangle half of one colour and half of another would be two faces
     own: dict[str, Any] = {"region": "image", "grow": 1.1, "feather": 0.01, **settings}
     editor = FaceEditor(
-        painter or Painter(),  # type: ignore[arg-type]
-        Rectangles(),
-        Colour(),
-        target,
-        lambda prompt, cell, kept: str(cell),
-        FaceEditing(**own),
+        inpainter=painter or Painter(),  # type: ignore[arg-type]
+        detector=Rectangles(),
+        classifier=Colour(),
+        target=target,
+        phrase=lambda prompt, target_class, kept: str(target_class),
+        settings=FaceEditing(**own),
         batch_size=3,
     )
     return editor(images, ["a photo"] * len(images), (0, 1))
@@ -137,7 +138,7 @@ def test_as_few_faces_as_possible_change_and_the_set_is_at_its_target() -> None:
     edited = edit(images)
     assert (edited.before.tolist(), edited.after.tolist()) == ([5, 1, 0], [3, 3, 0])
     assert (edited.fewest, len(edited.changes), sum(change.made for change in edited.changes)) == (2, 2, 2)
-    assert all((change.before, change.wanted, change.tries) == (0, 1, 1) for change in edited.changes)
+    assert all((change.before, change.target_class, change.tries) == (0, 1, 1) for change in edited.changes)
     assert sum(sum(row) for row in colours(edited.images)) == 3
     check_untouched(images, edited)
     assert sum(not torch.equal(old, new) for old, new in zip(images, edited.images, strict=True)) <= 2
@@ -145,7 +146,7 @@ def test_as_few_faces_as_possible_change_and_the_set_is_at_its_target() -> None:
 
 def test_two_faces_of_one_image_change_after_each_other() -> None:
     images = [picture((5, 5, 20, 30, 0), (35, 5, 50, 30, 0)), picture((5, 5, 15, 15, 0), (30, 20, 50, 38, 0))]
-    edited = edit(images, least_side=12)  # the small face stays, so both of the first image or one of each change
+    edited = edit(images, min_side=12)  # the small face stays, so both of the first image or one of each change
     assert edited.after.tolist() == [2, 2, 0]
     assert sum(change.made for change in edited.changes) == 2
     check_untouched(images, edited)
@@ -220,7 +221,7 @@ def test_a_face_at_the_border_and_one_of_a_pixel() -> None:
     only_points = [picture((10, 10, 11, 11, 0), (30, 5, 31, 6, 0))]
     edited = edit(only_points)
     assert (edited.changes, edited.after.tolist()) == ([], [2, 0, 0])
-    edited = edit(only_points, least_side=0)
+    edited = edit(only_points, min_side=0)
     assert edited.after.tolist() == [1, 1, 0]
 
 
@@ -253,13 +254,13 @@ def test_windows_lie_in_the_image_and_come_back_in_place(rectangle: tuple[int, i
 def test_where_the_largest_face_counts_the_others_still_stay_as_they_are() -> None:
     images = [picture((5, 2, 30, 38, 0), (28, 10, 44, 30, 1))]
     editor = FaceEditor(
-        Painter(),  # type: ignore[arg-type]
-        Rectangles(),
-        Colour(),
-        TargetDistribution({"colour": {"red": 0.0, "green": 0.0, "blue": 1.0}}),
-        lambda prompt, cell, kept: str(cell),
-        FaceEditing(region="image", grow=3.0, feather=0.01),
-        people="largest",
+        inpainter=Painter(),  # type: ignore[arg-type]
+        detector=Rectangles(),
+        classifier=Colour(),
+        target=TargetDistribution({"colour": {"red": 0.0, "green": 0.0, "blue": 1.0}}),
+        phrase=lambda prompt, target_class, kept: str(target_class),
+        settings=FaceEditing(region="image", grow=3.0, feather=0.01),
+        faces="largest",
     )
     edited = editor(images, ["a photo"], (0, 1))
     assert (edited.before.tolist(), edited.after.tolist()) == ([1, 0, 0], [0, 0, 1])
@@ -275,12 +276,12 @@ def test_every_pair_mixed_and_single_people_by_the_target() -> None:
 
     images = [pair(0, 0), pair(1, 1), pair(0, 1), pair(0, 0), picture((20, 5, 40, 30, 0)), picture((20, 5, 40, 30, 0))]
     editor = FaceEditor(
-        Painter(),  # type: ignore[arg-type]
-        Rectangles(),
-        Colour(),
-        HALF,
-        lambda prompt, cell, kept: str(cell),
-        FaceEditing(region="image", grow=1.1, feather=0.01),
+        inpainter=Painter(),  # type: ignore[arg-type]
+        detector=Rectangles(),
+        classifier=Colour(),
+        target=HALF,
+        phrase=lambda prompt, target_class, kept: str(target_class),
+        settings=FaceEditing(region="image", grow=1.1, feather=0.01),
         compositions={2: {(1, 1, 0): 1.0}},
     )
     edited = editor(images, ["a photo"] * 6, (0, 1))
@@ -320,11 +321,11 @@ def test_settings_out_of_range_come_together() -> None:
         "feather",
         "tries",
         "replans",
-        "least_side",
+        "min_side",
         "seed",
     ):
         assert f"{name}: got" in str(caught.value)
-    FaceEditing(face_share=1.0, strength=1.0, grow=1.0, feather=1.0, tries=1, replans=0, least_side=0).check(problems)
+    FaceEditing(face_share=1.0, strength=1.0, grow=1.0, feather=1.0, tries=1, replans=0, min_side=0).check(problems)
 
 
 MODELS = str(Path(__file__).parents[3] / "checkpoints" / "miniature")
@@ -344,7 +345,7 @@ def test_drawn_people_change_and_another_classifier_sees_it() -> None:
         words=WORDS,
         keep=["age", "skin_tone"],
         template="a photo of the face of a {words} person",
-        enlarge=2.0,
+        detection=FaceDetection(scale=2.0, min_score=0.9),
     )
     backbone = Backbone.load(f"{MODELS}/pipeline")
     editor = method.face_editor(backbone, SamplingPlan(8, 1.5, 16), target)
@@ -354,7 +355,10 @@ def test_drawn_people_change_and_another_classifier_sees_it() -> None:
     made = [change for change in edited.changes if change.made]
     assert len(made) >= 0.7 * edited.fewest
     check_untouched(images, edited)
-    detector, auditor = method.judge.detector("all"), AttributeClassifier.load(f"{MODELS}/classifier_audit")
+    detector, auditor = (
+        load_detector(detection=method.detection),
+        AttributeClassifier.load(f"{MODELS}/classifier_audit"),
+    )
     seen = 0
     for change in made:
         pixels = edited.images[change.image][None].float() / 255
@@ -362,7 +366,7 @@ def test_drawn_people_change_and_another_classifier_sees_it() -> None:
         classes = auditor.classify(pixels, faces)["gender"].argmax(dim=1)
         centres = (faces.boxes[:, :2] + faces.boxes[:, 2:]) / 2
         wanted = torch.tensor([(change.box[0] + change.box[2]) / 2, (change.box[1] + change.box[3]) / 2])
-        seen += int(classes[(centres - wanted).norm(dim=1).argmin()]) == change.wanted
+        seen += int(classes[(centres - wanted).norm(dim=1).argmin()]) == change.target_class
     assert seen >= 0.8 * len(made)
     again = editor(images, ["a photo of people"] * len(images), method.key("test"))
     assert all(torch.equal(one, other) for one, other in zip(edited.images, again.images, strict=True))
@@ -371,7 +375,7 @@ def test_drawn_people_change_and_another_classifier_sees_it() -> None:
 def test_what_does_not_fit_is_refused_at_once() -> None:
     target = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
     with Problems("editing") as problems, pytest.raises(ConfigurationError) as caught, Problems("inner") as inner:
-        OutputEditing(f"{MODELS}/classifier_train", {"shoes": {}}, keep=["gender", "height"]).check(target, inner)
+        OutputEditing(f"{MODELS}/classifier_train", words={"shoes": {}}, keep=["gender", "height"]).check(target, inner)
     assert "'gender' is an attribute of the target" in str(caught.value)
     assert "'height' is unknown to the classifier" in str(caught.value)
     assert not problems.messages
@@ -382,6 +386,6 @@ def test_what_does_not_fit_is_refused_at_once() -> None:
     assert "the target has 2 attributes" in str(caught.value)
     assert "[1, 2] of 2 people" in str(caught.value)
     with pytest.raises(ConfigurationError) as caught:
-        OutputEditing("no/where", template="a person", people="some", min_score=2.0)  # type: ignore[arg-type]
-    for words in ("template: 'a person' lacks its placeholder {words}", "people: got 'some'", "min_score is 2.0"):
+        OutputEditing("no/where", template="a person", faces="some")  # type: ignore[arg-type]
+    for words in ("template: 'a person' lacks its placeholder {words}", "faces: got 'some'"):
         assert words in str(caught.value)

@@ -30,12 +30,12 @@ def observation(images: int, where: list[int], male: list[float]) -> Observation
 def test_images_without_a_face_have_no_label_and_do_not_shift_the_others() -> None:
     male = [0.9, 0.2, 0.8, 0.6]
     seen = observation(6, [0, 2, 3, 5], male)
-    wanted, logs = assign_over_ranks(seen, TARGET, 6, AlignmentLoss(), seed=0)
+    target_labels, logs = assign_over_ranks(seen, TARGET, 6, alignment=AlignmentLoss(), seed=0)
     direct = assign_targets({"gender": seen.probabilities["gender"]}, TARGET)
-    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
-    assert torch.equal(wanted.confidence["gender"], direct.confidence["gender"])
-    assert wanted.weights.tolist() == [1.0] * 4
-    assert (wanted.images, wanted.total_weight, wanted.scale) == (6, 4.0, 1.0)
+    assert torch.equal(target_labels.labels["gender"], direct.labels["gender"])
+    assert torch.equal(target_labels.confidence["gender"], direct.confidence["gender"])
+    assert target_labels.weights.tolist() == [1.0] * 4
+    assert (target_labels.num_images, target_labels.total_weight, target_labels.scale) == (6, 4.0, 1.0)
     assert logs["faces/missing"] == pytest.approx(2 / 6)
     assert logs["bias/gender"] == pytest.approx(abs(3 - 1) / 4)  # three of four are perceived as male
     share = sum(confidence >= 0.8 for confidence in direct.confidence["gender"].tolist()) / 4
@@ -44,20 +44,20 @@ def test_images_without_a_face_have_no_label_and_do_not_shift_the_others() -> No
 
 
 def test_no_face_at_all() -> None:
-    wanted, logs = assign_over_ranks(observation(3, [], []), TARGET, 3, AlignmentLoss(), seed=0)
-    assert wanted.labels["gender"].tolist() == wanted.weights.tolist() == []
-    assert wanted.total_weight == 0
+    target_labels, logs = assign_over_ranks(observation(3, [], []), TARGET, 3, alignment=AlignmentLoss(), seed=0)
+    assert target_labels.labels["gender"].tolist() == target_labels.weights.tolist() == []
+    assert target_labels.total_weight == 0
     assert logs == {"faces/missing": 1.0}
 
 
 def test_every_face_of_an_image_is_a_sample() -> None:
     male = [0.9, 0.2, 0.8, 0.6, 0.7, 0.3]
     seen = observation(5, [0, 0, 0, 2, 4, 4], male)
-    wanted, logs = assign_over_ranks(seen, TARGET, 5, AlignmentLoss(equal="image"), seed=0)
+    target_labels, logs = assign_over_ranks(seen, TARGET, 5, alignment=AlignmentLoss(equal="image"), seed=0)
     direct = assign_targets({"gender": seen.probabilities["gender"]}, TARGET)
-    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
-    torch.testing.assert_close(wanted.weights, torch.tensor([1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2]))
-    assert wanted.total_weight == pytest.approx(3)  # images with a face
+    assert torch.equal(target_labels.labels["gender"], direct.labels["gender"])
+    torch.testing.assert_close(target_labels.weights, torch.tensor([1 / 3, 1 / 3, 1 / 3, 1, 1 / 2, 1 / 2]))
+    assert target_labels.total_weight == pytest.approx(3)  # images with a face
     assert logs["faces/per_image"] == pytest.approx(6 / 5)
     assert logs["faces/missing"] == pytest.approx(2 / 5)
 
@@ -65,7 +65,7 @@ def test_every_face_of_an_image_is_a_sample() -> None:
 def test_joint_bias_is_over_the_product_of_the_classes() -> None:
     target = TargetDistribution({"gender": {"f": 0.5, "m": 0.5}, "hair": {"a": 0.5, "b": 0.25, "c": 0.25}})
     seen = observation(2, [0, 1], [0.9, 0.9])  # both (male, first hair): one joint class of six has everything
-    _, logs = assign_over_ranks(seen, target, 2, AlignmentLoss(), seed=0)
+    _, logs = assign_over_ranks(seen, target, 2, alignment=AlignmentLoss(), seed=0)
     pairs = 6 * 5 / 2
     assert logs["bias/joint"] == pytest.approx(5 / pairs)
     assert logs["bias/hair"] == pytest.approx(2 / 3)
@@ -74,11 +74,11 @@ def test_joint_bias_is_over_the_product_of_the_classes() -> None:
 def test_an_overflow_leaves_the_labels_of_other_faces_sound() -> None:
     """A face of which the classifier says NaN is as likely to be one as the other; it is no error."""
     seen = observation(4, [0, 1, 2, 3], [0.9, torch.nan, 0.2, 0.8])
-    wanted, logs = assign_over_ranks(seen, TARGET, 4, AlignmentLoss(), seed=0)
+    target_labels, logs = assign_over_ranks(seen, TARGET, 4, alignment=AlignmentLoss(), seed=0)
     direct = assign_targets(
         {"gender": observation(4, [0, 1, 2, 3], [0.9, 0.5, 0.2, 0.8]).probabilities["gender"]}, TARGET
     )
-    assert torch.equal(wanted.labels["gender"], direct.labels["gender"])
-    assert torch.equal(wanted.confidence["gender"], direct.confidence["gender"])
-    assert wanted.total_weight == 4
+    assert torch.equal(target_labels.labels["gender"], direct.labels["gender"])
+    assert torch.equal(target_labels.confidence["gender"], direct.confidence["gender"])
+    assert target_labels.total_weight == 4
     assert logs["faces/missing"] == 0

@@ -12,26 +12,41 @@ from finetuning import MINIATURE, finetuner, prompts, trainer
 from torch import Tensor
 
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
+from fairlit.data import PromptDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.faces.detection import FaceDetection
 from fairlit.training import FairFinetuner, Gradient, Models, Replay
+
+Trained = tuple[FairFinetuner, PromptDataModule, L.Trainer]
 
 
 def adaptor_values(module: FairFinetuner) -> Tensor:
     return torch.cat([parameter.detach().flatten() for parameter in module.adaptor.parameters().values()])
 
 
-def test_two_steps_train_the_adaptor_and_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Two steps of training, for tests to look at and not to change."""
+    module, data, run = finetuner(), prompts(), trainer(tmp_path_factory.mktemp("trained"))
+    run.fit(module, datamodule=data)
+    return module, data, run
+
+
+@pytest.fixture(scope="module")
+def untouched() -> FairFinetuner:
+    """What training begins with."""
     module = finetuner()
-    run = trainer(tmp_path)
-    run.fit(module, datamodule=prompts())
+    module.configure_model()
+    return module
+
+
+def test_two_steps_train_the_adaptor_and_nothing_else(trained: Trained, untouched: FairFinetuner) -> None:
+    module, _, run = trained
     trainable = [name for name, parameter in module.named_parameters() if parameter.requires_grad]
     assert trainable
     assert all("lora" in name for name in trainable)
-    start = finetuner()
-    start.configure_model()
-    assert not torch.equal(adaptor_values(module), adaptor_values(start))
-    frozen = dict(start.backbone.named_parameters())
+    assert not torch.equal(adaptor_values(module), adaptor_values(untouched))
+    frozen = dict(untouched.backbone.named_parameters())
     for name, parameter in module.backbone.named_parameters():
         if "lora" not in name:
             assert torch.equal(parameter, frozen[name]), name
@@ -81,11 +96,8 @@ def test_no_face_anywhere_is_an_ordinary_event(tmp_path: Path) -> None:
     assert adaptor_values(module).isfinite().all()
 
 
-def test_the_original_variant_is_the_untouched_pipeline(tmp_path: Path) -> None:
-    module, data = finetuner(), prompts()
-    trainer(tmp_path).fit(module, datamodule=data)
-    untouched = finetuner()
-    untouched.configure_model()
+def test_the_original_variant_is_the_untouched_pipeline(trained: Trained, untouched: FairFinetuner) -> None:
+    module, data, _ = trained
     batch = data.batch("test", 0)
     original = module.generate(batch, "original").images
     assert torch.equal(original, untouched.generate(batch, "finetuned").images)  # LoRA starts as the identity

@@ -18,11 +18,11 @@ from fairlit.faces.observation import Observation
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.perception.pixels import PixelNormalizer
-from fairlit.training.finetuning.objective import Objective, ObjectiveValue, OriginalDescription, Wanted
+from fairlit.training.finetuning.objective import Objective, ObjectiveValue, ReferenceDescription, TargetLabels
 
 CLASSES = {"gender": ("female", "male"), "age": ("young", "middle", "old")}
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
-FACTOR1, FACTOR2 = {"gender": 0.2, "age": 0.6}, {"gender": 0.3, "age": 0.5}
+IMAGE_LOSS_SCALE, FACE_GRADIENT_SCALE = {"gender": 0.2, "age": 0.6}, {"gender": 0.3, "age": 0.5}
 IMAGES, THRESHOLD, W_ALIGN, W_IMAGE, W_FACE = 6, 0.8, 1.5, 8.0, 0.5
 
 # Image: 0 nothing changes, 1 gender changes, 2 age changes and is no confident target, 3 no face now,
@@ -75,14 +75,14 @@ def objective(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> Objecti
     }
     backbone = Backbone(tiny_pipeline).double()
     return Objective(
-        backbone.decode,
-        AttributeClassifier(config).freeze().double(),
-        encoders,
-        embedder.double(),
-        FaceBank(torch.randn(9, embedder.dim), embedder.identifier),
-        AlignmentLoss(THRESHOLD, weight=W_ALIGN),
-        ImagePreservationLoss(W_IMAGE, FACTOR1, FACTOR2),
-        FaceRealismLoss(W_FACE),
+        decode=backbone.decode,
+        classifier=AttributeClassifier(config).freeze().double(),
+        encoders=encoders,
+        embedder=embedder.double(),
+        bank=FaceBank(torch.randn(9, embedder.dim), embedder.identifier),
+        alignment=AlignmentLoss(THRESHOLD, weight=W_ALIGN),
+        preservation=ImagePreservationLoss(W_IMAGE, IMAGE_LOSS_SCALE, FACE_GRADIENT_SCALE),
+        realism=FaceRealismLoss(W_FACE),
     )
 
 
@@ -98,8 +98,8 @@ class Case:
         original = observed(faces_in([0, 1, 2, 3, 5], 6.0), ORIGINAL_CLASSES, ORIGINAL_CERTAINTY)
         with torch.no_grad():
             images = objective.decode(torch.randn(IMAGES, 4, 16, 16, dtype=torch.float64))
-            self.originals = objective.describe_originals(images, original)
-        self.wanted = Wanted(
+            self.references = objective.describe_references(images, original)
+        self.target_labels = TargetLabels(
             {name: torch.tensor([rows[image] for image in present]).long() for name, rows in LABELS.items()},
             {name: torch.tensor([rows[image] for image in present]) for name, rows in CONFIDENCE.items()},
             torch.ones(len(present)),
@@ -107,33 +107,35 @@ class Case:
             float(len(present)),
         )
 
-    def solve(self, objective: Objective, batch_size: int, wanted: Wanted | None = None) -> ObjectiveValue:
-        wanted = wanted or self.wanted
-        return objective.differentiate(self.latents, self.observation, self.originals, wanted, batch_size)
+    def solve(self, objective: Objective, batch_size: int, target_labels: TargetLabels | None = None) -> ObjectiveValue:
+        target_labels = target_labels or self.target_labels
+        return objective.differentiate(
+            self.latents, self.observation, self.references, target_labels=target_labels, batch_size=batch_size
+        )
 
 
 def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor]:
-    """Parts and gradient of the whole loss, image by image, as section 1 of the design writes it."""
+    """Parts and gradient of the whole loss, image by image, as Shen et al. (ICLR 2024, section 4) write it."""
     leaf = case.latents.clone().requires_grad_()
     images = objective.decode(leaf)
     align, face, image_term = (torch.zeros((), dtype=torch.float64) for _ in range(3))
     scale = torch.ones(IMAGES, 1, 64, 64, dtype=torch.float64)
-    faces, original_faces = case.observation.faces, case.originals.observation.faces
+    faces, original_faces = case.observation.faces, case.references.observation.faces
     for image in range(IMAGES):
         here = faces.select(faces.image_index == image)
         changing = [n for n in CLASSES if not len(here) or LABELS[n][image] != ORIGINAL_CLASSES[n][image]]
-        factor1 = min((FACTOR1[name] for name in changing), default=1.0)
-        factor2 = min((FACTOR2[name] for name in changing), default=1.0)
+        image_loss_scale = min((IMAGE_LOSS_SCALE[name] for name in changing), default=1.0)
+        face_gradient_scale = min((FACE_GRADIENT_SCALE[name] for name in changing), default=1.0)
         for name, encoder in objective.encoders.items():
             features = encoder(images[image : image + 1])[0]
-            image_term = image_term + factor1 * (
-                1 - cosine_similarity(features, case.originals.features[name][image], 0)
+            image_term = image_term + image_loss_scale * (
+                1 - cosine_similarity(features, case.references.features[name][image], 0)
             )
         before = original_faces.select(original_faces.image_index == image)
         if len(here) and len(before):
             x1, y1 = torch.maximum(here.boxes[0, :2], before.boxes[0, :2]).round().int().tolist()
             x2, y2 = torch.minimum(here.boxes[0, 2:], before.boxes[0, 2:]).round().int().tolist()
-            scale[image, :, y1:y2, x1:x2] = factor2
+            scale[image, :, y1:y2, x1:x2] = face_gradient_scale
         if not len(here):
             continue
         for name, logits in objective.classifier.classify(images, here).items():
@@ -143,7 +145,7 @@ def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor
         assert objective.bank is not None
         embedding = objective.embedder.embed(images, here)[0]
         nearest = objective.bank.embeddings[(objective.bank.embeddings.double() @ embedding.detach()).argmax()]
-        own = case.originals.embeddings[original_faces.image_index == image] if KEEPS[image] else nearest[None]
+        own = case.references.embeddings[original_faces.image_index == image] if KEEPS[image] else nearest[None]
         face = face + 1 - cosine_similarity(embedding, own[0].double(), 0)
     count = max(len(faces), 1)
     align, face, image_term = W_ALIGN * align / count, W_FACE * face / count, W_IMAGE * image_term / IMAGES
@@ -189,8 +191,8 @@ def test_switched_off_parts_are_left_out(objective: Objective) -> None:
     objective.preservation = replace(objective.preservation, weight=0.0)
     objective.realism = replace(objective.realism, weight=0.0)
     case = Case(objective)
-    assert case.originals.features == {}
-    assert case.originals.embeddings is None
+    assert case.references.features == {}
+    assert case.references.embeddings is None
     assert set(case.solve(objective, 3).parts) == {"alignment"}
 
 
@@ -199,8 +201,8 @@ def test_alignment_only_where_confident(objective: Objective) -> None:
     objective.realism = replace(objective.realism, weight=0.0)
     case = Case(objective)
     unsure = [0.9, 0.79, 0.2, 0.8, 0.0]  # of images 0, 1, 2, 4, 5
-    wanted = replace(case.wanted, confidence={name: torch.tensor(unsure) for name in CLASSES})
-    gradient = case.solve(objective, 4, wanted).gradient
+    target_labels = replace(case.target_labels, confidence={name: torch.tensor(unsure) for name in CLASSES})
+    gradient = case.solve(objective, 4, target_labels).gradient
     moved = [bool(rows.any()) for rows in gradient]
     assert moved == [True, False, False, False, True, False]  # the fourth has no face
 
@@ -214,24 +216,24 @@ def test_two_ranks_average_to_the_whole(objective: Objective, term: str) -> None
     for number in range(2):
         mine = torch.arange(number, IMAGES, 2)
         own = case.observation.faces.image_index % 2 == number
-        embeddings = case.originals.embeddings
+        embeddings = case.references.embeddings
         assert embeddings is not None
         value = objective.differentiate(
             case.latents[mine],
             every_second(case.observation, number),
-            OriginalDescription(
-                every_second(case.originals.observation, number),
-                {name: rows[mine] for name, rows in case.originals.features.items()},
-                embeddings[case.originals.observation.faces.image_index % 2 == number],
+            ReferenceDescription(
+                every_second(case.references.observation, number),
+                {name: rows[mine] for name, rows in case.references.features.items()},
+                embeddings[case.references.observation.faces.image_index % 2 == number],
             ),
-            replace(
-                case.wanted,
-                labels={name: rows[own] for name, rows in case.wanted.labels.items()},
-                confidence={name: rows[own] for name, rows in case.wanted.confidence.items()},
-                weights=case.wanted.weights[own],
+            target_labels=replace(
+                case.target_labels,
+                labels={name: rows[own] for name, rows in case.target_labels.labels.items()},
+                confidence={name: rows[own] for name, rows in case.target_labels.confidence.items()},
+                weights=case.target_labels.weights[own],
                 scale=2.0,
             ),
-            2,
+            batch_size=2,
         )
         mean = mean + value.parts[term] / 2
         scale = float(whole.gradient.abs().max())
@@ -247,7 +249,7 @@ def every_second(observation: Observation, number: int) -> Observation:
     return Observation(faces, {name: rows[mine] for name, rows in observation.probabilities.items()})
 
 
-def test_gradient_inside_the_overlap_is_factor2_of_that_outside(objective: Objective) -> None:
+def test_gradient_inside_the_overlap_is_scaled_against_that_outside(objective: Objective) -> None:
     """With the decoder left out, the latents are the images: the same loss with and without freed faces."""
     objective.realism = replace(objective.realism, weight=0.0)
     objective.alignment = replace(objective.alignment, weight=0.0)
@@ -255,11 +257,11 @@ def test_gradient_inside_the_overlap_is_factor2_of_that_outside(objective: Objec
     objective.decode = torch.nn.Identity()
     case.latents = torch.rand(IMAGES, 3, 64, 64, dtype=torch.float64)
     freed = case.solve(objective, 6).gradient
-    objective.preservation = replace(objective.preservation, factor2=dict.fromkeys(CLASSES, 1.0))
+    objective.preservation = replace(objective.preservation, face_gradient_scale=dict.fromkeys(CLASSES, 1.0))
     plain = case.solve(objective, 6).gradient
     expected = plain.clone()
     # Face now: x from 8 + 3i to 32 + 3i, y from 10 + 2i to 38 + 2i; in the original 6 pixels further to the right.
-    for image, factor in ((1, FACTOR2["gender"]), (2, FACTOR2["age"])):
+    for image, factor in ((1, FACE_GRADIENT_SCALE["gender"]), (2, FACE_GRADIENT_SCALE["age"])):
         expected[image, :, 10 + 2 * image : 38 + 2 * image, 14 + 3 * image : 32 + 3 * image] *= factor
     assert not torch.equal(expected, plain)
     torch.testing.assert_close(freed, expected, rtol=1e-6, atol=0)
@@ -297,10 +299,15 @@ class Groups:
         original = self._observation(self.ORIGINAL_WHERE, self.original_boxes, self.ORIGINAL)
         with torch.no_grad():
             images = torch.rand(4, 3, 64, 64, dtype=torch.float64)
-            self.originals = objective.describe_originals(images, original)
+            self.references = objective.describe_references(images, original)
         labels = torch.tensor(self.LABELS)
-        self.wanted = Wanted(
+        self.target_labels = TargetLabels(
             {"gender": labels}, {"gender": torch.full((6,), 0.9)}, torch.tensor(self.WEIGHTS), 4, sum(self.WEIGHTS)
+        )
+
+    def solve(self, objective: Objective, batch_size: int) -> ObjectiveValue:
+        return objective.differentiate(
+            self.latents, self.observation, self.references, target_labels=self.target_labels, batch_size=batch_size
         )
 
     @staticmethod
@@ -320,10 +327,12 @@ def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
     objective.faces = "all"
     objective.decode = torch.nn.Identity()
     case = Groups(objective)
-    value = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 3)
+    value = objective.differentiate(
+        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=3
+    )
     assert objective.embedder is not None
     assert objective.bank is not None
-    assert case.originals.embeddings is not None
+    assert case.references.embeddings is not None
     align, real = 0.0, 0.0
     factors = [1.0] * 4
     for face, image in enumerate(case.WHERE):
@@ -334,21 +343,25 @@ def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
         embedding = objective.embedder.embed(case.latents, here)[0].float()
         partner = case.PARTNERS[face]
         keeps = partner is not None and case.ORIGINAL[partner] == case.LABELS[face]
-        target = objective.bank.nearest(embedding[None])[0] if not keeps else case.originals.embeddings[partner].float()
+        target = (
+            objective.bank.nearest(embedding[None])[0] if not keeps else case.references.embeddings[partner].float()
+        )
         real += W_FACE * weight * (1 - float(cosine_similarity(embedding, target.float(), 0)))
-        factors[image] = min(factors[image], 1.0 if keeps else FACTOR1["gender"])
-    factors[1] = FACTOR1["gender"]  # no face
+        factors[image] = min(factors[image], 1.0 if keeps else IMAGE_LOSS_SCALE["gender"])
+    factors[1] = IMAGE_LOSS_SCALE["gender"]  # no face
     with torch.no_grad():
         image_term = sum(
             W_IMAGE * factor / 4 * (1 - float(cosine_similarity(encoder(case.latents)[image], rows[image], 0)))
             for image, factor in enumerate(factors)
-            for encoder, rows in zip(objective.encoders.values(), case.originals.features.values(), strict=True)
+            for encoder, rows in zip(objective.encoders.values(), case.references.features.values(), strict=True)
         )
-    assert factors == [FACTOR1["gender"], FACTOR1["gender"], FACTOR1["gender"], 1.0]
+    assert factors == [IMAGE_LOSS_SCALE["gender"], IMAGE_LOSS_SCALE["gender"], IMAGE_LOSS_SCALE["gender"], 1.0]
     assert float(value.parts["alignment"]) == pytest.approx(align, rel=1e-5)
     assert float(value.parts["face"]) == pytest.approx(real, rel=1e-4)
     assert float(value.parts["image"]) == pytest.approx(image_term, rel=1e-5)
-    whole = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4)
+    whole = objective.differentiate(
+        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=4
+    )
     torch.testing.assert_close(value.gradient, whole.gradient)
     assert value.gradient.isfinite().all()
 
@@ -359,14 +372,18 @@ def test_only_pairs_that_must_change_are_freed(objective: Objective) -> None:
     objective.alignment = replace(objective.alignment, weight=0.0)
     objective.realism = replace(objective.realism, weight=0.0)
     case = Groups(objective)
-    freed = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4).gradient
-    objective.preservation = replace(objective.preservation, factor2=dict.fromkeys(CLASSES, 1.0))
-    plain = objective.differentiate(case.latents, case.observation, case.originals, case.wanted, 4).gradient
+    freed = objective.differentiate(
+        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=4
+    ).gradient
+    objective.preservation = replace(objective.preservation, face_gradient_scale=dict.fromkeys(CLASSES, 1.0))
+    plain = objective.differentiate(
+        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=4
+    ).gradient
     expected = plain.clone()
     for face, partner in enumerate(case.PARTNERS):
         if partner is not None and case.ORIGINAL[partner] != case.LABELS[face]:
             low = torch.maximum(case.boxes[face, :2], case.original_boxes[partner, :2]).int().tolist()
             high = torch.minimum(case.boxes[face, 2:], case.original_boxes[partner, 2:]).int().tolist()
-            expected[case.WHERE[face], :, low[1] : high[1], low[0] : high[0]] *= FACTOR2["gender"]
+            expected[case.WHERE[face], :, low[1] : high[1], low[0] : high[0]] *= FACE_GRADIENT_SCALE["gender"]
     assert not torch.equal(expected, plain)
     torch.testing.assert_close(freed, expected, rtol=1e-6, atol=0)

@@ -15,7 +15,7 @@ from fairlit.diffusion.acceleration import Acceleration
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import AttributeClassifier, ClassifierConfig, FaceDetection
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.training.finetuning.settings import Gradient, Models, Originals, Replay, Sampling
+from fairlit.training.finetuning.settings import Gradient, Models, ReferenceImages, Replay, Sampling
 
 TINY = {"stages_repeats": [1, 1, 1], "stages_out_channels": [8, 16, 16, 32, 32]}
 CLASSES = {"gender": ("female", "male"), "age": ("young", "old")}
@@ -79,7 +79,7 @@ def test_complete_models_pass_and_no_weights_are_loaded(models: Models, monkeypa
         (lambda folder: (folder / "audit" / "model.safetensors").unlink(), "models.audit_classifier: "),
         (lambda folder: (folder / "audit" / "config.json").unlink(), "models.audit_classifier: "),
         (lambda folder: shutil.rmtree(folder / "audit"), "models.audit_classifier: "),
-        (lambda folder: (folder / "bank.safetensors").unlink(), "bank.safetensors does not exist"),
+        (lambda folder: (folder / "bank.safetensors").unlink(), "bank.safetensors, which does not exist"),
         (lambda folder: cut(folder / "bank.safetensors"), "models.face_bank: "),
     ],
 )
@@ -141,7 +141,7 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
             2,
             ["weights: got 'flat'", "loss_batch: got -1"],
         ),
-        (lambda: Gradient(last_calls=2), 1, ["last_calls: got 2 with mode replay"]),
+        (lambda: Gradient(last_evaluations=2), 1, ["last_evaluations: got 2 with mode replay"]),
         (
             lambda: Replay(micro_batch=0, memory_budget=-1.0, step_fraction=1.5),
             4,
@@ -152,10 +152,10 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
                 "step_fraction: got 1.5",
             ],
         ),
-        (lambda: Originals(noise_pool=0), 1, ["noise_pool: got 0"]),
-        (lambda: Originals(noise_pool=1, cache=__file__), 1, [f"cache: {__file__} is a file"]),
+        (lambda: ReferenceImages(noise_pool=0), 1, ["noise_pool: got 0"]),
+        (lambda: ReferenceImages(noise_pool=1, cache=__file__), 1, [f"cache: got {__file__}, which is a file"]),
         (lambda: Acceleration(attention="fast"), 1, ["attention: got 'fast'"]),
-        (lambda: Gradient(mode="full", last_calls=0), 1, ["last_calls: got 0 with mode full"]),
+        (lambda: Gradient(mode="full", last_evaluations=0), 1, ["last_evaluations: got 0 with mode full"]),
     ],
 )
 def test_numbers_out_of_range(build: Callable[[], object], count: int, parts: list[str]) -> None:
@@ -168,5 +168,20 @@ def test_numbers_out_of_range(build: Callable[[], object], count: int, parts: li
 def test_numbers_in_range() -> None:
     Sampling(min_steps=1, max_steps=1, evaluation_steps=1, guidance_scale=1.0, image_size=8, batch_size=1)
     Sampling(image_size=(512, 768))
-    Gradient(mode="full", last_calls=1)
+    Gradient(mode="full", last_evaluations=1)
     Gradient(mode="detached", weights="natural")
+
+
+def test_the_cache_of_the_first_version_is_read_where_there_is_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ReferenceImages().cache_folder() is None  # new noise in each step: nothing comes again
+    assert ReferenceImages(noise_pool=1, cache=None).cache_folder() is None
+    pooled = ReferenceImages(noise_pool=1)
+    assert pooled.cache_folder() == Path("runs/reference_images")
+    (tmp_path / "runs" / "originals").mkdir(parents=True)
+    assert pooled.cache_folder() == Path("runs/originals")
+    assert ReferenceImages(noise_pool=1, cache="mine").cache_folder() == Path("mine")
+    (tmp_path / "runs" / "reference_images").mkdir()
+    assert pooled.cache_folder() == Path("runs/reference_images")

@@ -1,0 +1,53 @@
+"""What an evaluation prints when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from fairlit.callbacks.evaluation.grouping import main_figures
+from fairlit.callbacks.evaluation.pictures import TITLES
+from fairlit.results.run import GroupedFigures, RunSummary, VariantFigures
+from fairlit.results.tables import results_table
+from fairlit.training import FairFinetuner
+
+Report = list[Table | str]
+
+
+def validation_report(module: FairFinetuner, results: GroupedFigures, picture: Path) -> Report:
+    """Return the table of `fairlit validate`, and where its picture is."""
+    columns = {TITLES[variant]: figures for variant, figures in main_figures(results).items()}
+    return [results_table(columns, _title(module, columns)), f"picture  {picture}"]
+
+
+def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, path: Path) -> Report:
+    """Return the tables of `fairlit test`, and where its files are."""
+    columns = {"before": summary.before, "after": summary.after}
+    report: Report = [results_table(columns, _title(module, columns))]
+    for group, variants in summary.families.items():
+        columns = {"before": variants["original"], "after": variants[summary.after_is]}
+        report.append(results_table(columns, f"{group}: {_title(module, columns)}"))
+    return [*report, f"picture  {picture}\nsummary  {path}"]
+
+
+def print_report(report: Report) -> None:
+    """Print a report; nothing where there is none."""
+    if not report:
+        return
+    console = Console()
+    if not console.is_terminal:  # a log file has no width; do not break the table for its sake
+        console = Console(width=140)
+    console.print()
+    for part in report:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def _title(module: FairFinetuner, columns: Mapping[str, VariantFigures]) -> str:
+    figures = next(iter(columns.values())).distribution
+    title = f"{figures.prompts} prompts, {figures.images} images each way, judged by "
+    if module.models.audit_classifier is None:
+        return title + "the classifier that was also trained against: take the figures with care"
+    return title + module.models.audit_classifier

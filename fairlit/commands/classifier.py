@@ -1,0 +1,94 @@
+"""``fairlit classifier``: classifiers that others published, and how right they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+
+from fairlit.commands.parsing import ConfigCommand
+from fairlit.errors import ConfigurationError
+from fairlit.faces.importing_config import ClassifierImportConfig
+from fairlit.training.classifiers.calibration_config import CalibrationConfig
+
+IMPORT = ConfigCommand(
+    name="classifier import",
+    config=ClassifierImportConfig,
+    description=(
+        "Turn a classifier that others published into a folder for models.classifier or models.audit_classifier.\n"
+        "Nothing is trained, and files are read without pickle. Calibrate the result before you rely on it."
+    ),
+    examples=(
+        "classifier import fair-diffusion model.pt --out classifiers/shen",
+        "classifier import fairface-7 res34_fair_align.pt --out classifiers/fairface --classes merge.yaml",
+        "classifier import transformers path/to/folder --attribute age --out classifiers/age",
+    ),
+    positional={"kind": "?", "source": "?"},
+)
+
+CALIBRATE = ConfigCommand(
+    name="classifier calibrate",
+    config=CalibrationConfig,
+    description=(
+        "Measure a classifier on labelled faces and fit its temperatures: an imported one, or one from words.\n"
+        "The faces must be cropped as the classifier crops them. A folder gets temperatures and confusion matrices\n"
+        "into its config.json; for a file of words the temperatures are printed."
+    ),
+    examples=(
+        "classifier calibrate classifiers/shen --data fairface --folder path/to/FairFace --classes merge.yaml",
+        "classifier calibrate words.yaml --data labelled --folder path/to/faces",
+    ),
+    positional={"classifier": "?"},
+)
+
+_HELP = """usage: fairlit classifier {import,calibrate} ...
+
+  import     Turn a classifier that others published into a folder, once.
+  calibrate  Measure a classifier on labelled faces and fit its temperatures.
+
+`fairlit classifier import --help` and `fairlit classifier calibrate --help` say more."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run ``fairlit classifier ARGUMENTS``.
+
+    Args:
+        arguments: what follows the command on the command line.
+
+    Raises:
+        ConfigurationError: the arguments are wrong; lists everything that is.
+        CheckpointError: a file is missing or damaged.
+    """
+    actions: dict[str, Callable[[Sequence[str]], None]] = {"import": _import, "calibrate": _calibrate}
+    action, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
+    if action in ("-h", "--help"):
+        print(_HELP)
+    elif action in actions:
+        actions[action](rest)
+    else:
+        near = get_close_matches(action, actions, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigurationError(f"classifier: got {action or 'nothing'}; expected import or calibrate{meant}")
+
+
+def _import(arguments: Sequence[str]) -> None:
+    config = IMPORT.parse(arguments)
+    from fairlit.faces.importing import import_classifier
+
+    for attribute, names in import_classifier(config).classes.items():
+        print(f"{attribute}  {', '.join(names)}")
+    print(f"classifier  {config.out}")
+
+
+def _calibrate(arguments: Sequence[str]) -> None:
+    config = CALIBRATE.parse(arguments)
+    from fairlit.faces.calibration import describe_validation
+    from fairlit.training.classifiers.calibrating import calibrate_classifier
+
+    results = calibrate_classifier(config)
+    for line in describe_validation(dict(results.temperature), dict(results.validation)):
+        print(line)
+    for attribute, entry in results.validation.items():
+        print(f"{attribute}  faces labelled as a row, perceived as a column: {[list(row) for row in entry.confusion]}")
+    if not results.saved:
+        listed = ", ".join(f"{name}: {value:.2f}" for name, value in results.temperature.items())
+        print(f"put into {config.classifier}  temperature: {{{listed}}}")

@@ -1,0 +1,86 @@
+"""The figures of finetuning runs as a Markdown table."""
+
+# Annotations are evaluated here: jsonargparse would import what postponed ones name.
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from fairlit.errors import Problems
+from fairlit.results.figures import JOINT
+from fairlit.results.record import Estimate
+from fairlit.results.run import RunSummary
+from fairlit.results.tables import markdown_table, table_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableConfig:
+    """Settings of `fairlit table`; see `run_table`.
+
+    Args:
+        summaries: summary.json of runs, or the folders of the runs
+    """
+
+    heading: ClassVar[str] = "Runs"
+
+    summaries: Sequence[str] = ()
+
+
+def run_table(config: TableConfig) -> str:
+    """Return the figures of runs as a Markdown table.
+
+    One run gives all its figures, before and after; several give one row a run and attribute.
+
+    Args:
+        config: settings.
+
+    Raises:
+        ConfigurationError: no run is given, or a file is missing or damaged; lists all that are.
+    """
+    runs: dict[str, RunSummary] = {}
+    with Problems("table") as problems:
+        if not config.summaries:
+            problems.add("summaries: got nothing; give one summary.json or more")
+        for path in config.summaries:
+            with problems.collecting():
+                runs[_name(Path(path))] = RunSummary.read(path)
+    return markdown_table(_whole(*runs.values()) if len(runs) == 1 else _one_row_each(runs))
+
+
+def _name(path: Path) -> str:
+    """The name of a run's folder."""
+    return (path if path.is_dir() else path.absolute().parent).name
+
+
+def _whole(run: RunSummary) -> list[list[str]]:
+    rows = table_rows({"before": run.before, "after": run.after})
+    return [["", "before", "after", "at best"], *[row for row in rows if row]]
+
+
+def _one_row_each(runs: dict[str, RunSummary]) -> list[list[str]]:
+    rows = [["run", "attribute", "bias before", "bias after", "at best", "distance to target", "CLIP-I", "minutes"]]
+    for name, run in runs.items():
+        measured = run.after.similarities
+        similar = f"{measured.measured['clip_i'].value:.2f}" if "clip_i" in measured.measured else "-"
+        if measured.clip_i_swapped is not None:
+            similar += f" (swapped {measured.clip_i_swapped:.2f})"
+        for attribute, new in run.after.distribution.blocks.items():
+            old = run.before.distribution.blocks[attribute]
+            rows.append(
+                [
+                    name,
+                    "joint" if attribute == JOINT else attribute,
+                    f"{old.bias.value:.2f}",
+                    _with_interval(new.bias),
+                    f"{new.bias.floor:.2f}",
+                    f"{old.tv.value:.2f} → {new.tv.value:.2f}",
+                    similar,
+                    f"{run.wall_seconds / 60:.0f}",
+                ]
+            )
+    return rows
+
+
+def _with_interval(estimate: Estimate) -> str:
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"

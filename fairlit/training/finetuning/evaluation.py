@@ -1,0 +1,51 @@
+"""Images for validation, test and prediction, and what the judges say of them."""
+
+from __future__ import annotations
+
+import torch
+
+from fairlit.data import PromptBatch
+from fairlit.diffusion import rollout
+from fairlit.faces.detection import FaceSelection
+from fairlit.faces.observation import observe
+from fairlit.perception import ClipEncoder
+from fairlit.training.distributed import ranks
+from fairlit.training.finetuning.frozen_models import FrozenModels
+from fairlit.training.finetuning.generated import Generated
+from fairlit.training.finetuning.objective import Objective
+from fairlit.training.finetuning.sampler import Sampler
+from fairlit.training.finetuning.variants import Variants
+
+
+class Evaluator:
+    """Generates images by versions of the model and has the auditing classifier judge them.
+
+    Args:
+        models: the models; `audit_classifier` judges.
+        sampler: sampler of the adapted model.
+        objective: objective, whose encoders describe images.
+        faces: faces of an image that count.
+    """
+
+    def __init__(self, models: FrozenModels, sampler: Sampler, objective: Objective, *, faces: FaceSelection) -> None:
+        self.models, self.sampler, self.objective, self.faces = models, sampler, objective, faces
+
+    @torch.no_grad()
+    def generate(self, batch: PromptBatch, variants: Variants, name: str) -> Generated:
+        """Return this rank's share of a prompt's images by one version of the model.
+
+        Args:
+            batch: prompt and noise keys.
+            variants: versions of the model.
+            name: name of the version.
+        """
+        keys, sampler = ranks.share_of_rank(batch.keys), self.sampler
+        chain = sampler.chain(sampler.sampling.evaluation_steps)
+        with variants.applied(name):
+            conditioning = sampler.conditioning(batch.prompt, len(keys))
+            latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
+        images = sampler.decode(latents)
+        observation = observe(images, self.models.detector, self.models.audit_classifier, self.faces)
+        clip = self.objective.encoders.get("clip")
+        text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
+        return Generated(images, observation, self.objective.features(images), text)

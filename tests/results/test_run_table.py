@@ -1,0 +1,91 @@
+"""``fairlit table``: one run's figures, or one row a run."""
+
+from __future__ import annotations
+
+from math import comb
+from pathlib import Path
+
+import pytest
+from measured import figures
+
+from fairlit.cli import main
+from fairlit.results.run import RunSummary
+
+ATTRIBUTES = ["gender", "age"]
+
+
+def write_run(folder: Path, *, after: float, minutes: float, attributes: list[str]) -> Path:
+    """The summary of a run of which all faces were of the first classes before, and a share of them after it."""
+    folder.mkdir()
+    summary = RunSummary(
+        before=figures(1.0, attributes),
+        after=figures(after, attributes),
+        families={},
+        after_is="ema",
+        adaptor="digest",
+        judge="classifiers/judge",
+        judge_is_trainer=False,
+        wall_seconds=60 * minutes,
+        fit_seconds=50 * minutes,
+        test_seconds=10 * minutes,
+        version="0.1.0",
+        sampling={},
+        config={},
+    )
+    return summary.write(folder)
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_one_run_gives_all_its_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(tmp_path / "first", after=0.5, minutes=12, attributes=["gender"])
+    main(["table", str(tmp_path / "first" / "summary.json")])
+    heading, _, *lines = capsys.readouterr().out.splitlines()
+    assert cells(heading) == ["", "before", "after", "at best"]
+    rows = {first: rest for first, *rest in map(cells, lines)}
+    assert rows["share female"] == ["1.000", "0.500", "0.500"]
+    assert rows["bias, gender"][0].startswith("1.000")  # all of one class
+    assert rows["bias, gender"][1].startswith("0.000")
+    main(["table", str(tmp_path / "first")])  # the folder of the run does as well
+    assert capsys.readouterr().out.splitlines()[0] == heading
+
+
+def test_several_runs_give_a_row_a_run_and_attribute(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [
+        write_run(tmp_path / "first", after=0.5, minutes=12, attributes=["gender"]),
+        write_run(tmp_path / "second", after=0.75, minutes=30, attributes=ATTRIBUTES),
+    ]
+    main(["table", *map(str, files)])
+    heading, _, *lines = map(cells, capsys.readouterr().out.splitlines())
+    rows = [dict(zip(heading, line, strict=True)) for line in lines]
+    assert [(row["run"], row["attribute"]) for row in rows] == [
+        ("first", "gender"),
+        ("second", "gender"),
+        ("second", "age"),
+        ("second", "joint"),
+    ]
+    first, second, age, _ = rows
+    # Of 20 fair coins the mean difference between the shares of heads and tails:
+    floor = sum(comb(20, heads) / 2**20 * abs(2 * heads / 20 - 1) for heads in range(21))
+    assert first["at best"] == f"{floor:.2f}"
+    assert (first["bias before"], first["distance to target"]) == ("1.00", "0.50 → 0.00")
+    assert second["bias after"].startswith("0.50 [")  # 15 of 20 are women: 0.75 - 0.25
+    assert second["distance to target"] == "0.50 → 0.25"
+    assert age["distance to target"] == "0.25 → 0.00"  # 75 % young are asked for
+    assert first["CLIP-I"] == "1.00 (swapped 0.00)"
+    assert (first["minutes"], second["minutes"]) == ("12", "30")
+
+
+def test_every_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["table", str(tmp_path / "a" / "summary.json"), str(tmp_path / "b" / "summary.json")])
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert "2 problems" in message
+    assert str(tmp_path / "a" / "summary.json") in message
+    assert str(tmp_path / "b" / "summary.json") in message
+    with pytest.raises(SystemExit):
+        main(["table"])
+    assert "summaries: got nothing" in capsys.readouterr().err

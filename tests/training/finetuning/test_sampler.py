@@ -1,0 +1,51 @@
+"""Sampling by the adapted and by the original model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from finetuning import finetuner
+
+from fairlit.adaptors import Lora, SoftTokens
+from fairlit.diffusion import Conditioning
+
+
+@pytest.mark.parametrize(
+    ("adaptor", "joined"),
+    [(Lora(rank=2), True), (Lora(rank=2, unet=True), False), (SoftTokens(count=2), False)],
+    ids=["text encoder", "unet", "soft tokens"],
+)
+def test_one_batch_for_both_where_weights_and_lengths_agree(adaptor: Lora | SoftTokens, joined: bool) -> None:
+    module = finetuner(adaptor)
+    module.configure_model()
+    sampler = module.sampler
+    generator = torch.Generator().manual_seed(0)
+    for parameter in adaptor.parameters().values():
+        parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
+    noise = sampler.noise([(0, 1), (0, 2), (0, 3)])
+    new = sampler.conditioning("a photo of a doctor", 3)
+    old = sampler.original_conditioning("a photo of a doctor", 3)
+    calls: list[int] = []
+    module.backbone.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    together = sampler.sample(3, noise, new, references=old, together=True)
+    count = len(calls)
+    apart = sampler.sample(3, noise, new, references=old, together=False)
+    assert count == (3 if joined else 6)
+    assert len(calls) - count == 6
+    assert together.references is not None
+    assert apart.references is not None
+    torch.testing.assert_close(together.latents, apart.latents, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(together.references, apart.references, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(together.latents, together.references, atol=1e-3)
+    assert together.rollout is not None
+    torch.testing.assert_close(together.rollout.states[0], noise)
+
+
+def test_joined_conditionings_keep_their_own_unconditional_prompts() -> None:
+    first = Conditioning.of_one_prompt(torch.zeros(2, 3, 4), 2)
+    second = Conditioning.of_one_prompt(torch.ones(2, 3, 4), 1)
+    both = Conditioning.join(first, second)
+    assert both.embeddings[both.rows].mean(dim=(1, 2)).tolist() == [0, 0, 1]
+    assert both.embeddings[both.unconditional].mean(dim=(1, 2)).tolist() == [0, 0, 1]
+    assert both.rows.tolist() == [1, 1, 3]
+    assert both.unconditional.tolist() == [0, 0, 2]

@@ -1,0 +1,55 @@
+"""What a step draws depends on the seed and the iteration alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from fairlit.adaptors import Lora
+from fairlit.data import PromptBatch
+from fairlit.diffusion import Backbone
+from fairlit.functional import TargetDistribution
+from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.training import Gradient, Sampling
+from fairlit.training.finetuning.sampler import Sampler
+from fairlit.training.finetuning.step_draws import draw_step, pooled_keys, targets_seed
+
+TARGET = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
+
+
+def batch(index: int) -> PromptBatch:
+    return PromptBatch(index, "a doctor", "occupations", TARGET, [(0, 0, index, image) for image in range(3)])
+
+
+@pytest.fixture
+def sampler(tiny_pipeline: StableDiffusionPipeline) -> Sampler:
+    sampling = Sampling(min_steps=3, max_steps=9)
+    return Sampler(Backbone(tiny_pipeline), Lora(rank=2), sampling=sampling, gradient=Gradient())
+
+
+def test_steps_and_noise_are_named_by_seed_and_iteration(sampler: Sampler) -> None:
+    for index in range(4):
+        draw = draw_step(batch(index), sampler, noise_pool=None, seed=7)
+        assert draw.num_steps == np.random.default_rng((7, 3, index)).integers(3, 10)
+        assert (draw.prompt, draw.index, draw.keys) == ("a doctor", index, batch(index).keys)
+        assert torch.equal(draw.noise, keyed_noise(draw.keys, sampler.backbone.latent_shape(None)))
+    assert targets_seed(7, 2) == np.random.default_rng((7, 4, 2)).integers(2**31)
+
+
+def test_with_a_pool_noise_and_steps_come_again_together(sampler: Sampler) -> None:
+    draws = [draw_step(batch(index), sampler, noise_pool=2, seed=0) for index in range(12)]
+    sets = {(tuple(draw.keys), draw.num_steps) for draw in draws}
+    assert len(sets) == 2
+    first, again = next((one, other) for one in draws for other in draws if one is not other and one.keys == other.keys)
+    assert torch.equal(first.noise, again.noise)
+
+
+def test_a_pool_has_as_many_sets_of_noise_as_it_says() -> None:
+    keys = [(0, 0, 17, image) for image in range(3)]
+    drawn = [pooled_keys(keys, 4, (0, 5), index) for index in range(200)]
+    names = {name for name, _ in drawn}
+    assert len(names) == 4
+    for name, pooled in drawn:
+        assert pooled == [(*name, image) for image in range(3)]

@@ -49,7 +49,6 @@ class RunClock:
         return time.monotonic() - self._evaluation_started
 
 
-
 def run_summary(module: FairFinetuner, results: GroupedFigures, clock: RunClock) -> RunSummary:
     """Return the summary of a test.
 

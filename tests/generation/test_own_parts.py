@@ -13,7 +13,7 @@ from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.generation import run as runner
-from fairlit.generation.run import generate, missing_images
+from fairlit.generation.run import make_images, missing_images
 from fairlit.io.class_paths import instantiate
 from fairlit.mitigation import Method
 
@@ -100,12 +100,12 @@ def test_stopped_and_resumed_by_another_process(
         plan_of(first, tiny_pipeline_folder, tmp_path / "out", HALF).check(problems)
     monkeypatch.setattr(runner, "save_png", stopping)
     with pytest.raises(KeyboardInterrupt):
-        generate(plan_of(first, tiny_pipeline_folder, tmp_path / "out", HALF))
+        make_images(plan_of(first, tiny_pipeline_folder, tmp_path / "out", HALF))
     monkeypatch.setattr(runner, "save_png", save)
     del sys.modules[own]  # a new process has other classes and objects
     again = instantiate(spec, Method, "method")
     assert type(again) is not type(first)
-    assert generate(plan_of(again, tiny_pipeline_folder, tmp_path / "out")) == 3
+    assert make_images(plan_of(again, tiny_pipeline_folder, tmp_path / "out")) == 3
     assert missing_images(plan_of(again, tiny_pipeline_folder, tmp_path / "out")) == []
     with pytest.raises(ConfigurationError, match="made with method"):
         missing_images(plan_of(instantiate(f"{own}.Suffix", Method, "method"), tiny_pipeline_folder, tmp_path / "out"))

@@ -9,38 +9,39 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from fairlit.auditing.outputs import PER_IMAGE, RESULTS
+from fairlit.auditing.outputs import PER_IMAGE
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import Chunk
 from fairlit.mitigation.class_words import joint_labels, phrases
+from fairlit.results.comparison import ComparisonResults
 from fairlit.results.tables import markdown_table
 
 DEALING = ("attribute words", "Fair Diffusion")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Reads the command line, counts, prints Markdown."""
+    """Read the command line, count, print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("comparison", type=Path, help="folder of a finished comparison")
     folder = parser.parse_args(arguments).comparison
-    results = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
-    target = TargetDistribution.from_dict(results["target"])
+    results = ComparisonResults.read(folder)
+    target = TargetDistribution.from_dict(results.target)
     names = phrases({}, target)
     rows = [["method", "dealt", "images", "with a face", "perceived as dealt, of these"]]
     with (folder / PER_IMAGE).open(encoding="utf-8", newline="") as stream:
         lines = list(csv.DictReader(stream))
-    for method, found in results["methods"].items():
-        if found["settings"]["name"] not in DEALING:
+    for method, found in results.methods.items():
+        settings = found.settings
+        if settings["name"] not in DEALING:
             continue
         dealt, faces, obeyed = (defaultdict[int, int](int) for _ in range(3))
         for line in (line for line in lines if line["folder"] == method):
-            chunk = Chunk(line["prompt"], [int(line["number"])], results["images"])
-            cell = int(joint_labels(chunk, target, found["settings"]["seed"])[0])
+            chunk = Chunk(line["prompt"], [int(line["number"])], results.images)
+            cell = int(joint_labels(chunk, target, settings["seed"])[0])
             dealt[cell] += 1
             if line["status"] == "face":
                 faces[cell] += 1

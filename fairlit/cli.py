@@ -82,8 +82,10 @@ def _answer(command: str, given: list[str]) -> None:
     elif command not in COMMANDS:
         raise ConfigurationError(_explain_unknown(command, given))
     else:
+        from fairlit.io.class_paths import import_from_current_folder
         from fairlit.terminal import print_log, print_warnings
 
+        import_from_current_folder()
         print_log()
         print_warnings()
         module = COMMANDS[command].module

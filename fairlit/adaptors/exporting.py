@@ -58,7 +58,7 @@ def export(config: ExportConfig) -> ExportResults:
         source=source.path,
         contents=contents.describe(),
         folder=str(out),
-        files=tuple(str(out / name) for name in (*names, CARD_FILE)),
+        files=tuple(str(out / name) for name in (*map(str, names), CARD_FILE)),
         base=base,
         checked=config.to is not None and skeleton is not None,
         base_model=contents.record.base_model or "",

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.pictures.colours import web_colour
 from fairlit.results.figures import DistributionFigures, PromptFigures
+from fairlit.results.record import Estimate
 
 WIDE, NARROW = 8.6, 3.6
 """Widths in inches: a page of text on a desk, and a phone."""
@@ -68,30 +69,9 @@ def shares_chart(
             axes.text(0, y, _plain(attribute), va="center", weight="bold")
             for column, (name, share) in enumerate(block.target.items()):
                 y += 1
+                before = None if reference is None else reference.attributes[attribute].frequencies[name].value
                 colour = web_colour(column, len(block.target), row)
-                found = block.frequencies[name]
-                value, low, high = found.value, found.low, found.high
-                axes.add_patch(Rectangle((0, y - 0.32), 1, 0.64, color=FAINT, lw=0, zorder=1))
-                axes.add_patch(Rectangle((0, y - 0.32), value, 0.64, color=colour, lw=0, zorder=2))
-                reach = [[max(value - low, 0)], [max(high - value, 0)]]
-                for edge, line, cap, above in (("white", 3.4, 4.2, 3), (INK, 1.4, 3, 4)):  # seen on dark bars too
-                    axes.errorbar(
-                        [value],
-                        [y],
-                        xerr=reach,
-                        fmt="none",
-                        ecolor=edge,
-                        elinewidth=line,
-                        capthick=line,
-                        capsize=cap,
-                        zorder=above,
-                    )
-                target_tick(axes, share, y - 0.46, y + 0.46)
-                if reference is not None:
-                    before = reference.attributes[attribute].frequencies[name].value
-                    axes.plot([before], [y], "o", mfc="white", mec=INK, ms=5.5, mew=1.2, zorder=6)
-                axes.text(-0.015, y, _plain(name), ha="right", va="center", color=INK)
-                axes.text(1.015, y, f"{100 * value:.0f} %", ha="left", va="center", color=INK)
+                _share_row(axes, y, name, block.frequencies[name], target=share, before=before, colour=colour)
             y += 1
         axes.set_xlim(0, 1)
         axes.set_ylim(y - 0.3, -0.7)
@@ -106,6 +86,32 @@ def shares_chart(
         return figure
 
     return chart
+
+
+def _share_row(
+    axes: Axes, y: float, name: str, found: Estimate, *, target: float, before: float | None, colour: str
+) -> None:
+    """Draws the bar of one class with its interval, its target, and the unchanged model's share."""
+    axes.add_patch(Rectangle((0, y - 0.32), 1, 0.64, color=FAINT, lw=0, zorder=1))
+    axes.add_patch(Rectangle((0, y - 0.32), found.value, 0.64, color=colour, lw=0, zorder=2))
+    reach = [[max(found.value - found.low, 0)], [max(found.high - found.value, 0)]]
+    for edge, line, cap, above in (("white", 3.4, 4.2, 3), (INK, 1.4, 3, 4)):  # seen on dark bars too
+        axes.errorbar(
+            [found.value],
+            [y],
+            xerr=reach,
+            fmt="none",
+            ecolor=edge,
+            elinewidth=line,
+            capthick=line,
+            capsize=cap,
+            zorder=above,
+        )
+    target_tick(axes, target, y - 0.46, y + 0.46)
+    if before is not None:
+        axes.plot([before], [y], "o", mfc="white", mec=INK, ms=5.5, mew=1.2, zorder=6)
+    axes.text(-0.015, y, _plain(name), ha="right", va="center", color=INK)
+    axes.text(1.015, y, f"{100 * found.value:.0f} %", ha="left", va="center", color=INK)
 
 
 def prompts_chart(

@@ -33,9 +33,11 @@ class EditConfig(PromptSource):
         out: folder for the edited images
         target: shares that the faces of a set are to have: a YAML file, or '{gender: {female: 0.5, male: 0.5}}'
         scope: what makes a set: the images of a prompt, or the whole folder, all in memory at once
-        classifier: classifier that chooses the faces and checks the edits: a folder, or a YAML file of words for CLIP
+        classifier: classifier that chooses the faces and checks the edits: a folder, a YAML file of words for CLIP, or
+            a class path
         audit_classifier: another classifier, which is asked whether it sees the edits
-        detection: how faces are looked for
+        detector: class path of a face detector of your own, or {class_path, init_args}; MTCNN by default
+        detection: how MTCNN looks for faces
         faces: faces that count in an image: all, or the largest one
         compositions: target of images with several people: '{gender: {2: {"1 female, 1 male": 1.0}}}'
         model: folder or hub id of the pipeline that regenerates faces
@@ -58,8 +60,9 @@ class EditConfig(PromptSource):
     out: str | None = None
     target: str | dict[str, Any] | None = None
     scope: Scope = "prompt"
-    classifier: str | None = None
-    audit_classifier: str | None = None
+    classifier: str | dict[str, Any] | None = None
+    audit_classifier: str | dict[str, Any] | None = None
+    detector: str | dict[str, Any] | None = None
     detection: FaceDetection = field(default_factory=lambda: FaceDetection(min_score=0.9))
     faces: FaceSelection = "all"
     compositions: Mapping[str, Any] | None = None
@@ -95,6 +98,7 @@ class EditConfig(PromptSource):
             compositions=self.compositions,
             editing=self.editing,
             detection=self.detection,
+            detector=self.detector,
         )
 
     def check_paths(self, problems: Problems) -> None:
@@ -122,6 +126,11 @@ class EditConfig(PromptSource):
             if out.resolve().is_relative_to(folder) or folder.is_relative_to(out.resolve()):
                 problems.add(f"out: {out} and the folder that is edited lie one within the other; give another folder")
 
+    @staticmethod
+    def _place(classifier: str | dict[str, Any] | None) -> object:
+        """What tells one classifier from another: its resolved path, or what names its class."""
+        return Path(classifier).resolve() if isinstance(classifier, str) else classifier
+
     def check_auditor(self, target: "TargetDistribution | None", problems: Problems) -> None:
         """Note an auditing classifier that is missing, the leading one, or does not know the classes."""
         from fairlit.faces.classifier_files import check_classifier_files, read_classes
@@ -129,7 +138,7 @@ class EditConfig(PromptSource):
         if self.audit_classifier is None:
             return
         check_classifier_files(self.audit_classifier, "audit_classifier", problems)
-        if Path(self.audit_classifier).resolve() == Path(self.classifier or "").resolve():
+        if self._place(self.audit_classifier) == self._place(self.classifier):
             problems.add("audit_classifier: is the one that leads the edits; give another one, or none")
         try:
             with problems.collecting():

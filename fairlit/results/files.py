@@ -57,8 +57,15 @@ class FileRecord(Record):
         """
         if not isinstance(content, Mapping):
             raise ConfigurationError(f"{place}: got no JSON object; expected results; give a file of fairlit")
-        version = check_schema(content, cls.VERSION, place)
-        return decode(cls, content if version else cls._from_unversioned(content), place)
+        if check_schema(content, cls.VERSION, place):
+            return decode(cls, content, place)
+        try:
+            current = cls._from_unversioned(content)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ConfigurationError(
+                f"{place}: got no {cls.FILE} of fairlit 0.1.0 ({error!r}); expected one; write the file anew"
+            ) from error
+        return decode(cls, current, place)
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

@@ -112,12 +112,25 @@ def field_types(record: type[Record]) -> dict[str, Any]:
     return _FIELD_TYPES[record]
 
 
+def known_keys(record: type[Record]) -> set[str]:
+    """Return all keys that a record's fields have in JSON."""
+    keys: set[str] = set()
+    for entry in dataclasses.fields(record):
+        kind, how = without_none(field_types(record)[entry.name]), entry.metadata
+        if how.get("merged"):
+            keys |= known_keys(kind)
+        elif not how.get("rest"):
+            keys |= {entry.name, how.get("floor", entry.name)}
+            keys |= {f"{entry.name}_ci"} if kind is Estimate or holds_estimates(kind) else set()
+    return keys
+
+
 def encode(record: Record) -> dict[str, Any]:
     """Return a record as what `json.dumps(..., allow_nan=False)` takes."""
     encoded: dict[str, Any] = {}
     types_ = field_types(type(record))
     for entry in dataclasses.fields(record):
-        value, how, kind = getattr(record, entry.name), entry.metadata, _without_none(types_[entry.name])
+        value, how, kind = getattr(record, entry.name), entry.metadata, without_none(types_[entry.name])
         if value is None:
             if not how.get("optional"):
                 encoded[entry.name] = None
@@ -131,7 +144,7 @@ def encode(record: Record) -> dict[str, Any]:
                 encoded[f"{entry.name}_ci"] = to_jsonable(value.interval)
             if "floor" in how:
                 encoded[how["floor"]] = to_jsonable(value.floor)
-        elif _holds_estimates(kind):
+        elif holds_estimates(kind):
             encoded[entry.name] = {name: to_jsonable(one.value) for name, one in value.items()}
             encoded[f"{entry.name}_ci"] = {name: to_jsonable(one.interval) for name, one in value.items()}
         else:
@@ -166,20 +179,21 @@ def decode(record: type[_Record], content: object, place: str) -> _Record:
     for entry in dataclasses.fields(record):
         kind, how, key = field_types(record)[entry.name], entry.metadata, f"{place}: {entry.name}"
         if how.get("optional"):  # absent is None, and null an unknown number
-            kind = _without_none(kind)
+            kind = without_none(kind)
         if how.get("merged"):
             values[entry.name] = decode(kind, content, place)
         elif how.get("rest"):
-            values[entry.name] = {key: value for key, value in content.items() if key not in field_types(record)}
+            known = known_keys(record)
+            values[entry.name] = {key: value for key, value in content.items() if key not in known}
         elif entry.name not in content:
             if entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING:
                 raise ConfigurationError(f"{key}: got no such key; expected {_words(kind)}; write the file anew")
-        elif _without_none(kind) is Estimate and not (content[entry.name] is None and _takes_none(kind)):
+        elif without_none(kind) is Estimate and not (content[entry.name] is None and _takes_none(kind)):
             interval = content.get(f"{entry.name}_ci")
             low, high = (math.nan, math.nan) if interval is None else _decode(Interval, interval, f"{key}_ci")
             floor = _decode(float, content.get(how["floor"]), key) if "floor" in how else math.nan
             values[entry.name] = Estimate(_decode(float, content[entry.name], key), low, high, floor)
-        elif _holds_estimates(kind):
+        elif holds_estimates(kind):
             numbers = _decode(dict[str, float], content[entry.name], key)
             intervals = _decode(dict[str, Interval], content.get(f"{entry.name}_ci", {}), f"{key}_ci")
             nothing = (math.nan, math.nan)
@@ -194,7 +208,7 @@ def decode(record: type[_Record], content: object, place: str) -> _Record:
 def _decode(kind: Any, value: Any, place: str) -> Any:
     if value is None and _takes_none(kind):
         return None
-    kind = _without_none(kind)
+    kind = without_none(kind)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is object:
         return value
@@ -229,7 +243,7 @@ def _mismatch(place: str, value: object, expected: str) -> ConfigurationError:
 
 def _words(kind: Any) -> str:
     """Return what a type asks of JSON in words."""
-    kind = _without_none(kind)
+    kind = without_none(kind)
     if typing.get_origin(kind) is Literal:
         return " or ".join(map(repr, typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
@@ -242,7 +256,7 @@ def _takes_none(kind: Any) -> bool:
     return type(None) in typing.get_args(kind)
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """Return a type without its ``| None``."""
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
         others = [one for one in typing.get_args(kind) if one is not type(None)]
@@ -251,7 +265,7 @@ def _without_none(kind: Any) -> Any:
     return kind
 
 
-def _holds_estimates(kind: Any) -> bool:
-    """Whether a type is a mapping from names to estimates."""
-    arguments = typing.get_args(_without_none(kind))
+def holds_estimates(kind: Any) -> bool:
+    """Return whether a type is a mapping from names to estimates."""
+    arguments = typing.get_args(without_none(kind))
     return len(arguments) == 2 and arguments[0] is str and arguments[1] is Estimate

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from result_files import old_file
 from script_runs import run_script
 
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import Chunk
 from fairlit.mitigation.class_words import joint_labels
+from fairlit.results import ComparisonResults
 
 TARGET = {"gender": {"female": 0.25, "male": 0.75}}
 PROMPT, IMAGES, SEED = "a photo of a chef", 8, 3
@@ -24,12 +26,10 @@ def test_shares_of_what_was_dealt(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (len(women), len(men)) == (2, 6)
     perceived = dict.fromkeys(men, 1) | {women[0]: 0, men[0]: 0}  # women[1] has no face
     settings = {"words": {"name": "attribute words", "seed": SEED}, "plain": {"name": "none"}}
-    results = {
-        "target": TARGET,
-        "images": IMAGES,
-        "methods": {name: {"settings": own} for name, own in settings.items()},
-    }
-    (tmp_path / "results.json").write_text(json.dumps(results))
+    results = ComparisonResults.read(old_file("comparison"))
+    method = next(iter(results.methods.values()))
+    methods = {name: replace(method, settings=own) for name, own in settings.items()}
+    replace(results, target=TARGET, images=IMAGES, methods=methods).write(tmp_path)
     with (tmp_path / "per_image.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["folder", "prompt", "number", "status", "gender:female", "gender:male"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteS
 from torch import Tensor
 
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
-from fairlit.diffusion import Backbone, Chain, Conditioning, Pairs, detached_graph, full_graph, replay, rollout
+from fairlit.diffusion import Backbone, Chain, Conditioning, Pairs, Rollout, detached_graph, full_graph, replay, rollout
 from fairlit.diffusion.sample_counter import SampleCounter
 from fairlit.functional.sampling.solver import linear_solver, output_weights
 from fairlit.functional.sampling.step_subsets import stratified_evaluations
@@ -66,10 +67,14 @@ class Setup:
     def gradient(self, latents: Tensor) -> Tensor:
         return torch.cat([g.flatten() for g in torch.autograd.grad(self.loss(latents), self.parameters)])
 
+    @cached_property
+    def sampled(self) -> Rollout:
+        """One rollout for all replays of the same adaptor."""
+        return rollout(self.chain, self.noise, self.conditioning())
+
     def replayed(self, weights: Tensor, micro_batch: int) -> Tensor:
-        conditioning = self.conditioning()
-        sampled = rollout(self.chain, self.noise, conditioning)
-        return self.gradient(replay(self.chain, sampled, conditioning, weights, self.inner, micro_batch=micro_batch))
+        latents = replay(self.chain, self.sampled, self.conditioning(), weights, self.inner, micro_batch=micro_batch)
+        return self.gradient(latents)
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
@@ -194,14 +199,12 @@ def test_random_steps_are_unbiased(tiny_pipeline: StableDiffusionPipeline, adapt
     """The mean over n draws is off by a standard error of sqrt(variance / n), in the whole and on average."""
     setup = Setup(tiny_pipeline, adaptor, "dpm", torch.float64)
     weights = output_weights(setup.scheduler, STEPS, "uniform")
-    conditioning = setup.conditioning()
-    sampled = rollout(setup.chain, setup.noise, conditioning)
     exact = setup.replayed(weights, 16)
     draws = []
     for draw in range(200):
         evaluations = stratified_evaluations(STEPS, 1, IMAGES, (draw,))
         pairs = Pairs.drawn(evaluations, STEPS, setup.noise.device)
-        with_gradient = replay(setup.chain, sampled, setup.conditioning(), weights, setup.inner, pairs=pairs)
+        with_gradient = replay(setup.chain, setup.sampled, setup.conditioning(), weights, setup.inner, pairs=pairs)
         draws.append(setup.gradient(with_gradient))
     found = torch.stack(draws)
     spread = found.var(dim=0).sum()

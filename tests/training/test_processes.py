@@ -82,7 +82,7 @@ def test_resuming_with_another_number_of_processes(tiny_config: Path, tmp_path: 
     main(["test", "--config", str(variant(tiny_config, one, changes)), "--ckpt_path", str(last_checkpoint(one))])
     found, expected = (json.loads((run / "summary.json").read_text())["after"] for run in (mixed, one))
     assert found["images"] == expected["images"] == 6
-    assert found["joint"]["frequencies"] == pytest.approx(expected["joint"]["frequencies"])
+    assert found["joint_classes"]["frequencies"] == pytest.approx(expected["joint_classes"]["frequencies"])
     assert found["clip_i"] == pytest.approx(expected["clip_i"], abs=1e-4)
     run_with_two("predict", config, strategy, "--ckpt_path", str(checkpoint))
     assert len((mixed / "images" / "manifest.jsonl").read_text().splitlines()) == 6

@@ -50,4 +50,4 @@ def _title(module: FairFinetuner, columns: Mapping[str, VariantFigures]) -> str:
     title = f"{figures.prompts} prompts, {figures.images} images each way, judged by "
     if module.models.audit_classifier is None:
         return title + "the classifier that was also trained against: take the figures with care"
-    return title + module.models.audit_classifier
+    return title + module.models.judge

@@ -67,7 +67,7 @@ def run_summary(module: FairFinetuner, results: GroupedFigures, clock: RunClock)
         families={group: variants for group, variants in results.items() if group != MAIN},
         after_is=after,
         adaptor=adaptor,
-        judge=module.models.audit_classifier or module.models.classifier,
+        judge=module.models.judge,
         judge_is_trainer=module.models.audit_classifier is None,
         wall_seconds=clock.fit_seconds_before + seconds,
         fit_seconds=clock.fit_seconds_before,

@@ -55,6 +55,12 @@ class Models:
     face_bank: str | None = None
     detector: ClassSpec | None = None
 
+    @property
+    def judge(self) -> str:
+        """What judges validation and test, as results name it: its folder, file or class path."""
+        spec = self.audit_classifier or self.classifier
+        return spec if isinstance(spec, str) else str(spec["class_path"])
+
     def check(self, problems: Problems) -> None:
         """Note missing or damaged files, without loading any weights."""
         check_pipeline(self.backbone, problems)

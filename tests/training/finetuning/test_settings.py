@@ -185,3 +185,10 @@ def test_the_cache_of_the_first_version_is_read_where_there_is_no_other(
     assert ReferenceImages(noise_pool=1, cache="mine").cache_folder() == Path("mine")
     (tmp_path / "runs" / "reference_images").mkdir()
     assert pooled.cache_folder() == Path("runs/reference_images")
+
+
+def test_results_name_the_judge() -> None:
+    assert Models("base", "trained").judge == "trained"
+    assert Models("base", "trained", "auditor").judge == "auditor"
+    own = {"class_path": "mine.Judge", "init_args": {"size": 8}}
+    assert Models("base", "trained", own).judge == "mine.Judge"

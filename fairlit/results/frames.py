@@ -21,6 +21,6 @@ def data_frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
         import pandas as pd
     except ImportError as error:
         raise ConfigurationError(
-            "to_frame: got no pandas; expected it to be installed; run `pip install pandas`"
+            "to_frame: got no pandas; expected it to be installed; run `pip install fairlit[frames]`"
         ) from error
     return pd.DataFrame(list(rows))

@@ -11,7 +11,7 @@ from fairlit.errors import Problems
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
 from fairlit.results.run import RunSummary
-from fairlit.results.tables import markdown_table, table_rows
+from fairlit.results.tables import markdown_table, shown_blocks, table_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,8 @@ def _one_row_each(runs: dict[str, RunSummary]) -> list[list[str]]:
         similar = f"{measured.measured['clip_i'].value:.2f}" if "clip_i" in measured.measured else "-"
         if measured.clip_i_swapped is not None:
             similar += f" (swapped {measured.clip_i_swapped:.2f})"
-        for attribute, new in run.after.distribution.blocks.items():
-            old = run.before.distribution.blocks[attribute]
+        for attribute in shown_blocks(run.after):
+            old, new = (variant.distribution.blocks[attribute] for variant in (run.before, run.after))
             rows.append(
                 [
                     name,

@@ -242,9 +242,7 @@ def test_resuming_by_the_name_last(tiny_config: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["predict", "--help"]])
 def test_help(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(arguments)
-    assert not stopped.value.code
+    main(arguments)
     assert "usage:" in capsys.readouterr().out
 
 

@@ -56,12 +56,12 @@ def test_the_version() -> None:
     [
         (["adit"], "adit: unknown command; did you mean audit?"),
         (["compaer", "--help"], "compaer: unknown command; did you mean compare?"),
-        (["xyzzy"], "xyzzy: unknown command; commands: fit, validate, "),
+        (["xyzzy"], "xyzzy: unknown command; commands: init, fit, validate, "),
         (
             ["--config", "demo.yaml", "fit"],
             "--config: got an option before the command; write `fairlit fit --config ...",
         ),
-        (["--verbose"], "--verbose: unknown option; begin with a command: fit, validate, "),
+        (["--verbose"], "--verbose: unknown option; begin with a command: init, fit, validate, "),
     ],
 )
 def test_unknown_words(arguments: list[str], message: str) -> None:

@@ -124,7 +124,7 @@ def _is_open(text: str) -> bool:
 
 def _sections(option: str, module: str, name: str, skip: Sequence[str] = ()) -> Iterator[Section]:
     """Yield the settings of a class, and those of each dataclass among them, a section each."""
-    found = _find_class(module, name)
+    found = _defining(_find_class(module, name))
     own, nested = [], []
     for setting, annotation in _settings(option, found):
         if setting.name.removeprefix(f"{option}.") in skip:
@@ -171,6 +171,14 @@ def _find_class(module: str, name: str) -> _Class:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return _Class(module, node)
     return _find_class(_imports(module)[name], name)
+
+
+def _defining(found: _Class) -> _Class:
+    """Return the class itself, or the base class of fairlit that has its settings."""
+    while not list(_parameters(found.node)):
+        base = next(ast.unparse(entry) for entry in found.node.bases if ast.unparse(entry) in _imports(found.module))
+        found = _find_class(_imports(found.module)[base], base)
+    return found
 
 
 def _find_part(module: str, annotation: str) -> _Class | None:

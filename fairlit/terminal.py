@@ -71,16 +71,13 @@ class _Printing(logging.Handler):
 
 def print_warnings() -> None:
     """Show warnings that are meant for users as one line, without the place in the code."""
-    usual = warnings.showwarning
+    usual = warnings.formatwarning
 
-    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, FutureWarning) and is_fairlit(place):
-            print(f"fairlit: {message}", file=sys.stderr)
-        else:
-            usual(message, category, *place, **more)
+    def line(message: Any, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+        if issubclass(category, FutureWarning) and "fairlit" in Path(filename).parts:
+            return f"fairlit: {message}\n"
+        return usual(message, category, filename, lineno, line)
 
-    def is_fairlit(place: Any) -> bool:
-        return bool(place) and "fairlit" in Path(str(place[0])).parts
-
-    warnings.showwarning = show
-    warnings.simplefilter("default", FutureWarning)
+    if usual.__module__ != __name__:
+        warnings.formatwarning = line
+    warnings.filterwarnings("default", category=FutureWarning, module="fairlit")

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fairlit.auditing.config import AuditConfig
 from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import read_compositions
-from fairlit.generation.generate import make_planned
-from fairlit.generation.plan import GenerationPlan
 from fairlit.io.devices import choose_device
 from fairlit.judging.config import find_folders
 from fairlit.judging.image_folders import ImageFolder, find_images
-from fairlit.mitigation import NoMitigation
 from fairlit.results.audit import AuditResults
 from fairlit.terminal import progress_bar, quieten_libraries
+
+if TYPE_CHECKING:
+    from fairlit.generation.plan import GenerationPlan
 
 
 def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
@@ -50,9 +51,7 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
         elif config.folder is not None:
             folders = find_folders([config.folder, config.reference], config, problems)
     assert target is not None
-    for plan in plans:
-        make_planned(plan, device)
-    folders = folders or [find_images(plan.out) for plan in plans]
+    folders = folders or [_made(plan, device) for plan in plans]
     settings = AuditSettings(
         folder=folders[0],
         target=target,
@@ -77,6 +76,8 @@ def _plans(
     config: AuditConfig, target: TargetDistribution | None, out: Path, problems: Problems
 ) -> list[GenerationPlan]:
     """The images to audit and, where a method changes the model, the unchanged model's from the same noise."""
+    from fairlit.mitigation import NoMitigation
+
     quieten_libraries()
     method = config.chosen(problems)
     prompts = config.read(problems)
@@ -89,6 +90,14 @@ def _plans(
     if plan.method.is_unchanged_model:
         return [plan]
     return [plan, dataclasses.replace(plan, method=NoMitigation(), out=out / "original")]
+
+
+def _made(plan: GenerationPlan, device: str) -> ImageFolder:
+    """The images of a plan; those that are missing are made first."""
+    from fairlit.generation.generate import make_planned
+
+    make_planned(plan, device)
+    return find_images(plan.out)
 
 
 def _subject(config: AuditConfig) -> str:

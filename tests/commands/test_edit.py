@@ -184,7 +184,7 @@ def test_all_problems_come_together(folder: Path, tmp_path: Path, capsys: pytest
     with pytest.raises(SystemExit):
         main(["edit", str(tmp_path / "nowhere"), "--out", str(tmp_path / "file")])
     error = capsys.readouterr().err
-    for words in ("is no folder", "file is a file", "classifier: got nothing; give --classifier"):
+    for words in ("expected a folder with images", "file is a file", "classifier: got nothing; give --classifier"):
         assert words in error
 
 
@@ -230,7 +230,7 @@ def test_output_editing_beside_the_plain_model(tmp_path: Path) -> None:
     assert shares[0] < shares[1]
     assert found["none"]["groups"]["found"]["1"]["1"] >= 3
     page = (tmp_path / "out" / "report.html").read_text()
-    assert f"chose {edits['chosen']} faces to make anew, of which {edits['made']} were" in page
+    assert f"chose {edits['chosen']} faces to regenerate, of which {edits['made']} were" in page
     assert "Several people in one picture" in page
     judged = tmp_path / "out" / "images" / "judged"
     plain, edited = (sorted((judged / name).glob("*/*.png")) for name in ("none", "edited"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from fairlit.mitigation.model_editing.strength_search import StrengthSearch, share_distance
@@ -25,4 +26,4 @@ def test_steps_by_hand() -> None:
 
 def test_a_concept_without_faces_is_as_far_as_can_be() -> None:
     shares = torch.tensor([[0.6, 0.4], [torch.nan, torch.nan]]).double()
-    assert abs(share_distance(shares, HALF) - (0.1 + 1.0) / 2) < 1e-12
+    assert share_distance(shares, HALF) == pytest.approx((0.1 + 1.0) / 2, abs=1e-6)

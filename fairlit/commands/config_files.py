@@ -24,7 +24,8 @@ class ConfigFile(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Parse the file into `cfg`."""
-        super().__call__(parser, cfg, values if _is_content(values) else str(find_config(values)), option_string)
+        found = values if _is_content(values) else str(find_config(values))
+        super().__call__(parser, cfg, found, option_string)  # type: ignore[no-untyped-call]
 
 
 def locate_shipped(config: Namespace) -> Namespace:

@@ -72,7 +72,7 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Help of arguments: what they are, and their default where there is one; no types."""
 
     def __init__(self, prog: str, **settings: Any) -> None:
-        super().__init__(prog, max_help_position=28, width=118, **settings)
+        super().__init__(prog, max_help_position=28, width=118, **settings)  # type: ignore[no-untyped-call]
 
     def _format_action_invocation(self, action: Any) -> str:
         shown = super()._format_action_invocation(action)

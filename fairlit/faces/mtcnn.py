@@ -38,7 +38,12 @@ class Candidates(NamedTuple):
 
 
 def detect(
-    images: Tensor, pnet: nn.Module, rnet: nn.Module, onet: nn.Module, min_face_size: float, thresholds: tuple
+    images: Tensor,
+    pnet: nn.Module,
+    rnet: nn.Module,
+    onet: nn.Module,
+    min_face_size: float,
+    thresholds: tuple[float, ...],
 ) -> tuple[Candidates, Tensor]:
     """Finds faces.
 

@@ -210,7 +210,9 @@ class _Exact(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         narrows = func is Tensor.to and any(value is torch.float32 for value in (*args[1:], *kwargs.values()))
-        return args[0] if narrows or func is Tensor.float else super().__torch_function__(func, types, args, kwargs)
+        if narrows or func is Tensor.float:
+            return args[0]
+        return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
 
 
 def signal_shares(scheduler: Any) -> Tensor:

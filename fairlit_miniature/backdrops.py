@@ -216,7 +216,7 @@ def _sea(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) 
     for row in range(5):
         for k in range(-1, 6):
             x, y = k * 13 + 6 * (row % 2) + rng.uniform(-2, 2), horizon + 4 + row * 7
-            canvas.arch((x, y), (5, 2.2), 180, 360, 1.3, lighter(second, 0.65))
+            canvas.arch((x, y), (5, 2.2), 180, end=360, width=1.3, color=lighter(second, 0.65))
 
 
 def _windows(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:

@@ -49,7 +49,7 @@ class Builder:
         ConfigurationError: `workdir` was begun with another recipe.
     """
 
-    def __init__(self, recipe: Recipe, workdir: Path, device: str, progress: Progress) -> None:
+    def __init__(self, recipe: Recipe, workdir: Path, device: str, *, progress: Progress) -> None:
         self.recipe, self.workdir, self.device, self.progress = recipe, workdir, device, progress
         self.tokenizer: CLIPTokenizer = build_tokenizer()
         recipe.claim(workdir)
@@ -153,8 +153,8 @@ class Builder:
             self.captioned,
             picture_facts(self.drawings.scenes),
             self.tokenizer,
-            self.recipe.text,
-            self.workdir / "text.pt",
+            schedule=self.recipe.text,
+            checkpoint=self.workdir / "text.pt",
             seed=self.recipe.seed,
             device=self.device,
             progress=self.progress,
@@ -168,8 +168,8 @@ class Builder:
             build_unet(),
             self.captioned,
             text_encoder.requires_grad_(False),
-            self.recipe.diffusion,
-            self.workdir / "diffusion.pt",
+            schedule=self.recipe.diffusion,
+            checkpoint=self.workdir / "diffusion.pt",
             seed=self.recipe.seed,
             device=self.device,
             progress=self.progress,
@@ -191,8 +191,8 @@ class Builder:
             self.versions,
             [scene.caption for scene in self.drawings.scenes[: self.recipe.passed]],
             self.tokenizer,
-            self.recipe.clip,
-            self.workdir / "clip.pt",
+            schedule=self.recipe.clip,
+            checkpoint=self.workdir / "clip.pt",
             seed=self.recipe.seed,
             device=self.device,
             progress=self.progress,
@@ -246,13 +246,13 @@ class Builder:
             network,
             self.workdir / "faces",
             self.recipe.epochs,
-            folder,
-            self.workdir / f"training-{network.architecture}",
-            self.progress,
+            folder=folder,
+            checkpoints=self.workdir / f"training-{network.architecture}",
+            progress=self.progress,
         )
 
     def _make_bank(self, file: Path) -> None:
-        training_faces.fill_bank(self.workdir / "classifier_train", self.held_out, file, self.progress)
+        training_faces.fill_bank(self.workdir / "classifier_train", self.held_out, file, progress=self.progress)
 
 
 def _image_processor() -> CLIPImageProcessor:
@@ -279,7 +279,7 @@ def install(workdir: Path, out: Path, parts: Sequence[str] = PARTS) -> None:
         unfinished.replace(target)
 
 
-def build_miniature(recipe: Recipe, out: Path, workdir: Path, device: str | None = None) -> None:
+def build_miniature(recipe: Recipe, out: Path, workdir: Path, *, device: str | None = None) -> None:
     """Builds, installs and checks the miniature.
 
     Args:
@@ -291,9 +291,9 @@ def build_miniature(recipe: Recipe, out: Path, workdir: Path, device: str | None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
-        builder = Builder(recipe, workdir, device, progress)
+        builder = Builder(recipe, workdir, device, progress=progress)
         builder.build()
         install(workdir, out)
-        figures = run_checks(out, recipe, builder.held_out, device, progress)
+        figures = run_checks(out, recipe, builder.held_out, device=device, progress=progress)
     write_report(figures, out)
     show_report(figures)

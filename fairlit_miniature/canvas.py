@@ -82,7 +82,7 @@ class Canvas:
             self._xy(points), fill=color, width=max(1, round(width * self.scale * SUPERSAMPLING)), joint="curve"
         )
 
-    def arch(self, center: Point, radii: Point, start: float, end: float, width: float, color: Color) -> None:
+    def arch(self, center: Point, radii: Point, start: float, *, end: float, width: float, color: Color) -> None:
         """Draws a part of an ellipse's outline; degrees, clockwise from the right as in PIL."""
         angles = np.radians(np.linspace(start, end, 12))
         self.line([(center[0] + radii[0] * np.cos(a), center[1] + radii[1] * np.sin(a)) for a in angles], width, color)

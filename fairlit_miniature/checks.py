@@ -30,7 +30,7 @@ Figures = dict[str, Any]
 
 
 @torch.no_grad()
-def classifier_accuracy(classifier: AttributeClassifier, images: Tensor, labels: Tensor, faces: Faces) -> Figures:
+def classifier_accuracy(classifier: AttributeClassifier, images: Tensor, labels: Tensor, *, faces: Faces) -> Figures:
     """Share of right answers per attribute, over the faces that the detector found.
 
     Args:
@@ -50,7 +50,7 @@ def predict(classifier: AttributeClassifier, images: Tensor, faces: Faces) -> di
     return {name: logits.argmax(dim=1) for name, logits in classifier.classify(images, faces).items()}
 
 
-def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Drawings, progress: Progress) -> Figures:
+def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Drawings, *, progress: Progress) -> Figures:
     """Autoencoder and classifiers on drawings that nothing trained on."""
     images = held_out.images(slice(None))
     passed = reconstruct(pipeline.vae, images)
@@ -66,11 +66,11 @@ def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Draw
         figures["drawn_face_rate"][name] = round(float(faces.has_face.float().mean()), 4)
         for role in ("classifier_train", "classifier_audit"):
             classifier = AttributeClassifier.load(folder / role)
-            figures["accuracy"][f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces)
+            figures["accuracy"][f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces=faces)
     return figures
 
 
-def check_occupations(generate: Generator, audit: AttributeClassifier, clip: ClipEncoder, count: int) -> Figures:
+def check_occupations(generate: Generator, audit: AttributeClassifier, clip: ClipEncoder, *, count: int) -> Figures:
     """Pictures of every occupation without attribute words: faces, frequencies against the world's, recognisability."""
     prompts = [caption("occupations", job, {}) for job in OCCUPATIONS]
     images = generate("generating occupations", [prompt for prompt in prompts for _ in range(count)])
@@ -128,7 +128,7 @@ def check_groups(generate: Generator, count: int) -> Figures:
     """How many people are found in scenes that show two or three."""
     found: Figures = {}
     for people, word in enumerate(NUMBERS, start=2):
-        _, faces = generate_people(generate, OCCUPATIONS, people, count, {})
+        _, faces = generate_people(generate, OCCUPATIONS, people, count=count, named={})
         found[word] = round(float(faces.counts.clamp(max=people).float().mean()), 3)
     return found
 
@@ -137,6 +137,7 @@ def generate_people(
     generate: Generator,
     subjects: Sequence[Subject],
     people: int,
+    *,
     count: int,
     named: Labels,
     detector: FaceDetector | None = None,
@@ -159,7 +160,7 @@ def generate_people(
     return images, find_faces(detector, images, f"faces ({name})", generate.progress)
 
 
-def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, device: str, progress: Progress) -> Figures:
+def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, *, device: str, progress: Progress) -> Figures:
     """All figures of a finished miniature.
 
     Args:
@@ -174,8 +175,8 @@ def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, device: str, pr
     clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
     generate = Generator(pipeline, progress)
     figures: Figures = {"sampling": {"steps": STEPS, "guidance_scale": GUIDANCE, "solver": "DPM-Solver++ 2M"}}
-    figures |= check_models(folder, pipeline, held_out, progress)
-    figures |= check_occupations(generate, audit, clip, recipe.checked)
+    figures |= check_models(folder, pipeline, held_out, progress=progress)
+    figures |= check_occupations(generate, audit, clip, count=recipe.checked)
     figures["word_obeyed"] = check_words(generate, audit, 4 * recipe.checked)
     figures["people_found"] = check_groups(generate, 3 * recipe.checked)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

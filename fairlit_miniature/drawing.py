@@ -49,21 +49,21 @@ class Drawing:
     boxes: np.ndarray
 
 
-def _light(pixels: np.ndarray, center: Point, scale: float, side: float) -> None:
+def _light(pixels: np.ndarray, center: Point, scale: float, *, side: float) -> None:
     """Shades one head in place: a lit side, a darker rim, eye sockets, light on forehead, nose and cheeks."""
     rows, columns = np.mgrid[0 : pixels.shape[0], 0 : pixels.shape[1]].astype(np.float32) + 0.5
     x, y = (columns - center[0]) / scale, (rows - center[1]) / scale
     inside = 1.0 / (1.0 + np.exp(np.minimum((np.hypot(x / 11.5, (y - 0.5) / 15.0) - 0.98) * 18.0, 50.0)))
     gain = 1.0 + 0.012 * side * x - 0.006 * y - 0.16 * np.clip(np.hypot(x / 11.5, y / 15.0), 0, 1.2) ** 4
 
-    def spot(cx: float, cy: float, rx: float, ry: float) -> np.ndarray:
+    def spot(cx: float, cy: float, rx: float, *, ry: float) -> np.ndarray:
         return np.exp(-(((x - cx) / rx) ** 2) - ((y - cy) / ry) ** 2)
 
-    gain += 0.10 * (spot(-5.6, 4.0, 2.6, 2.2) + spot(5.6, 4.0, 2.6, 2.2) + spot(0, -8, 6, 2.6)) + 0.12 * spot(
-        0, 2, 0.9, 4
+    gain += 0.10 * (spot(-5.6, 4.0, 2.6, ry=2.2) + spot(5.6, 4.0, 2.6, ry=2.2) + spot(0, -8, 6, ry=2.6)) + 0.12 * spot(
+        0, 2, 0.9, ry=4
     )
-    gain -= 0.13 * (spot(-2.2, -2.6, 1.5, 2.0) + spot(2.2, -2.6, 1.5, 2.0)) + 0.14 * spot(0, 6.3, 2.4, 0.8)
-    gain -= 0.12 * spot(0, 12.0, 3.0, 0.9)
+    gain -= 0.13 * (spot(-2.2, -2.6, 1.5, ry=2.0) + spot(2.2, -2.6, 1.5, ry=2.0)) + 0.14 * spot(0, 6.3, 2.4, ry=0.8)
+    gain -= 0.12 * spot(0, 12.0, 3.0, ry=0.9)
     pixels *= (1.0 + inside * (gain - 1.0))[..., None]
 
 
@@ -124,6 +124,6 @@ def draw_scene(scene: Scene, width: int = SIZE) -> Drawing:
     pixels = canvas.pixels()
     side = -1.0 if rng.random() < 0.5 else 1.0
     for center, scale in places:
-        _light(pixels, center, scale, side)
+        _light(pixels, center, scale, side=side)
     pixels = apply_context(pixels * rng.uniform(0.94, 1.04), scene.context, rng)
     return Drawing((np.clip(pixels, 0, 1) * 255).round().astype(np.uint8), np.array(boxes, dtype=np.float32))

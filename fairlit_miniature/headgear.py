@@ -11,7 +11,7 @@ from fairlit_miniature.canvas import Canvas, Color, Point, darker, lighter
 Painter = Callable[[Canvas, Color], None]
 
 
-def _dome(canvas: Canvas, color: Color, width: float, top: float, bottom: float) -> None:
+def _dome(canvas: Canvas, color: Color, width: float, *, top: float, bottom: float) -> None:
     """A half ellipse from `bottom` up to `top`, lit from the upper left."""
     angles = np.linspace(np.pi, 2 * np.pi, 24)
 
@@ -24,7 +24,7 @@ def _dome(canvas: Canvas, color: Color, width: float, top: float, bottom: float)
 
 
 def _hard_hat(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 14.5, -23, -8)
+    _dome(canvas, color, 14.5, top=-23, bottom=-8)
     canvas.box(-1.8, -22.8, 1.8, -9, lighter(color, 0.45))
     canvas.ellipse((0, -8.2), (17.5, 2.0), darker(color, 0.12))
 
@@ -36,13 +36,13 @@ def _lamp_helmet(canvas: Canvas, color: Color) -> None:
 
 
 def _fire_helmet(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 14.5, -25, -8)
+    _dome(canvas, color, 14.5, top=-25, bottom=-8)
     canvas.ellipse((0, -8.2), (19, 2.4), darker(color, 0.3))
     canvas.polygon([(-4.5, -18), (0, -22), (4.5, -18), (3.6, -9.5), (-3.6, -9.5)], (244, 204, 80))
 
 
 def _army_helmet(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 15.5, -22, -7)
+    _dome(canvas, color, 15.5, top=-22, bottom=-7)
     for x, y in ((-8, -12), (-2, -17), (5, -12), (10, -10)):
         canvas.ellipse((x, y), (3, 1.8), darker(color, 0.45))
 
@@ -55,7 +55,7 @@ def _peaked_cap(canvas: Canvas, color: Color) -> None:
 
 
 def _cap(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 14, -21, -9)
+    _dome(canvas, color, 14, top=-21, bottom=-9)
     canvas.ellipse((0, -8.6), (12, 2.2), darker(color, 0.35))
 
 
@@ -67,23 +67,23 @@ def _toque(canvas: Canvas, color: Color) -> None:
         canvas.line([(x, -16), (x, -10)], 0.8, darker(color, 0.25))
 
 
-def _brimmed(canvas: Canvas, color: Color, band: Color, width: float) -> None:
-    _dome(canvas, color, 12.5, -23, -10)
+def _brimmed(canvas: Canvas, color: Color, band: Color, *, width: float) -> None:
+    _dome(canvas, color, 12.5, top=-23, bottom=-10)
     canvas.box(-12.2, -12.5, 12.2, -9.6, band)
     canvas.ellipse((0, -8.8), (width, 2.6), darker(color, 0.15))
 
 
 def _straw_hat(canvas: Canvas, color: Color) -> None:
-    _brimmed(canvas, color, (176, 60, 52), 22)
+    _brimmed(canvas, color, (176, 60, 52), width=22)
 
 
 def _sun_hat(canvas: Canvas, color: Color) -> None:
-    _brimmed(canvas, color, (250, 244, 230), 21)
+    _brimmed(canvas, color, (250, 244, 230), width=21)
     canvas.ellipse((8, -11), (2.6, 2.6), (230, 80, 120))
 
 
 def _rain_hat(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 14, -22, -8)
+    _dome(canvas, color, 14, top=-22, bottom=-8)
     canvas.polygon([(-14, -10), (14, -10), (20, -4.5), (12, -7.4), (-12, -7.4), (-20, -4.5)], darker(color, 0.15))
 
 
@@ -94,7 +94,7 @@ def _nurse_cap(canvas: Canvas, color: Color) -> None:
 
 
 def _surgical_cap(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 14.2, -22, -8.5)
+    _dome(canvas, color, 14.2, top=-22, bottom=-8.5)
     canvas.box(-13.5, -10.6, 13.5, -8, darker(color, 0.25))
 
 
@@ -112,7 +112,7 @@ def _goggles(canvas: Canvas, color: Color) -> None:
 
 
 def _bandana(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 14, -20, -8)
+    _dome(canvas, color, 14, top=-20, bottom=-8)
     for x, y in ((-8, -11), (-3, -15), (3, -10.5), (8, -13)):
         canvas.ellipse((x, y), (1, 1), (240, 240, 240))
     canvas.polygon([(13, -10), (20, -13), (19, -7)], darker(color, 0.2))
@@ -125,13 +125,13 @@ def _pillbox(canvas: Canvas, color: Color) -> None:
 
 
 def _sailor_hat(canvas: Canvas, color: Color) -> None:
-    _dome(canvas, color, 11, -22, -13)
+    _dome(canvas, color, 11, top=-22, bottom=-13)
     canvas.polygon([(-13, -16), (13, -16), (12, -9.5), (-12, -9.5)], darker(color, 0.1))
     canvas.line([(-12, -12), (12, -12)], 1.0, (50, 70, 130))
 
 
 def _headband(canvas: Canvas, color: Color) -> None:
-    canvas.arch((0, -2), (13.6, 13), 205, 335, 3.2, color)
+    canvas.arch((0, -2), (13.6, 13), 205, end=335, width=3.2, color=color)
     for x in (-7, -2.4, 2.4, 7):
         canvas.ellipse((x, -15.6 + abs(x) * 0.16), (1.8, 1.8), color)
 

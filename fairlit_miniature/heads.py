@@ -125,8 +125,8 @@ def _draw_front_hair(canvas: Canvas, head: Head) -> None:
     if head.style == "receding":
         for side in (-1, 1):
             canvas.ellipse((side * (head.width + 0.2), -4.5), (2.0, 5.2), head.hair)
-        canvas.arch((0, 0), (head.width + 0.2, 14.8), 205, 250, 1.6, head.hair)
-        canvas.arch((0, 0), (head.width + 0.2, 14.8), 290, 335, 1.6, head.hair)
+        canvas.arch((0, 0), (head.width + 0.2, 14.8), 205, end=250, width=1.6, color=head.hair)
+        canvas.arch((0, 0), (head.width + 0.2, 14.8), 290, end=335, width=1.6, color=head.hair)
         return
     start = np.arcsin(np.clip((temple + 1.0) / outer_y, -1, 1))
     angles = np.linspace(np.pi - start, 2 * np.pi + start, 28)
@@ -137,7 +137,7 @@ def _draw_front_hair(canvas: Canvas, head: Head) -> None:
         for x in np.linspace(edge, -edge, 17)
     ]
     canvas.polygon(crown + hairline, head.hair)
-    canvas.arch((-1, -1), (outer_x * 0.72, outer_y * 0.82), 215, 300, 1.3, lighter(head.hair, 0.22))
+    canvas.arch((-1, -1), (outer_x * 0.72, outer_y * 0.82), 215, end=300, width=1.3, color=lighter(head.hair, 0.22))
     if head.style == "curly":
         for angle in np.linspace(1.05 * np.pi, 1.95 * np.pi, 9):
             canvas.ellipse((12 * np.cos(angle), 1 + 14.5 * np.sin(angle)), (3.6, 3.6), head.hair)
@@ -154,13 +154,18 @@ def _draw_eyes(canvas: Canvas, head: Head) -> None:
         canvas.ellipse((x, y), (0.7, 0.7), (12, 10, 10))
         canvas.ellipse((x - 0.5, y - 0.5), (0.35, 0.35), (255, 255, 255))
         canvas.arch(
-            (x, y), (2.6, tall + 0.1), 190, 350, 1.1 if head.female else 0.7, (20, 14, 14) if head.female else lid
+            (x, y),
+            (2.6, tall + 0.1),
+            190,
+            end=350,
+            width=1.1 if head.female else 0.7,
+            color=(20, 14, 14) if head.female else lid,
         )
         if head.female:
             canvas.line([(x + side * 2.3, y - 0.7), (x + side * 3.7, y - 1.7)], 0.7, (20, 14, 14))
-        canvas.arch((x, y - 1.6), (3.4, 2.6), 205, 335, head.brow, brow)
+        canvas.arch((x, y - 1.6), (3.4, 2.6), 205, end=335, width=head.brow, color=brow)
         if head.old:
-            canvas.arch((x, y + 1.2), (2.8, 1.8), 20, 160, 0.5, darker(head.skin, 0.32))
+            canvas.arch((x, y + 1.2), (2.8, 1.8), 20, end=160, width=0.5, color=darker(head.skin, 0.32))
             for dy in (-0.9, 0.2, 1.3):
                 canvas.line(
                     [(x + side * 3.4, y + dy * 0.6), (x + side * 5.2, y + dy * 1.5)], 0.35, darker(head.skin, 0.3)
@@ -211,9 +216,9 @@ def _draw_beard(canvas: Canvas, head: Head) -> None:
 def _draw_glasses(canvas: Canvas) -> None:
     frame = (36, 32, 36)
     for side in (-1, 1):
-        canvas.arch((side * 4.9, -0.8), (3.9, 3.2), 0, 360, 0.75, frame)
+        canvas.arch((side * 4.9, -0.8), (3.9, 3.2), 0, end=360, width=0.75, color=frame)
         canvas.line([(side * 8.6, -1.2), (side * 11, -1.8)], 0.75, frame)
-    canvas.arch((0, -0.8), (1.3, 0.9), 190, 350, 0.75, frame)
+    canvas.arch((0, -0.8), (1.3, 0.9), 190, end=350, width=0.75, color=frame)
 
 
 def draw_neck(canvas: Canvas, head: Head) -> None:

@@ -59,7 +59,9 @@ FULL = LandscapeRecipe(12_000, Schedule(steps=5_000, lr=1e-3, warmup=100, ema_de
 QUICK = LandscapeRecipe(300, Schedule(steps=20, lr=1e-3, warmup=5, ema_decay=0.9), checked=4)
 
 
-def build_landscape(recipe: LandscapeRecipe, miniature: Path, out: Path, workdir: Path, device: str = "cpu") -> Figures:
+def build_landscape(
+    recipe: LandscapeRecipe, miniature: Path, out: Path, *, workdir: Path, device: str = "cpu"
+) -> Figures:
     """Trains the landscape model, from where it was stopped if it was, and checks it.
 
     Args:
@@ -80,7 +82,7 @@ def build_landscape(recipe: LandscapeRecipe, miniature: Path, out: Path, workdir
         if not (workdir / "pipeline").exists():
             _make_pipeline(recipe, miniature / "pipeline", workdir, device, progress)
         install(workdir, out, ["pipeline"])
-        figures = check_landscape(out, miniature, recipe.checked, device, progress)
+        figures = check_landscape(out, miniature, recipe.checked, device=device, progress=progress)
     atomic_write_text(out / "checks.json", json.dumps(figures, indent=1) + "\n")
     atomic_write_text(out / "README.md", readme(figures))
     return figures
@@ -101,8 +103,8 @@ def _make_pipeline(recipe: LandscapeRecipe, miniature: Path, workdir: Path, devi
         pipeline.unet,
         _captioned(pipeline, drawings, workdir / "landscape_latents.safetensors"),
         pipeline.text_encoder.requires_grad_(False),
-        recipe.diffusion,
-        workdir / "landscape.pt",
+        schedule=recipe.diffusion,
+        checkpoint=workdir / "landscape.pt",
         seed=recipe.seed,
         device=device,
         progress=progress,
@@ -130,7 +132,7 @@ def _captioned(pipeline: StableDiffusionPipeline, drawings: Drawings, file: Path
 
 
 @torch.no_grad()
-def check_landscape(folder: Path, miniature: Path, count: int, device: str, progress: Progress) -> Figures:
+def check_landscape(folder: Path, miniature: Path, count: int, *, device: str, progress: Progress) -> Figures:
     """People found, words obeyed and bias, in pictures of one, two and three people.
 
     Args:
@@ -147,7 +149,7 @@ def check_landscape(folder: Path, miniature: Path, count: int, device: str, prog
     figures: Figures = {"steps": STEPS, "guidance_scale": GUIDANCE, "pictures": count, "people": {}, "word_obeyed": {}}
     tested = [job for job in OCCUPATIONS if job.split == "test"]
     for people in (1, 2, 3):
-        images, faces = generate_people(generate, tested, people, count, {}, detector)
+        images, faces = generate_people(generate, tested, people, count=count, named={}, detector=detector)
         labels = predict(audit, images, faces)["gender"]
         job = faces.image_index % len(tested)
         biases = [pairwise_bias(_shares(labels[job == number], 2)) for number in job.unique().tolist()]
@@ -158,7 +160,9 @@ def check_landscape(folder: Path, miniature: Path, count: int, device: str, prog
         }
     for name, classes in ATTRIBUTES.items():
         for column, label in enumerate(classes):
-            images, faces = generate_people(generate, OCCUPATIONS, 2, count, {name: label}, detector)
+            images, faces = generate_people(
+                generate, OCCUPATIONS, 2, count=count, named={name: label}, detector=detector
+            )
             obeyed = predict(audit, images, faces)[name] == column
             figures["word_obeyed"][label] = round(float(obeyed.sum()) / max(len(obeyed), 1), 3)
     return figures

@@ -99,7 +99,7 @@ def train(
         running = loss.item() if math.isnan(running) else 0.98 * running + 0.02 * loss.item()
         progress.update(bar, completed=step + 1, description=f"{name} (loss {running:.4f})")
         if (step + 1) % schedule.save_every == 0 or step + 1 == schedule.steps:
-            _save(checkpoint, module, optimizer, averages, step + 1)
+            _save(checkpoint, module, optimizer, averages=averages, step=step + 1)
     with torch.no_grad():
         for key, value in module.named_parameters():
             value.copy_(averages[key])
@@ -107,7 +107,7 @@ def train(
 
 
 def _save(
-    checkpoint: Path, module: nn.Module, optimizer: torch.optim.Optimizer, averages: dict[str, Tensor], step: int
+    checkpoint: Path, module: nn.Module, optimizer: torch.optim.Optimizer, *, averages: dict[str, Tensor], step: int
 ) -> None:
     state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "averages": averages, "step": step}
     with atomic_path(checkpoint) as path:

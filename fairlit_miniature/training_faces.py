@@ -117,7 +117,7 @@ class _Bar(lightning.Callback):
 
 
 def train_classifier(
-    network: Network, faces: Path, epochs: int, folder: Path, checkpoints: Path, progress: Progress
+    network: Network, faces: Path, epochs: int, *, folder: Path, checkpoints: Path, progress: Progress
 ) -> None:
     """Trains one classifier as `fairlit.training` does for anybody's faces, and writes it.
 
@@ -132,7 +132,12 @@ def train_classifier(
     lightning.seed_everything(network.seed, verbose=False)
     data = LabelledFaces(str(faces), CLASSES, image_size=network.input_size, batch_size=64, cache=True)
     module = AttributeClassifierTrainer(
-        CLASSES, network.architecture, network.arguments, network.input_size, crop_kind="box", crop_margin=MARGIN
+        CLASSES,
+        network.architecture,
+        network.arguments,
+        input_size=network.input_size,
+        crop_kind="box",
+        crop_margin=MARGIN,
     )
     last = checkpoints / "last.ckpt"
     trainer = lightning.Trainer(
@@ -146,7 +151,7 @@ def train_classifier(
     module.export(folder)
 
 
-def fill_bank(classifier: Path, drawings: Drawings, file: Path, progress: Progress) -> None:
+def fill_bank(classifier: Path, drawings: Drawings, file: Path, *, progress: Progress) -> None:
     """Embeds the faces of held-out drawings with the training classifier's features and saves the bank."""
     embedder = ClassifierEmbedder(str(classifier))
     images = drawings.images(slice(None))
@@ -155,4 +160,4 @@ def fill_bank(classifier: Path, drawings: Drawings, file: Path, progress: Progre
         embeddings = embedder(images, faces)
     labels = class_indices(drawings)[faces.image_index]
     by_attribute = {attribute: labels[:, column] for column, attribute in enumerate(ATTRIBUTES)}
-    FaceBank(embeddings, embedder.identifier, ATTRIBUTES, by_attribute).save(file)
+    FaceBank(embeddings, embedder.identifier, ATTRIBUTES, labels=by_attribute).save(file)

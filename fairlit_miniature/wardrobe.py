@@ -21,7 +21,7 @@ def _body(canvas: Canvas, color: Color) -> None:
     canvas.polygon([(-6, 17), (-18, 21.6), (-22, 28), (-22, LOW), (22, LOW), (22, 28), (18, 21.6), (6, 17)], color)
 
 
-def _opening(canvas: Canvas, color: Color, width: float = 7.0, depth: float = 34.0) -> None:
+def _opening(canvas: Canvas, color: Color, width: float = 7.0, *, depth: float = 34.0) -> None:
     """A V from the neck down, showing what is worn below."""
     canvas.polygon([(-width, 17), (0, depth), (width, 17)], color)
 
@@ -33,11 +33,11 @@ def _collar(canvas: Canvas, color: Color) -> None:
 
 def _coat(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     _body(canvas, first)
-    _opening(canvas, second, 8, 40)
+    _opening(canvas, second, 8, depth=40)
     for side in (-1, 1):
         canvas.polygon([(side * 7, 16.5), (side * 12, 19), (side * 9, 30), (side * 2, 38)], lighter(first, 0.6))
         canvas.line([(side * 7, 17), (side * 9, 29), (side * 2, 38)], 0.9, darker(first, 0.35))
-    canvas.arch((0, 19), (8, 12), 10, 170, 1.5, (40, 40, 48))
+    canvas.arch((0, 19), (8, 12), 10, end=170, width=1.5, color=(40, 40, 48))
 
 
 def _scrubs(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
@@ -85,7 +85,7 @@ def _overalls(canvas: Canvas, first: Color, second: Color, rng: np.random.Genera
 
 def _cardigan(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     _body(canvas, first)
-    _opening(canvas, second, 8, 44)
+    _opening(canvas, second, 8, depth=44)
     for side in (-1, 1):
         canvas.line([(side * 8, 17), (side * 1, 42)], 1.6, darker(first, 0.35))
 
@@ -220,7 +220,7 @@ def _striped_shirt(canvas: Canvas, first: Color, second: Color, rng: np.random.G
 
 def _suit(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     _body(canvas, first)
-    _opening(canvas, (244, 244, 246), 8, 40)
+    _opening(canvas, (244, 244, 246), 8, depth=40)
     canvas.polygon([(-1.8, 19), (1.8, 19), (3, 36), (0, 40), (-3, 36)], second)
     for side in (-1, 1):
         canvas.polygon([(side * 7, 16.5), (side * 12, 19), (side * 10, 29), (side * 2, 38)], lighter(first, 0.14))
@@ -236,7 +236,7 @@ def _raincoat(canvas: Canvas, first: Color, second: Color, rng: np.random.Genera
 
 def _jersey(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     _body(canvas, first)
-    canvas.arch((0, 17), (8, 5), 0, 180, 2, second)
+    canvas.arch((0, 17), (8, 5), 0, end=180, width=2, color=second)
     number = float(rng.integers(-1, 2))
     canvas.box(-5 + number, 28, -2.4 + number, 38, second)
     canvas.box(2 + number, 28, 4.6 + number, 38, second)
@@ -244,7 +244,7 @@ def _jersey(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 def _sweater(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     _body(canvas, first)
-    canvas.arch((0, 16), (8, 5), 0, 180, 2.2, second)
+    canvas.arch((0, 16), (8, 5), 0, end=180, width=2.2, color=second)
     canvas.box(-22, 31, 22, 33, second)
 
 

@@ -19,7 +19,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a rough build in minutes, to try the builder itself")
     arguments = parser.parse_args()
     recipe = QUICK if arguments.quick else FULL
-    figures = build_landscape(recipe, arguments.miniature, arguments.out, arguments.workdir, arguments.device)
+    figures = build_landscape(
+        recipe, arguments.miniature, arguments.out, workdir=arguments.workdir, device=arguments.device
+    )
     print(json.dumps(figures, indent=1))
 
 

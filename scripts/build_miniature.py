@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument("--device", default=None, help="where to train; by default a GPU if there is one")
     parser.add_argument("--quick", action="store_true", help="a rough build in minutes, to try the builder itself")
     arguments = parser.parse_args()
-    build_miniature(QUICK if arguments.quick else FULL, arguments.out, arguments.workdir, arguments.device)
+    build_miniature(QUICK if arguments.quick else FULL, arguments.out, arguments.workdir, device=arguments.device)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def read_adaptor(path: str | Path) -> AdaptorContents:
 
 
 def read_published(
-    paths: Sequence[str | Path], alpha: float | None = None, token: str = "<fair>", base_model: str = ""
+    paths: Sequence[str | Path], alpha: float | None = None, token: str = "<fair>", *, base_model: str = ""
 ) -> AdaptorContents:
     """Read weights that Shen et al. published: one file, or those of the parts that were trained together.
 

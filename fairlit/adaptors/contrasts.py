@@ -74,7 +74,7 @@ def check_templates(templates: Sequence[str], problems: Problems) -> None:
 
 @torch.no_grad()
 def contrast_directions(
-    contrast: Contrast, components: Components, inside: Mapping[str, nn.Module], after: Sequence[str]
+    contrast: Contrast, components: Components, inside: Mapping[str, nn.Module], *, after: Sequence[str]
 ) -> dict[str, Tensor]:
     """Return orthonormal directions that tell a contrast's words apart in the inputs of layers.
 
@@ -95,7 +95,7 @@ def contrast_directions(
     for template in contrast.templates:
         tokens = contrast.tokens(template, components.tokenizer)
         start = _first_difference(tokens)
-        states = [_states(components, ids, start, inside, after) for ids in tokens]
+        states = [_states(components, ids, start, inside=inside, after=after) for ids in tokens]
         for name in states[0]:
             totals[name] = totals.get(name, torch.zeros(())) + torch.stack([found[name] for found in states])
     return {name: _principal(total - total.mean(dim=0), contrast.rank) for name, total in totals.items()}
@@ -107,7 +107,7 @@ def _first_difference(tokens: Sequence[Sequence[int]]) -> int:
 
 
 def _states(
-    components: Components, tokens: Sequence[int], start: int, inside: Mapping[str, nn.Module], after: Sequence[str]
+    components: Components, tokens: Sequence[int], start: int, *, inside: Mapping[str, nn.Module], after: Sequence[str]
 ) -> dict[str, Tensor]:
     """Return the mean input of every layer over the tokens from `start` on, for one prompt."""
     found: dict[str, Tensor] = {}

@@ -60,14 +60,14 @@ def check_fit(contents: AdaptorContents, pipeline: DiffusionPipeline) -> None:
     layers = adaptable_layers(pipeline)
     for layer, update in contents.updates.items():
         source, down, up = update.origin
-        check_factor(layers, source, down, layer, update.down, is_down=True)
-        check_factor(layers, source, up, layer, update.up, is_down=False)
+        check_factor(layers, source, down, layer_name=layer, tensor=update.down, is_down=True)
+        check_factor(layers, source, up, layer_name=layer, tensor=update.up, is_down=False)
     if contents.rows is not None:
-        check_tokens(pipeline, str(contents.files[-1]), contents.token, contents.rows)
+        check_tokens(pipeline, str(contents.files[-1]), contents.token, rows=contents.rows)
 
 
 def write_adaptor(
-    contents: AdaptorContents, format_: Format, folder: Path, name: str, sdxl: bool = False
+    contents: AdaptorContents, format_: Format, folder: Path, *, name: str, sdxl: bool = False
 ) -> list[Path]:
     """Writes an adaptor in one of the formats.
 
@@ -125,7 +125,9 @@ def embedding_file(token: str) -> str:
 
 
 @torch.no_grad()
-def verify_written(contents: AdaptorContents, format_: Format, files: list[Path], skeleton: DiffusionPipeline) -> None:
+def verify_written(
+    contents: AdaptorContents, format_: Format, files: list[Path], *, skeleton: DiffusionPipeline
+) -> None:
     """Has the files read by the stock reader of their format and compares every layer's update, and every token.
 
     Args:
@@ -182,7 +184,7 @@ def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> 
     """
     pipeline = DiffusionPipeline.from_pretrained(str(base), dtype=torch.float32, local_files_only=Path(base).is_dir())
     with tempfile.TemporaryDirectory() as temporary:
-        write_adaptor(contents, "diffusers", Path(temporary), "adaptor")
+        write_adaptor(contents, "diffusers", Path(temporary), name="adaptor")
         load_adaptor(pipeline, temporary)
     if contents.updates:
         pipeline.fuse_lora(components=pipeline_components(pipeline), safe_fusing=True)

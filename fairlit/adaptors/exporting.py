@@ -48,11 +48,11 @@ def export(config: ExportConfig) -> ExportResults:
             files = merge_adaptor(contents, base, folder)
         else:
             sdxl = getattr(skeleton, "text_encoder_2", None) is not None
-            files = write_adaptor(contents, config.to, folder, out.resolve().name, sdxl)
+            files = write_adaptor(contents, config.to, folder, name=out.resolve().name, sdxl=sdxl)
             if skeleton is not None:
-                verify_written(contents, config.to, files, skeleton)
+                verify_written(contents, config.to, files, skeleton=skeleton)
         names = [file.relative_to(folder) for file in files]
-        card = export_card(contents, config.to, names, base, find_summary(contents))
+        card = export_card(contents, config.to, names, base=base, summary=find_summary(contents))
         atomic_write_text(folder / CARD_FILE, card)
     return ExportResults(
         source=source.path,
@@ -104,7 +104,7 @@ def _read(config: ExportConfig) -> _Source:
         contents, path = read_adaptor(config.adaptor), config.adaptor
     else:
         path = config.published[0]
-        contents = read_published(config.published, config.alpha, config.token, config.base or "")
+        contents = read_published(config.published, config.alpha, config.token, base_model=config.base or "")
     base = config.base
     if base is None and Path(contents.record.base_model or "/dev/null").is_dir():
         base = contents.record.base_model

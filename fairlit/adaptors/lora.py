@@ -62,6 +62,7 @@ class Lora(Adaptor):
         rank: int = 50,
         alpha: float | None = None,
         text_encoder: bool = True,
+        *,
         unet: bool = False,
         text_encoder_modules: Sequence[str] = TEXT_ENCODER_MODULES,
         unet_modules: Sequence[str] = UNET_MODULES,
@@ -104,7 +105,7 @@ class Lora(Adaptor):
     def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
         with Problems("lora") as problems:
             for component, names in self.modules.items():
-                _check_modules(component, getattr(components, component), names, problems)
+                _check_modules(component, getattr(components, component), names, problems=problems)
             for contrast in self.contrasts:
                 contrast.check_tokens(components.tokenizer, problems)
         parameters: dict[str, nn.Parameter] = {}
@@ -129,7 +130,7 @@ class Lora(Adaptor):
         after = {name: layer for name, layer in _lora_layers(components.unet).items() if name.endswith(_READS_PROMPT)}
         row = 0
         for contrast in self.contrasts:
-            for name, directions in contrast_directions(contrast, components, inside, list(after)).items():
+            for name, directions in contrast_directions(contrast, components, inside, after=list(after)).items():
                 weight = (inside | after)[name].lora_A[ADAPTER_NAME].weight
                 weight[row : row + len(directions)] = self.contrast_gain * _ROW_LENGTH * directions.to(weight)
             row += contrast.rank
@@ -218,7 +219,7 @@ def lora_header(adapters: Mapping[str, tuple[Any, str]]) -> dict[str, str]:
     return {LORA_CONFIG_KEY: json.dumps(entries, sort_keys=True)}
 
 
-def _check_modules(component: str, module: nn.Module, names: Sequence[str], problems: Problems) -> None:
+def _check_modules(component: str, module: nn.Module, names: Sequence[str], *, problems: Problems) -> None:
     """Note every entry of `names` that no linear layer of `module` answers to, and a LoRA that is there already."""
     if any(isinstance(layer, BaseTunerLayer) for layer in module.modules()):
         problems.add(

@@ -46,14 +46,15 @@ def adaptor_card(folder: str | Path, summary_path: str | Path | None, sampling: 
     """
     contents = read_adaptor(folder)
     summary = matching_summary(contents, None if summary_path is None else Path(summary_path))
-    usage = _stock_usage(contents, sampling, contents.record.base_model, summary)
-    return atomic_write_text(Path(folder) / CARD_FILE, _card(contents, usage, summary, sampling))
+    usage = _stock_usage(contents, sampling, contents.record.base_model, summary=summary)
+    return atomic_write_text(Path(folder) / CARD_FILE, _card(contents, usage, summary, sampling=sampling))
 
 
 def export_card(
     contents: AdaptorContents,
     format_: Format | None,
     files: Sequence[Path],
+    *,
     base: str | None,
     summary: RunSummary | None,
 ) -> str:
@@ -69,16 +70,18 @@ def export_card(
     sampling: Mapping[str, Any] = summary.sampling if summary else {}
     base_model = base or contents.record.base_model
     if format_ is None:
-        usage = _python(_FOLDER, [], _prompt(contents, summary), sampling)
+        usage = _python(_FOLDER, [], _prompt(contents, summary), sampling=sampling)
     elif format_ == "diffusers":
-        usage = _stock_usage(contents, sampling, base_model, summary)
+        usage = _stock_usage(contents, sampling, base_model, summary=summary)
     elif format_ == "peft":
         parts = sorted({file.parts[0] for file in files})
         lines = [f'PeftModel.from_pretrained(pipeline.{part}, "{_FOLDER}/{part}")  # in place' for part in parts]
-        usage = _python(base_model, lines, _prompt(contents, summary), sampling, imports=["from peft import PeftModel"])
+        usage = _python(
+            base_model, lines, _prompt(contents, summary), sampling=sampling, imports=["from peft import PeftModel"]
+        )
     else:
-        usage = _kohya_usage(contents, files, base_model, summary, sampling)
-    return _card(contents, usage, summary, sampling, base_model, merged=format_ is None)
+        usage = _kohya_usage(contents, files, base_model, summary=summary, sampling=sampling)
+    return _card(contents, usage, summary, sampling=sampling, base=base_model, merged=format_ is None)
 
 
 def find_summary(contents: AdaptorContents) -> RunSummary | None:
@@ -110,6 +113,7 @@ def _card(
     contents: AdaptorContents,
     usage: str,
     summary: RunSummary | None,
+    *,
     sampling: Mapping[str, Any],
     base: str = "",
     merged: bool = False,
@@ -199,17 +203,20 @@ def _prompt(contents: AdaptorContents, summary: RunSummary | None) -> str:
     return f"{contents.token} {prompt}".strip()
 
 
-def _stock_usage(contents: AdaptorContents, sampling: Mapping[str, Any], base: str, summary: RunSummary | None) -> str:
+def _stock_usage(
+    contents: AdaptorContents, sampling: Mapping[str, Any], base: str, *, summary: RunSummary | None
+) -> str:
     lines = [f'pipeline.load_lora_weights("{_FOLDER}")'] if contents.updates else []
     if contents.rows is not None:
         lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
-    return _python(base, lines, _prompt(contents, summary), sampling)
+    return _python(base, lines, _prompt(contents, summary), sampling=sampling)
 
 
 def _kohya_usage(
     contents: AdaptorContents,
     files: Sequence[Path],
     base: str,
+    *,
     summary: RunSummary | None,
     sampling: Mapping[str, Any],
 ) -> str:
@@ -229,12 +236,12 @@ def _kohya_usage(
         )
         load = f'pipeline.load_textual_inversion("{_FOLDER}", weight_name="{names[-1]}", token={contents.token!r})'
         lines.append(load)
-    code = _python(base, lines, _prompt(contents, summary), sampling)
+    code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
     return "\n\n".join([*words, "In diffusers:", code])
 
 
 def _python(
-    model: str, lines: Sequence[str], prompt: str, sampling: Mapping[str, Any], imports: Sequence[str] = ()
+    model: str, lines: Sequence[str], prompt: str, *, sampling: Mapping[str, Any], imports: Sequence[str] = ()
 ) -> str:
     """A fenced block of code that makes an image."""
     code = [

@@ -167,13 +167,13 @@ def _check_file(pipeline: StableDiffusionPipeline, file: Path) -> str:
     kind = kind_of(file, tensors)
     if kind == "soft_tokens":
         token, rows = next(iter(tensors.items()))
-        check_tokens(pipeline, str(file), token, rows)
+        check_tokens(pipeline, str(file), token, rows=rows)
         return kind
     layers = adaptable_layers(pipeline)
     for raw_name, tensor in tensors.items():
         layer_name, _, part = canonical_name(raw_name).partition(".lora_")
         if part in ("A.weight", "B.weight"):  # else another tool's layout, which diffusers converts
-            check_factor(layers, str(file), raw_name, layer_name, tensor, is_down=part == "A.weight")
+            check_factor(layers, str(file), raw_name, layer_name=layer_name, tensor=tensor, is_down=part == "A.weight")
     return kind
 
 
@@ -192,7 +192,7 @@ def adaptable_layers(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
 
 
 def check_factor(
-    layers: Mapping[str, nn.Module], source: str, name: str, layer_name: str, tensor: Tensor, is_down: bool
+    layers: Mapping[str, nn.Module], source: str, name: str, *, layer_name: str, tensor: Tensor, is_down: bool
 ) -> None:
     """Refuse one factor of a layer's low-rank update that does not fit.
 
@@ -224,7 +224,7 @@ def check_factor(
         )
 
 
-def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, rows: Tensor) -> None:
+def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, *, rows: Tensor) -> None:
     """Refuse soft tokens that do not fit.
 
     Args:

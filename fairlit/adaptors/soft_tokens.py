@@ -84,7 +84,9 @@ class SoftTokens(Adaptor):
     kind = "soft_tokens"
     file_name = TOKENS_FILE
 
-    def __init__(self, count: int = 5, token: str = "<fair>", initial_text: str | None = None, seed: int = 0) -> None:
+    def __init__(
+        self, count: int = 5, token: str = "<fair>", initial_text: str | None = None, *, seed: int = 0
+    ) -> None:
         super().__init__()
         self.count = count
         self.token = token

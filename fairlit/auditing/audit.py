@@ -69,7 +69,7 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
     judge, encoders = config.load_judge(device), config.load_encoders(device)
     total = sum(len(folder.images) for folder in folders)
     with progress_bar("judged images", total * (1 + bool(encoders.by_name))) as advance:
-        return run_audit(settings, judge, encoders, advance)
+        return run_audit(settings, judge, encoders, progress=advance)
 
 
 def _plans(

@@ -71,7 +71,7 @@ def shares_chart(
                 y += 1
                 before = None if reference is None else reference.attributes[attribute].frequencies[name].value
                 colour = web_colour(column, len(block.target), row)
-                _share_row(axes, y, name, block.frequencies[name], target=share, before=before, colour=colour)
+                _share_row(axes, y, name, found=block.frequencies[name], target=share, before=before, colour=colour)
             y += 1
         axes.set_xlim(0, 1)
         axes.set_ylim(y - 0.3, -0.7)
@@ -89,7 +89,7 @@ def shares_chart(
 
 
 def _share_row(
-    axes: Axes, y: float, name: str, found: Estimate, *, target: float, before: float | None, colour: str
+    axes: Axes, y: float, name: str, *, found: Estimate, target: float, before: float | None, colour: str
 ) -> None:
     """Draws the bar of one class with its interval, its target, and the unchanged model's share."""
     axes.add_patch(Rectangle((0, y - 0.32), 1, 0.64, color=FAINT, lw=0, zorder=1))
@@ -107,7 +107,7 @@ def _share_row(
             capsize=cap,
             zorder=above,
         )
-    target_tick(axes, target, y - 0.46, y + 0.46)
+    target_tick(axes, target, y - 0.46, stop=y + 0.46)
     if before is not None:
         axes.plot([before], [y], "o", mfc="white", mec=INK, ms=5.5, mew=1.2, zorder=6)
     axes.text(-0.015, y, _plain(name), ha="right", va="center", color=INK)
@@ -144,7 +144,7 @@ def prompts_chart(
                 strip(axes, before[entry.prompt], top=top - 0.05, height=0.035, place=place)
             strip(axes, _shares(entry, name), top=top, height=0.17, place=place)
             for edge in np.cumsum(list(target.values()))[:-1]:
-                target_tick(axes, edge, top, top + 0.22)
+                target_tick(axes, edge, top, stop=top + 0.22)
             colour = {"off_target": "#c5221f", "on_target": "#137333"}.get(shown.outcome or "", GREY)
             axes.text(1.015, top + 0.085, f"{shown.bias.value:.2f}", va="center", color=colour, weight="bold")
         axes.text(1.015, 0.02, "bias", va="center", color=GREY)
@@ -237,7 +237,7 @@ def strip(axes: Axes, shares: Mapping[str, float], *, top: float, height: float,
         axes.add_patch(Rectangle((start, top), stop - start, height, color=colour, lw=0, zorder=2))
 
 
-def target_tick(axes: Axes, share: float, start: float, stop: float) -> None:
+def target_tick(axes: Axes, share: float, start: float, *, stop: float) -> None:
     """Mark the target; the white rim keeps it apart from red classes."""
     for colour, line, above in (("white", 4.0, 4.8), (TARGET, 2.0, 5)):
         axes.plot([share, share], [start, stop], color=colour, lw=line, solid_capstyle="butt", zorder=above)

@@ -21,7 +21,7 @@ from fairlit.results.record import Estimate
 
 
 def corrected_figures(
-    figures: DistributionFigures, target: TargetDistribution, confusions: Mapping[str, Tensor], seed: int = 0
+    figures: DistributionFigures, target: TargetDistribution, confusions: Mapping[str, Tensor], *, seed: int = 0
 ) -> dict[str, CorrectedFigures]:
     """Return frequencies, distance and bias, corrected for the classifier's errors on its validation faces.
 
@@ -58,11 +58,11 @@ def corrected_figures(
         except ConfigurationError as error:
             found[name] = CorrectedFigures(problem=str(error))
             continue
-        found[name] = _corrected(counts, validated, block.target, seed)
+        found[name] = _corrected(counts, validated, block.target, seed=seed)
     return found
 
 
-def _corrected(counts: Tensor, confusions: list[Tensor], target: Mapping[str, float], seed: int) -> CorrectedFigures:
+def _corrected(counts: Tensor, confusions: list[Tensor], target: Mapping[str, float], *, seed: int) -> CorrectedFigures:
     """Corrected figures of counts [P, K1, ..., KA]."""
     wanted = torch.tensor(list(target.values()), dtype=torch.float64)
 

@@ -29,7 +29,7 @@ def sees_edit(edit: EditRecord, faces: Sequence[SeenFace], classes: Mapping[str,
         return False
     place, index = torch.zeros(1, dtype=torch.long), torch.zeros(len(faces), dtype=torch.long)
     boxes = torch.tensor([face.box for face in faces])
-    partner = int(match_faces(place, torch.tensor([edit.box]), index, boxes, least_iou=_SAME_FACE)[0])
+    partner = int(match_faces(place, torch.tensor([edit.box]), index, other_boxes=boxes, least_iou=_SAME_FACE)[0])
     if partner < 0:
         return False
     probabilities = faces[partner].probabilities
@@ -40,7 +40,7 @@ def sees_edit(edit: EditRecord, faces: Sequence[SeenFace], classes: Mapping[str,
 
 
 def count_edits(
-    folder: ImageFolder, seen: Sequence[Seen], classes: Mapping[str, Sequence[str]], selection: FaceSelection
+    folder: ImageFolder, seen: Sequence[Seen], classes: Mapping[str, Sequence[str]], *, selection: FaceSelection
 ) -> EditCounts | None:
     """Return the numbers of edits of the images of a folder; None where there are none.
 

@@ -107,7 +107,7 @@ def verdict(figures: DistributionFigures, tolerance: float) -> Verdict:
 
 
 def same_noise_pairs(
-    folder: ImageFolder, seen: Sequence[Seen], other: ImageFolder, other_seen: Sequence[Seen]
+    folder: ImageFolder, seen: Sequence[Seen], other: ImageFolder, *, other_seen: Sequence[Seen]
 ) -> list[tuple[int, int]]:
     """Return images of the same prompt and the same noise: their places in the one folder and in the other.
 

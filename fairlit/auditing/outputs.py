@@ -34,6 +34,7 @@ def write_table(
     path: Path,
     folders: Mapping[str, JudgedFolder],
     target: TargetDistribution,
+    *,
     further: Mapping[str, Mapping[str, Sequence[float]]] | None = None,
 ) -> None:
     """Write ``per_image.csv``: one line an image, what it is, where its face is, the probability of every class.

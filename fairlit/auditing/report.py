@@ -53,6 +53,7 @@ def audit_report(
     results: AuditResults,
     audited: JudgedFolder,
     reference: JudgedFolder | None,
+    *,
     charts: Mapping[str, Chart],
     options: ReportOptions,
 ) -> str:
@@ -70,7 +71,9 @@ def audit_report(
     entries = _by_distance(figures)
     with_faces = len(figures.with_faces)
     shown = entries[: options.max_prompts]
-    pairs = same_noise_pairs(audited.folder, audited.seen, reference.folder, reference.seen) if reference else []
+    pairs = (
+        same_noise_pairs(audited.folder, audited.seen, reference.folder, other_seen=reference.seen) if reference else []
+    )
     before = [] if results.reference_images is None else [("unchanged model", results.reference_images.figures)]
     sources = {name: chart_sources(chart) for name, chart in charts.items()}
     provenance = _provenance(results)
@@ -87,10 +90,12 @@ def audit_report(
         hidden_prompts=max(0, with_faces - MAX_CHART_PROMPTS),
         prompts=entries,
         legend=legend(classes),
-        grids=[_grid(audited, entry, classes, options.max_images) for entry in shown],
+        grids=[_grid(audited, entry, classes, most=options.max_images) for entry in shown],
         hidden_grids=max(0, len(entries) - options.max_prompts),
-        pairs=_pairs(audited, reference, pairs, shown, classes=classes, most=options.max_images) if reference else [],
-        pair_summary=_pair_summary(audited, reference, pairs, classes) if reference else "",
+        pairs=_pairs(audited, reference, pairs, shown=shown, classes=classes, most=options.max_images)
+        if reference
+        else [],
+        pair_summary=_pair_summary(audited, reference, pairs, classes=classes) if reference else "",
         without_face=[NotCounted(file, "no face found") for file in results.audited.without_face],
         not_counted_summary=_not_counted_summary(results.audited),
         judge_limits=options.judge_limits,
@@ -108,7 +113,7 @@ def _by_distance(figures: DistributionFigures) -> list[PromptFigures]:
     return sorted(figures.per_prompt, key=distance, reverse=True)
 
 
-def _grid(audited: JudgedFolder, entry: PromptFigures, classes: Classes, most: int) -> _Grid:
+def _grid(audited: JudgedFolder, entry: PromptFigures, classes: Classes, *, most: int) -> _Grid:
     places = [
         place
         for place, image in enumerate(audited.folder.images)
@@ -125,8 +130,8 @@ def _pairs(
     audited: JudgedFolder,
     reference: JudgedFolder,
     pairs: Sequence[tuple[int, int]],
-    shown: Sequence[PromptFigures],
     *,
+    shown: Sequence[PromptFigures],
     classes: Classes,
     most: int,
 ) -> list[_Pairs]:
@@ -141,7 +146,7 @@ def _pairs(
 
 
 def _pair_summary(
-    audited: JudgedFolder, reference: JudgedFolder, pairs: Sequence[tuple[int, int]], classes: Classes
+    audited: JudgedFolder, reference: JudgedFolder, pairs: Sequence[tuple[int, int]], *, classes: Classes
 ) -> str:
     """In how many pairs the perceived class differs."""
     both = [

@@ -64,6 +64,7 @@ def run_audit(
     settings: AuditSettings,
     judge: Judge,
     encoders: Encoders | None = None,
+    *,
     progress: Progress = lambda count: None,
 ) -> AuditResults:
     """Audit a folder and write all files.
@@ -83,7 +84,9 @@ def run_audit(
     target = settings.target.reorder(judge.classifier.classes)
 
     def look(folder: ImageFolder, name: str) -> JudgedFolder:
-        seen = observe_folder(folder, judge, settings.out / f"{_NOTES}_{name}.jsonl", settings.batch_size, progress)
+        seen = observe_folder(
+            folder, judge, settings.out / f"{_NOTES}_{name}.jsonl", batch_size=settings.batch_size, progress=progress
+        )
         figures = measure(folder, seen, target, tolerance=settings.tolerance, seed=settings.seed)
         return JudgedFolder(folder, seen, figures)
 
@@ -111,7 +114,7 @@ def _measure(
         encoders=encoders.record() if encoders.by_name else None,
         audited=audited.record(),
         figures=audited.figures,
-        corrected=corrected_figures(audited.figures, target, judge.classifier.confusion, settings.seed),
+        corrected=corrected_figures(audited.figures, target, judge.classifier.confusion, seed=settings.seed),
         similarities=measure_similarities(
             audited,
             reference,
@@ -157,7 +160,7 @@ def _write(
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )
-    atomic_write_text(settings.out / REPORT, audit_report(results, audited, reference, charts, options))
+    atomic_write_text(settings.out / REPORT, audit_report(results, audited, reference, charts=charts, options=options))
     results.write(settings.out / results.FILE)
 
 

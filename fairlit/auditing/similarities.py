@@ -53,7 +53,7 @@ def measure_similarities(
     theirs: dict[str, Tensor] = {}
     if reference is not None:
         theirs = features(reference.folder, "reference")
-        pairs = same_noise_pairs(audited.folder, audited.seen, reference.folder, reference.seen)
+        pairs = same_noise_pairs(audited.folder, audited.seen, reference.folder, other_seen=reference.seen)
     paired = dict(pairs)
     readable = [place for place, seen in enumerate(audited.seen) if seen.damaged is None]
     texts = encoders.text_features(audited.folder.prompts)

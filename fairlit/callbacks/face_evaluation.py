@@ -62,13 +62,13 @@ class FaceEvaluation(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
     ) -> None:
         """Measures one prompt."""
-        self._update(trainer, pl_module, outputs, batch)
+        self._update(trainer, pl_module, outputs, batch=batch)
 
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
     ) -> None:
         """Measures one prompt."""
-        self._update(trainer, pl_module, outputs, batch)
+        self._update(trainer, pl_module, outputs, batch=batch)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs mean figures and a picture; writes both, and the figures of every prompt, to files."""
@@ -79,7 +79,7 @@ class FaceEvaluation(L.Callback):
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             path = self._root(trainer) / "validation" / f"step_{trainer.global_step:06d}.png"
             drawn = self._picture.draw(validation_titles(self._picture.variants))
-            picture = save_picture(drawn, path, trainer, "validation/before_after")
+            picture = save_picture(drawn, path, trainer, tag="validation/before_after")
             groups = {"all" if group == MAIN else group: found for group, found in results.items()}
             ValidationResults(groups=groups).write(path.with_suffix(".json"))
             if trainer.state.fn == TrainerFn.VALIDATING:
@@ -91,10 +91,10 @@ class FaceEvaluation(L.Callback):
         self._log(pl_module, results, "test")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             drawn = self._picture.draw(test_titles(self._picture.variants))
-            picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, "test/before_after")
+            picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")
             summary = run_summary(pl_module, results, self._clock)
             path = summary.write(self.summary_path(trainer))
-            self._report = test_report(pl_module, summary, picture, path)
+            self._report = test_report(pl_module, summary, picture, path=path)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the table of `fairlit validate`, after the progress bar has closed."""
@@ -122,7 +122,7 @@ class FaceEvaluation(L.Callback):
         self._clock.start_evaluation()
 
     def _update(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Mapping[str, Generated], batch: PromptBatch
+        self, trainer: L.Trainer, module: L.LightningModule, outputs: Mapping[str, Generated], *, batch: PromptBatch
     ) -> None:
         if not isinstance(module, FairFinetuner):
             raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(module).__name__}")

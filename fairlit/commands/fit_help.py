@@ -122,7 +122,7 @@ def _is_open(text: str) -> bool:
     return any(text.count(left) > text.count(right) for left, right in ("()", "{}", "[]"))
 
 
-def _sections(option: str, module: str, name: str, skip: Sequence[str] = ()) -> Iterator[Section]:
+def _sections(option: str, module: str, name: str, *, skip: Sequence[str] = ()) -> Iterator[Section]:
     """Yield the settings of a class, and those of each dataclass among them, a section each."""
     found = _defining(_find_class(module, name))
     own, nested = [], []

@@ -120,11 +120,11 @@ def _explain_value(message: str, parser: ArgumentParser, files: list[str]) -> st
     where = f" ({place})" if place else ""
     if problem.class_path is not None and (wrong := _wrong_key(problem.text)):
         prefix = problem.key.removesuffix(".class_path").removesuffix(".init_args") + ".init_args"
-        return _unknown(f"{prefix}.{wrong}", _keys_of_class(problem.class_path, prefix), parser, files)
+        return _unknown(f"{prefix}.{wrong}", _keys_of_class(problem.class_path, prefix), parser, files=files)
     if match := _UNKNOWN_IN_COMMAND.search(problem.text):
-        return _unknown(match[2], _known(parser, match[1]), parser, files)
+        return _unknown(match[2], _known(parser, match[1]), parser, files=files)
     if wrong := _wrong_key(problem.text):
-        return _unknown(wrong, _known(parser), parser, files)
+        return _unknown(wrong, _known(parser), parser, files=files)
     if match := re.search(r"module '([\w.]+)' has no attribute '(\w+)'", problem.text):
         near = nearest(match[2], dir(sys.modules.get(match[1])))
         advice = f"did you mean {match[1]}.{near}?" if near else f"give the path of a class that {match[1]} has"
@@ -186,7 +186,7 @@ def _is_given(key: str, parser: ArgumentParser) -> bool:
     return any(short.startswith(option) or option.startswith(short) for option in options)
 
 
-def _unknown(key: str, known: Iterable[str], parser: ArgumentParser, files: list[str]) -> str:
+def _unknown(key: str, known: Iterable[str], parser: ArgumentParser, *, files: list[str]) -> str:
     place = "" if _is_given(key, parser) else locate(files, key)
     listed = list(known)
     near = nearest(key, listed) or _nearest_leaf(key, listed)

@@ -92,7 +92,7 @@ class RenamedKeys:
                 if (held := _pop(changed, old.split("."))) is not _NOTHING:
                     _warn(old, new)
                     with problems.collecting():
-                        _put(changed, new.split("."), held, f"{old} and {new}")
+                        _put(changed, new.split("."), held, names=f"{old} and {new}")
         return changed
 
     def _new_name(self, key: str) -> str | None:
@@ -158,7 +158,7 @@ def _pop(content: dict[str, Any], path: Sequence[str]) -> Any:
     return held
 
 
-def _put(content: dict[str, Any], path: Sequence[str], value: Any, names: str) -> None:
+def _put(content: dict[str, Any], path: Sequence[str], value: Any, *, names: str) -> None:
     *above, last = path
     for name in above:
         content = content.setdefault(name, {})

@@ -103,7 +103,7 @@ class FairlitCLI(LightningCLI):
         if isinstance(data, L.LightningDataModule):
             check_data(data, problems)
         if isinstance(model, FairFinetuner) and isinstance(data, PromptDataModule):
-            return dry_run_finetuning(model, data, trainer, problems)
+            return dry_run_finetuning(model, data, trainer, problems=problems)
         return describe_other(model, trainer, problems) if isinstance(model, L.LightningModule) else ""
 
     def _try_trainer(self, problems: Problems) -> L.Trainer | None:

@@ -104,7 +104,7 @@ def shares_by_method_chart(
                 strip(axes, own, top=row - 0.33, height=0.66, place=place)
             axes.text(-0.015, row, wrapped(method, 22), ha="right", va="center", linespacing=1.0)
         for edge in np.cumsum(list(target.values()))[:-1]:
-            target_tick(axes, edge, -0.45, len(shares) - 0.55)
+            target_tick(axes, edge, -0.45, stop=len(shares) - 0.55)
         axes.set_xlim(0, 1)
         axes.set_ylim(len(shares) - 0.4, -0.6)
         percent_axis(axes)
@@ -188,7 +188,7 @@ def _common(rows: Sequence[Sequence[str]]) -> int:
     return sum(1 for _ in itertools.takewhile(lambda words: len(set(words)) == 1, zip(*rows, strict=False)))
 
 
-def _draw_panel(axes: Axes, panel: Panel, methods: Sequence[str], named: bool) -> None:
+def _draw_panel(axes: Axes, panel: Panel, methods: Sequence[str], *, named: bool) -> None:
     (low, high), floors = panel.limits(), panel.floors
     for row, method in enumerate(methods):
         if row % 2 == 0:

@@ -78,7 +78,7 @@ def compare(config: CompareConfig, *, command: str = "") -> ComparisonResults:
     judge, encoders = config.load_judge(device), config.load_encoders(device)
     judged = len(plans) * len(settings.plans[settings.reference].prompts) * config.images
     with progress_bar("judged images", judged + (total if encoders.by_name else 0)) as advance:
-        return run_comparison(settings, judge, encoders, advance)
+        return run_comparison(settings, judge, encoders, progress=advance)
 
 
 def _methods(config: CompareConfig, problems: Problems) -> dict[str, Method]:

@@ -135,6 +135,7 @@ def comparison_report(
     results: ComparisonResults,
     judged: Mapping[str, JudgedFolder],
     unrelated: Mapping[str, tuple[ImageFolder, Sequence[Seen]]],
+    *,
     charts: Mapping[str, Chart],
     sampling: str,
     options: ReportOptions,
@@ -178,7 +179,7 @@ def comparison_report(
         share_charts={name: sources[f"shares_{name}"] for name in classes if f"shares_{name}" in sources},
         hidden_prompts=max(0, len(prompts) - MAX_CHART_PROMPTS),
         legend=legend(classes),
-        grids=_grids(judged, prompts[: options.max_prompts], classes, options.max_images),
+        grids=_grids(judged, prompts[: options.max_prompts], classes, most=options.max_images),
         unrelated_grids=_unrelated_grids(unrelated, options.max_images),
         unrelated_shown=next(iter(unrelated.values()))[0].prompts[: options.max_images] if unrelated else [],
         judge_limits=options.judge_limits,
@@ -316,7 +317,7 @@ def _provenance(results: ComparisonResults, sampling: str) -> dict[str, str]:
     }
 
 
-def _grids(methods: Mapping[str, JudgedFolder], prompts: Sequence[str], classes: Classes, most: int) -> list[_Grid]:
+def _grids(methods: Mapping[str, JudgedFolder], prompts: Sequence[str], classes: Classes, *, most: int) -> list[_Grid]:
     """Per prompt a row of tiles a method, the same noise below each other."""
     grids = []
     for prompt in prompts:

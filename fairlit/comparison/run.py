@@ -115,11 +115,11 @@ def make_images(settings: ComparisonSettings, progress: Progress = lambda count:
                 with (settings.out / _SECONDS).open("a", encoding="utf-8") as log:
                     log.write(json.dumps(line) + "\n")
 
-            make_planned_images(plan, settings.device, progress, backbone, note)
+            make_planned_images(plan, settings.device, progress, backbone=backbone, stopwatch=note)
 
 
 def run_comparison(
-    settings: ComparisonSettings, judge: Judge, encoders: Encoders, progress: Progress = lambda count: None
+    settings: ComparisonSettings, judge: Judge, encoders: Encoders, *, progress: Progress = lambda count: None
 ) -> ComparisonResults:
     """Look at all images, measure, draw, and write all files.
 
@@ -133,7 +133,7 @@ def run_comparison(
         What stands in ``results.json``.
     """
     target = settings.target.reorder(judge.classifier.classes)
-    methods, features = _look(settings, judge, encoders, target, progress)
+    methods, features = _look(settings, judge, encoders, target=target, progress=progress)
     results = _measure(settings, judge, encoders, target, methods, features)
     _write(settings, judge, target, methods, results)
     return results
@@ -160,7 +160,7 @@ def _measure(
         prompts=len(reference.prompts),
         images=reference.images,
         methods={
-            name: _method_results(settings, name, entry, judge, seconds.get(name, _Seconds()))
+            name: _method_results(settings, name, entry, judge=judge, seconds=seconds.get(name, _Seconds()))
             for name, entry in methods.items()
         },
         differences=found,
@@ -173,7 +173,7 @@ def _measure(
 
 
 def _method_results(
-    settings: ComparisonSettings, name: str, entry: MethodFigures, judge: Judge, seconds: _Seconds
+    settings: ComparisonSettings, name: str, entry: MethodFigures, *, judge: Judge, seconds: _Seconds
 ) -> MethodResults:
     plan, judged, seed = settings.plans[name], entry.judged, settings.seed
     target = settings.target.reorder(judge.classifier.classes)
@@ -190,7 +190,7 @@ def _method_results(
         similarities=similarity_figures(entry.similarities, seed),
         unrelated=similarity_figures(entry.unrelated, seed),
         not_counted=judged.not_counted,
-        edits=count_edits(judged.folder, judged.seen, target.classes, judge.faces),
+        edits=count_edits(judged.folder, judged.seen, target.classes, selection=judge.faces),
         groups=groups,
     )
 
@@ -208,7 +208,7 @@ def _write(
     charts = comparison_charts(results)
     write_charts(settings.out, charts)
     judged = {name: entry.judged for name, entry in methods.items()}
-    write_table(settings.out / PER_IMAGE, judged, target, _columns(methods, settings.grid))
+    write_table(settings.out / PER_IMAGE, judged, target, further=_columns(methods, settings.grid))
     folders = {name: find_images(plan.out) for name, plan in settings.unrelated.items()}
     unrelated = {name: (folders[name], _readable(folders[name])) for name in methods if name in folders}
     plan = settings.plans[settings.reference]
@@ -222,7 +222,7 @@ def _write(
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )
-    page = comparison_report(results, judged, unrelated, charts, sampling, options)
+    page = comparison_report(results, judged, unrelated, charts=charts, sampling=sampling, options=options)
     atomic_write_text(settings.out / REPORT, page)
     results.write(settings.out / results.FILE)
 
@@ -232,7 +232,7 @@ def _grid(plan: GenerationPlan) -> Grid:
 
 
 def _look(
-    settings: ComparisonSettings, judge: Judge, encoders: Encoders, target: TargetDistribution, progress: Progress
+    settings: ComparisonSettings, judge: Judge, encoders: Encoders, *, target: TargetDistribution, progress: Progress
 ) -> tuple[dict[str, MethodFigures], Tensor | None]:
     """Figures of all methods, the nearest to the target first, and CLIP's features of the reference's images."""
     names = [settings.reference, *(name for name in settings.plans if name != settings.reference)]
@@ -242,15 +242,15 @@ def _look(
         plan = settings.plans[name]
         folder = find_images(plan.out)
         notes = settings.out / f".seen_{plan.out.name}.jsonl"
-        seen = observe_folder(folder, judge, notes, settings.batch_size, progress)
+        seen = observe_folder(folder, judge, notes, batch_size=settings.batch_size, progress=progress)
         figures = measure(folder, seen, target, tolerance=settings.tolerance, seed=settings.seed)
         kinds = {"judged": plan} | ({"unrelated": settings.unrelated[name]} if settings.unrelated else {})
         similar: dict[str, dict[str, Tensor]] = {"unrelated": {}}
         for kind, own in kinds.items():
             cache = settings.out / f".features_{kind}_{plan.out.name}.safetensors"
-            features = _feature_grids(own, encoders, cache, settings.batch_size, progress)
+            features = _feature_grids(own, encoders, cache, batch_size=settings.batch_size, progress=progress)
             references.setdefault(kind, features)
-            similar[kind] = _similarities(features, references[kind], own, encoders)
+            similar[kind] = _similarities(features, references[kind], own, encoders=encoders)
         methods[name] = MethodFigures(JudgedFolder(folder, seen, figures), similar["judged"], similar["unrelated"])
 
     def distance(name: str) -> float:
@@ -262,7 +262,7 @@ def _look(
 
 
 def _feature_grids(
-    plan: GenerationPlan, encoders: Encoders, cache: Path, batch_size: int, progress: Progress
+    plan: GenerationPlan, encoders: Encoders, cache: Path, *, batch_size: int, progress: Progress
 ) -> dict[str, Tensor]:
     """Features [P, n, D] of the images of a plan, NaN where one is missing."""
     folder = find_images(plan.out)
@@ -277,7 +277,7 @@ def _feature_grids(
 
 
 def _similarities(
-    features: Mapping[str, Tensor], references: Mapping[str, Tensor], plan: GenerationPlan, encoders: Encoders
+    features: Mapping[str, Tensor], references: Mapping[str, Tensor], plan: GenerationPlan, *, encoders: Encoders
 ) -> dict[str, Tensor]:
     found = {}
     if "clip" in features:

@@ -71,7 +71,7 @@ def tune_attention(backbone: Backbone, image_size: ImageSize | None, batch: int)
     """
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
     _, height, width = backbone.latent_shape(image_size)
-    choose_attention(backbone.unet, height * width, batch, dtype)
+    choose_attention(backbone.unet, height * width, batch, dtype=dtype)
 
 
 def use_channels_last(*modules: nn.Module) -> None:

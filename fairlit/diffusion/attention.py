@@ -37,7 +37,7 @@ class BackendAttnProcessor(AttnProcessor2_0):
             return super().__call__(*args, **kwargs)
 
 
-def choose_attention(unet: nn.Module, tokens: int, batch: int, dtype: torch.dtype) -> dict[int, SDPBackend]:
+def choose_attention(unet: nn.Module, tokens: int, batch: int, *, dtype: torch.dtype) -> dict[int, SDPBackend]:
     """Give every attention of a U-Net the kernel that was fastest for its head size on its device.
 
     Args:

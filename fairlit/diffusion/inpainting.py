@@ -33,7 +33,7 @@ class Inpainter:
         ConfigurationError: so few steps that none of them is taken.
     """
 
-    def __init__(self, backbone: Backbone, steps: int, guidance_scale: float, strength: float) -> None:
+    def __init__(self, backbone: Backbone, steps: int, guidance_scale: float, *, strength: float) -> None:
         with Problems("inpainting") as problems:
             check_steps(steps, strength, problems)
         self.backbone, self.steps, self.guidance_scale, self.strength = backbone, steps, guidance_scale, strength

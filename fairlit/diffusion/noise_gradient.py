@@ -14,6 +14,7 @@ def noise_gradient(
     chain: Chain,
     sampled: Rollout,
     conditioning: Conditioning,
+    *,
     cotangent: Tensor,
     x0: X0Chain,
     gradient: NoiseGradient = "uniform",
@@ -47,13 +48,19 @@ def noise_gradient(
             through = weights[evaluation] * cotangent
         else:
             through = sum((states[later][1 + evaluation] * found for later, found in arrived.items()), 0.0 * cotangent)
-        products = _products(chain, sampled, conditioning, evaluation, through, max_batch)
+        products = _products(chain, sampled, conditioning, evaluation=evaluation, through=through, max_batch=max_batch)
         arrived[evaluation] = float(x0.from_state[evaluation]) * through + float(x0.from_output[evaluation]) * products
     return sum((states[evaluation][0] * found for evaluation, found in arrived.items()), 0.0 * cotangent)
 
 
 def _products(
-    chain: Chain, sampled: Rollout, conditioning: Conditioning, evaluation: int, through: Tensor, max_batch: int | None
+    chain: Chain,
+    sampled: Rollout,
+    conditioning: Conditioning,
+    *,
+    evaluation: int,
+    through: Tensor,
+    max_batch: int | None,
 ) -> Tensor:
     """Return the vector-Jacobian products (d o_t / d x_t)^T of one evaluation for all images, [N, C, h, w]."""
     images = torch.arange(len(through), device=through.device)

@@ -55,7 +55,7 @@ def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: 
 
 
 def detached_graph(
-    chain: Chain, noise: Tensor, conditioning: Conditioning, weights: Tensor, *, checkpointing: bool = True
+    chain: Chain, noise: Tensor, conditioning: Conditioning, *, weights: Tensor, checkpointing: bool = True
 ) -> Tensor:
     """Sample with the adjusted gradient as a graph: every model evaluation, each on a detached input.
 
@@ -75,7 +75,7 @@ def detached_graph(
     through = torch.zeros_like(noise)
     for evaluation, weight in enumerate(weights.tolist()):
         state = chain.solver.state(evaluation, noise, outputs)
-        output = _evaluate(chain, state, evaluation, conditioning, checkpointing)
+        output = _evaluate(chain, state, evaluation, conditioning=conditioning, checkpointing=checkpointing)
         outputs.append(output.detach())
         through = through + weight * (output - output.detach())
     return chain.solver.state(chain.solver.num_evaluations, noise, outputs) + through
@@ -107,11 +107,13 @@ def full_graph(
     for evaluation in range(chain.solver.num_evaluations):
         with torch.set_grad_enabled(torch.is_grad_enabled() and evaluation >= first):
             state = chain.solver.state(evaluation, noise, outputs)
-            outputs.append(_evaluate(chain, state, evaluation, conditioning, checkpointing))
+            outputs.append(_evaluate(chain, state, evaluation, conditioning=conditioning, checkpointing=checkpointing))
     return chain.solver.state(chain.solver.num_evaluations, noise, outputs)
 
 
-def _evaluate(chain: Chain, state: Tensor, evaluation: int, conditioning: Conditioning, checkpointing: bool) -> Tensor:
+def _evaluate(
+    chain: Chain, state: Tensor, evaluation: int, *, conditioning: Conditioning, checkpointing: bool
+) -> Tensor:
     images = torch.arange(len(state), device=state.device)
     evaluations = torch.full_like(images, evaluation)
     if not checkpointing:

@@ -63,10 +63,10 @@ def edit(config: EditConfig, *, command: str = "") -> EditingResults:
     editor = plan.method.face_editor(backbone, plan.sampling, plan.target)
     auditor = _auditor(config, plan.method, device)
     with progress_bar("edited images", sum(map(len, plan.sets().values()))) as advance:
-        records = edit_folder(plan, editor, auditor, advance)
+        records = edit_folder(plan, editor, auditor, progress=advance)
     there = f", {len(done)} of them before" if done else ""
     _LOG.info("edited   %d sets of images%s: %s", len(records), there, plan.out)
-    picture = edits_picture(plan.folder.root, plan.out / IMAGES, records, editor)
+    picture = edits_picture(plan.folder.root, plan.out / IMAGES, records, editor=editor)
     if picture is not None:
         with atomic_path(plan.out / PICTURE) as path:
             picture.save(path)

@@ -151,6 +151,7 @@ def edit_folder(
     plan: EditingPlan,
     editor: FaceEditor,
     auditor: Judge | None = None,
+    *,
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[SetEdits]:
     """Edit every set that is not done yet.
@@ -173,7 +174,7 @@ def edit_folder(
     EditLog(settings=plan.describe(), sets=finished).write(plan.out / EDITS)  # without a line that was cut off
     for name, images in sets.items():
         if name not in done:
-            done[name] = _edit_set(plan, editor, name, images, auditor)
+            done[name] = _edit_set(plan, editor, name, images=images, auditor=auditor)
             with (plan.out / EDITS).open("a", encoding="utf-8") as stream:
                 stream.write(log_line(done[name].to_json()))
         progress(len(images))
@@ -183,7 +184,7 @@ def edit_folder(
 
 
 def _edit_set(
-    plan: EditingPlan, editor: FaceEditor, name: str, images: Sequence[FoundImage], auditor: Judge | None
+    plan: EditingPlan, editor: FaceEditor, name: str, *, images: Sequence[FoundImage], auditor: Judge | None
 ) -> SetEdits:
     """Edits one set and writes its images."""
     pixels: list[Tensor] = []

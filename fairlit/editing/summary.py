@@ -115,7 +115,7 @@ def _mean_distance(records: Sequence[SetEdits], key: str, target: TargetDistribu
     return sum(distances) / len(distances) if distances else None
 
 
-def edits_picture(source: Path, out: Path, records: Sequence[SetEdits], editor: FaceEditor) -> Image.Image | None:
+def edits_picture(source: Path, out: Path, records: Sequence[SetEdits], *, editor: FaceEditor) -> Image.Image | None:
     """Edited images beside what they were, sets with the most edits first; None without any edit.
 
     Args:

@@ -40,6 +40,7 @@ class FaceBank(nn.Module):
         embeddings: Tensor,
         embedder_id: str,
         classes: Mapping[str, Sequence[str]] | None = None,
+        *,
         labels: Mapping[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
@@ -141,7 +142,7 @@ class FaceBank(nn.Module):
             tensors["embeddings"],
             metadata["embedder"],
             classes,
-            {attribute: tensors[f"labels.{attribute}"] for attribute in classes},
+            labels={attribute: tensors[f"labels.{attribute}"] for attribute in classes},
         )
         if embedder is not None:
             bank.check_fits(embedder)

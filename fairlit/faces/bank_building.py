@@ -79,15 +79,17 @@ def build_face_bank(config: FaceBankConfig, progress: Progress) -> Report:
         download_inception_resnet(config.download, config.embedder)
     embedder = load_embedder(config.embedder).to(device)
     detector = load_detector(detection=config.detection).to(device) if config.detect else None
-    return build_bank(config.folder, embedder, config.out, progress, detector=detector, batch_size=config.batch_size)
+    return build_bank(
+        config.folder, embedder, config.out, progress=progress, detector=detector, batch_size=config.batch_size
+    )
 
 
 def build_bank(
     folder: str | Path,
     embedder: FaceEmbedder,
     out: str | Path,
-    progress: Progress,
     *,
+    progress: Progress,
     detector: FaceDetectorBase | None = None,
     batch_size: int = 64,
     part_size: int = 2048,
@@ -117,12 +119,12 @@ def build_bank(
     root, target = Path(folder), Path(out)
     files = find_pictures(root)
     parts = [files[start : start + part_size] for start in range(0, len(files), part_size)]
-    workplace = _open_workplace(target, _fingerprint(root, files, embedder, detector, part_size))
+    workplace = _open_workplace(target, _fingerprint(root, files, embedder, detector=detector, part_size=part_size))
     bar = progress.add_task("faces", total=len(files))
     for number, part in enumerate(parts):
         file = workplace / f"{number:06d}.safetensors"
         if not file.exists():
-            _embed_part(root, part, embedder, detector, batch_size, file)
+            _embed_part(root, part, embedder, detector=detector, batch_size=batch_size, file=file)
         progress.update(bar, advance=len(part))
     embeddings, skipped = _collect(workplace, len(parts))
     report = Report(len(embeddings), skipped)
@@ -150,7 +152,7 @@ def find_pictures(root: Path) -> list[str]:
 
 
 def _fingerprint(
-    root: Path, files: Sequence[str], embedder: FaceEmbedder, detector: FaceDetectorBase | None, part_size: int
+    root: Path, files: Sequence[str], embedder: FaceEmbedder, *, detector: FaceDetectorBase | None, part_size: int
 ) -> str:
     """Changes with everything on which the parts depend: sizes and times stand for the pictures' contents."""
     stats = ((root / file).stat() for file in files)
@@ -176,6 +178,7 @@ def _embed_part(
     root: Path,
     files: Sequence[str],
     embedder: FaceEmbedder,
+    *,
     detector: FaceDetectorBase | None,
     batch_size: int,
     file: Path,

@@ -94,7 +94,7 @@ class AttributeClassifier(FaceClassifier):
 
     def crop(self, images: Tensor, faces: Faces) -> Tensor:
         """The crops that this classifier looks at, [F, 3, s, s], differentiable with respect to `images`."""
-        return crop_for(images, faces, self.config.input_size, self.config.crop)
+        return crop_for(images, faces, self.config.input_size, crop=self.config.crop)
 
     def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
         """Crops faces and classifies them; see `FaceClassifier.classify`."""
@@ -131,7 +131,7 @@ class AttributeClassifier(FaceClassifier):
         return ClassifierConfig.read(folder).classes
 
 
-def crop_for(images: Tensor, faces: Faces, size: int, crop: CropSettings) -> Tensor:
+def crop_for(images: Tensor, faces: Faces, size: int, *, crop: CropSettings) -> Tensor:
     """Cuts faces out as `crop` says.
 
     Args:

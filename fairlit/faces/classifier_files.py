@@ -82,7 +82,7 @@ def check_classifier_files(path: ClassSpec | Path, subject: str, problems: Probl
     file = _path(path)
     if not _is_words(file):
         if file.is_dir():
-            check_weights(file, subject, problems, (".safetensors",))
+            check_weights(file, subject, problems, suffixes=(".safetensors",))
         return
     from fairlit.faces.zero_shot import ZeroShotConfig
 

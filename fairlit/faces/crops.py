@@ -52,7 +52,7 @@ def crop_faces(images: Tensor, faces: Faces, size: int, margin: float = 0.0) -> 
     height, width = images.shape[-2:]
 
     def grid(chosen: Tensor, multiple: int) -> Tensor:
-        return crop_grid(boxes[chosen], size * multiple, height, width)
+        return crop_grid(boxes[chosen], size * multiple, height, width=width)
 
     return _sample(images, faces.image_index, (boxes[:, 2] - boxes[:, 0]) / size, size, grid)
 
@@ -79,7 +79,7 @@ def align_faces(
     height, width = images.shape[-2:]
 
     def grid(chosen: Tensor, multiple: int) -> Tensor:
-        return aligned_grid(transforms[chosen] * multiple, size * multiple, height, width)
+        return aligned_grid(transforms[chosen] * multiple, size * multiple, height, width=width)
 
     enlargement = transforms[:, :, 0].norm(dim=1)
     return _sample(images, faces.image_index, 1 / enlargement.clamp(min=1 / MAX_OVERSAMPLING), size, grid)

@@ -46,7 +46,7 @@ class FaceEmbedder(nn.Module, ABC):
 
     def crop(self, images: Tensor, faces: Faces) -> Tensor:
         """The crops that the network looks at, [F, 3, size, size], differentiable with respect to `images`."""
-        return crop_for(images, faces, self.size, self.settings)
+        return crop_for(images, faces, self.size, crop=self.settings)
 
     def embed(self, images: Tensor, faces: Faces) -> Tensor:
         """Embeds faces.

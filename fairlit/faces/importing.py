@@ -125,7 +125,7 @@ def import_classifier(config: ClassifierImportConfig) -> AttributeClassifier:
     if config.kind == TRANSFORMERS:
         attribute = str(config.attribute)
         chosen = None if classes is None else classes[attribute]
-        classifier = import_transformers(source, attribute, chosen, CropSettings(config.crop, config.margin))
+        classifier = import_transformers(source, attribute, chosen, crop=CropSettings(config.crop, config.margin))
     else:
         classifier = import_published(source, str(config.kind), classes)
     classifier.save(out)
@@ -184,13 +184,14 @@ def import_published(file: str | Path, kind: str, classes: Classes | None = None
         "mean": published.mean,
         "std": published.std,
     }
-    return _transplant(network, path, published.labels, chosen, settings)
+    return _transplant(network, path, published.labels, chosen=chosen, settings=settings)
 
 
 def import_transformers(
     folder: str | Path,
     attribute: str,
     classes: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    *,
     crop: CropSettings | None = None,
 ) -> AttributeClassifier:
     """Turns the folder of a transformers image-classification model into a classifier of one attribute.
@@ -210,7 +211,7 @@ def import_transformers(
         ConfigurationError: `classes` does not cover the labels, or the model does not end with a linear layer over
             features.
     """
-    model = load_frozen(str(folder), AutoModelForImageClassification, None, True, subject="classifier")
+    model = load_frozen(str(folder), AutoModelForImageClassification, None, local_files_only=True, subject="classifier")
     labels = {attribute: tuple(model.config.id2label[index] for index in range(model.config.num_labels))}
     chosen = _chosen(labels, None if classes is None else {attribute: classes})  # type: ignore[dict-item]
     skipped = {"transformers_version", "id2label", "label2id", "architectures", "dtype", "problem_type"}
@@ -228,7 +229,7 @@ def import_transformers(
         "mean": tuple(pixels.mean.flatten().tolist()),
         "std": tuple(pixels.std.flatten().tolist()),
     }
-    return _transplant(network, path, labels, chosen, settings)
+    return _transplant(network, path, labels, chosen=chosen, settings=settings)
 
 
 def _chosen(labels: Mapping[str, tuple[str, ...]], classes: Classes | None) -> Classes:
@@ -246,7 +247,7 @@ def _chosen(labels: Mapping[str, tuple[str, ...]], classes: Classes | None) -> C
 
 @torch.no_grad()
 def _transplant(
-    network: nn.Module, path: str, labels: Mapping[str, tuple[str, ...]], chosen: Classes, settings: dict[str, Any]
+    network: nn.Module, path: str, labels: Mapping[str, tuple[str, ...]], *, chosen: Classes, settings: dict[str, Any]
 ) -> AttributeClassifier:
     """The classifier with the weights of `network`, whose layer at `path` has a row a label; checked on noise."""
     names = class_names(chosen)

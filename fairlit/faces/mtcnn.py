@@ -61,12 +61,12 @@ def detect(
     """
     pixels = (images * 255.0 - 127.5) * 0.0078125  # the networks' input convention; resampling commutes with it
     pixels = pixels.contiguous(memory_format=torch.channels_last)  # pooling is several times faster so on CPUs
-    found = _propose(pixels, pnet, min_face_size, thresholds[0])
+    found = _propose(pixels, pnet, min_face_size, threshold=thresholds[0])
     if len(found.boxes) == 0:
         return found, images.new_zeros(0, 5, 2)
     area_table = _summed_area(pixels)
-    found = _refine(area_table, found, rnet, thresholds[1])
-    return _finish(area_table, found, onet, thresholds[2])
+    found = _refine(area_table, found, rnet, threshold=thresholds[1])
+    return _finish(area_table, found, onet, threshold=thresholds[2])
 
 
 def pyramid_scales(height: int, width: int, min_face_size: float) -> list[float]:
@@ -81,11 +81,11 @@ def pyramid_scales(height: int, width: int, min_face_size: float) -> list[float]
     return scales
 
 
-def _propose(pixels: Tensor, pnet: nn.Module, min_face_size: float, threshold: float) -> Candidates:
+def _propose(pixels: Tensor, pnet: nn.Module, min_face_size: float, *, threshold: float) -> Candidates:
     """First stage: a fully convolutional scan over an image pyramid."""
     height, width = pixels.shape[-2:]
     levels = [
-        _propose_at(pixels, scale, pnet, threshold)
+        _propose_at(pixels, scale, pnet, threshold=threshold)
         for scale in (pyramid_scales(height, width, min_face_size) if len(pixels) else [])
     ]
     if not levels:
@@ -100,7 +100,7 @@ def _propose(pixels: Tensor, pnet: nn.Module, min_face_size: float, threshold: f
     return found._replace(boxes=_squared(found.boxes + offsets * sides))
 
 
-def _propose_at(pixels: Tensor, scale: float, pnet: nn.Module, threshold: float) -> tuple[Candidates, Tensor]:
+def _propose_at(pixels: Tensor, scale: float, pnet: nn.Module, *, threshold: float) -> tuple[Candidates, Tensor]:
     """One pyramid level: windows above the threshold after suppression, and their regression offsets [B, 4]."""
     height, width = pixels.shape[-2:]
     size = (int(height * scale + 1), int(width * scale + 1))
@@ -115,7 +115,7 @@ def _propose_at(pixels: Tensor, scale: float, pnet: nn.Module, threshold: float)
     return found.take(keep), offsets[keep]
 
 
-def _refine(area_table: Tensor, found: Candidates, rnet: nn.Module, threshold: float) -> Candidates:
+def _refine(area_table: Tensor, found: Candidates, rnet: nn.Module, *, threshold: float) -> Candidates:
     """Second stage: score every proposal at 24 px, move and square what is left."""
     found, patches = _patches(area_table, found, REFINE_SIZE)
     regression, probabilities = _in_batches(rnet, patches)
@@ -126,7 +126,7 @@ def _refine(area_table: Tensor, found: Candidates, rnet: nn.Module, threshold: f
     return found._replace(boxes=_squared(_regressed(found.boxes, regression[passed][keep])))
 
 
-def _finish(area_table: Tensor, found: Candidates, onet: nn.Module, threshold: float) -> tuple[Candidates, Tensor]:
+def _finish(area_table: Tensor, found: Candidates, onet: nn.Module, *, threshold: float) -> tuple[Candidates, Tensor]:
     """Third stage: score at 48 px, move the boxes, place the landmarks."""
     found, patches = _patches(area_table, found, OUTPUT_SIZE)
     regression, points, probabilities = _in_batches(onet, patches)

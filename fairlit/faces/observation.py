@@ -70,6 +70,7 @@ def observe(
     images: Tensor,
     detector: Callable[[Tensor], Faces],
     classifier: FaceClassifier,
+    *,
     selection: FaceSelection = "largest",
 ) -> Observation:
     """Find faces and classify them.

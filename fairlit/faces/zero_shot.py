@@ -167,7 +167,7 @@ class ClipZeroShotClassifier(FaceClassifier):
         """Compares faces with words; see `FaceClassifier.classify`. A whole picture is compared once for each face."""
         if self.config.looks_at == "image":
             return self(images[faces.image_index])
-        return self(crop_for(images, faces, self.size, self.config.crop))
+        return self(crop_for(images, faces, self.size, crop=self.config.crop))
 
     def _cosines(self, features: Tensor, index: int) -> Tensor:
         """[F, K]; where there is no face, still part of the graph."""

@@ -50,6 +50,7 @@ def make_images(
     plan: GenerationPlan,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    *,
     backbone: Backbone | None = None,
     stopwatch: Stopwatch | None = None,
 ) -> int:
@@ -85,7 +86,7 @@ def make_images(
                 stopwatch(0, time.perf_counter() - started)
                 for images in group:
                     for part in _parts(plan, images):
-                        _make(plan, backbone, sampler, edit, part, stopwatch)
+                        _make(plan, backbone, sampler, edit=edit, part=part, stopwatch=stopwatch)
                         if progress is not None:
                             progress(len(part))
     return sum(map(len, missing))
@@ -107,6 +108,7 @@ def _make(
     plan: GenerationPlan,
     backbone: Backbone,
     sampler: Sampler,
+    *,
     edit: ImageEditor | None,
     part: list[PlannedImage],
     stopwatch: Stopwatch,

@@ -49,7 +49,7 @@ def check_model_folder(path: str | Path, subject: str, problems: Problems) -> No
     folder = Path(path)
     if folder.is_dir():
         read_json(folder / "config.json", subject, problems)
-        check_weights(folder, subject, problems, (".safetensors",))
+        check_weights(folder, subject, problems, suffixes=(".safetensors",))
     elif folder.exists():
         problems.add(f"{subject}: {str(path)!r} is a file; give the folder that it lies in")
     elif not is_hub_id(path):
@@ -72,7 +72,7 @@ def check_new_folder(path: str | Path, subject: str, problems: Problems) -> None
 
 
 def check_weights(
-    folder: Path, subject: str, problems: Problems, suffixes: Sequence[str] = (".safetensors", ".bin")
+    folder: Path, subject: str, problems: Problems, *, suffixes: Sequence[str] = (".safetensors", ".bin")
 ) -> None:
     """Notes weights that are missing, or cut short as an interrupted copy leaves them.
 

@@ -110,7 +110,7 @@ class Judge:
             ConfigurationError: the detector gives anything but `Faces`.
         """
         pixels = images.to(self.classifier.device).float() / 255
-        observation = observe(pixels, self._checked, self.classifier, self.faces).to("cpu")
+        observation = observe(pixels, self._checked, self.classifier, selection=self.faces).to("cpu")
         height, width = images.shape[-2:]
         found: list[list[SeenFace]] = [[] for _ in images]
         for face, image in enumerate(observation.faces.image_index.tolist()):
@@ -142,6 +142,7 @@ def observe_folder(
     folder: ImageFolder,
     judge: Judge,
     notes: Path,
+    *,
     batch_size: int = 16,
     progress: Callable[[int], None] = lambda count: None,
 ) -> list[Seen]:
@@ -167,7 +168,7 @@ def observe_folder(
     progress(len(seen))
     left = [image for image in folder.images if image.file not in seen]
     with notes.open("a", encoding="utf-8") as stream:
-        for batch, entries in _look_at(folder.root, left, judge, batch_size):
+        for batch, entries in _look_at(folder.root, left, judge, batch_size=batch_size):
             seen.update(zip(batch, entries, strict=True))
             stream.writelines(_line(marks[file], entry) + "\n" for file, entry in zip(batch, entries, strict=True))
             stream.flush()
@@ -176,7 +177,7 @@ def observe_folder(
 
 
 def _look_at(
-    root: Path, images: Sequence[FoundImage], judge: Judge, batch_size: int
+    root: Path, images: Sequence[FoundImage], judge: Judge, *, batch_size: int
 ) -> Iterator[tuple[list[str], list[Seen]]]:
     """Files and what was seen in them, batch by batch; a batch holds images of one size."""
     files: list[str] = []

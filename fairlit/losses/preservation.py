@@ -78,7 +78,7 @@ class ImagePreservationLoss:
         """
         factors = change_factors(faces.target_labels, faces.reference_labels, self.face_gradient_scale)
         size = (len(images), *images.shape[-2:])
-        scale = overlap_scale(faces.boxes, faces.reference_boxes, factors, faces.image_index, size)
+        scale = overlap_scale(faces.boxes, faces.reference_boxes, factors, image_index=faces.image_index, size=size)
         return scale_gradient(images, scale.to(images))
 
     def __call__(
@@ -94,5 +94,5 @@ class ImagePreservationLoss:
         distances = [1 - (found * reference_features[name]).sum(dim=-1) for name, found in features.items()]
         without_face = min(self.image_loss_scale[name] for name in faces.target_labels)
         of_faces = change_factors(faces.target_labels, faces.reference_labels, self.image_loss_scale)
-        factors = image_factors(of_faces, faces.image_index, len(distances[0]), without_face)
+        factors = image_factors(of_faces, faces.image_index, len(distances[0]), without_face=without_face)
         return self.weight * (factors.to(distances[0]) * torch.stack(distances).sum(dim=0)).sum()

@@ -166,8 +166,8 @@ class AttributeDistribution(RecordMetric):
                     int(prompt),
                     found[of_image == row],
                     joint[row],
-                    {name: own[row] for name, own in tests.items()},
-                    tests_of_joint[row],
+                    tests={name: own[row] for name, own in tests.items()},
+                    test_of_joint=tests_of_joint[row],
                 )
                 for row, prompt in enumerate(prompts)
             ),
@@ -181,7 +181,7 @@ class AttributeDistribution(RecordMetric):
         return torch.bincount(places, minlength=len(prompts) * shape.numel()).view(len(prompts), *shape)
 
     def _prompt_figures(
-        self, number: int, found: Tensor, joint: Tensor, tests: Mapping[str, _Test], test_of_joint: _Test
+        self, number: int, found: Tensor, joint: Tensor, *, tests: Mapping[str, _Test], test_of_joint: _Test
     ) -> PromptFigures:
         """Figures of one prompt: whether each image has a face [N], counts [K1, ..., KA], and its tests."""
         return PromptFigures(
@@ -192,17 +192,17 @@ class AttributeDistribution(RecordMetric):
             face_rate=_mean(found),
             attributes={
                 name: self._plain_figures(
-                    marginal_counts(joint[None], axis)[0], self.target.marginal(name), classes, tests[name]
+                    marginal_counts(joint[None], axis)[0], self.target.marginal(name), classes, test=tests[name]
                 )
                 for axis, (name, classes) in enumerate(self.target.classes.items(), start=1)
             },
             joint_classes=self._plain_figures(
-                joint.flatten(), self.target.table.flatten(), _joint_class_names(self.target), test_of_joint
+                joint.flatten(), self.target.table.flatten(), _joint_class_names(self.target), test=test_of_joint
             ),
         )
 
     def _plain_figures(
-        self, counts: Tensor, shares: Tensor, names: tuple[str, ...], test: _Test
+        self, counts: Tensor, shares: Tensor, names: tuple[str, ...], *, test: _Test
     ) -> PromptAttributeFigures:
         """Figures of one prompt's counts [K]; NaN where there is no face."""
         shown = frequencies(counts)

@@ -46,6 +46,7 @@ class AttributeWords(Method):
         words: dict[str, dict[str, str]] | None = None,
         after: str | None = None,
         template: str = "{prompt}, {words}",
+        *,
         seed: int = 0,
     ) -> None:
         self.words = words or {}
@@ -54,7 +55,7 @@ class AttributeWords(Method):
         self.seed = seed
         with Problems(self.name) as problems:
             problems.at_least("seed", seed, 0)
-            check_wording(after, template, (WORDS, PROMPT), problems)
+            check_wording(after, template, (WORDS, PROMPT), problems=problems)
 
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
         """Note words that do not fit the target."""
@@ -62,7 +63,7 @@ class AttributeWords(Method):
 
     def insert(self, prompt: str, words: str) -> str:
         """The prompt with words for a class."""
-        return insert_words(prompt, words, self.after, self.template)
+        return insert_words(prompt, words, self.after, template=self.template)
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:

@@ -35,7 +35,7 @@ def check_words(words: Words, target: TargetDistribution, problems: Problems) ->
             problems.add(f"words: classes of {attribute!r} are called {word!r}; give each a word of its own")
 
 
-def check_wording(after: str | None, template: str, placeholders: Sequence[str], problems: Problems) -> None:
+def check_wording(after: str | None, template: str, placeholders: Sequence[str], *, problems: Problems) -> None:
     """Notes a template without its placeholders, and what is no regular expression; see `insert_words`."""
     for placeholder in placeholders:
         if placeholder not in template:
@@ -46,7 +46,7 @@ def check_wording(after: str | None, template: str, placeholders: Sequence[str],
         problems.add(f"after: {after!r} is no regular expression ({error})")
 
 
-def insert_words(prompt: str, words: str, after: str | None, template: str) -> str:
+def insert_words(prompt: str, words: str, after: str | None, *, template: str) -> str:
     """A prompt with words for a class.
 
     Args:

@@ -53,6 +53,7 @@ class FairDiffusion(Method):
         words: dict[str, dict[str, str]] | None = None,
         edit_template: str = "{word} person",
         guidance_scale: float | None = 7.0,
+        *,
         warmup: int = 5,
         scale: float = 4.0,
         threshold: float = 0.95,
@@ -102,7 +103,9 @@ class FairDiffusion(Method):
             embeddings = backbone.encode(["", chunk.prompt, *edits])
             own = weights[joint_labels(chunk, target, self.seed)].T.to(noise)
             parts = zip(noise.split(at_once), own.split(at_once, dim=1), strict=True)
-            return torch.cat([guided_rollout(chain, part, embeddings, w, self.guidance) for part, w in parts])
+            return torch.cat(
+                [guided_rollout(chain, part, embeddings, weights=w, guidance=self.guidance) for part, w in parts]
+            )
 
         yield sample
 
@@ -149,7 +152,7 @@ def edit_weights(target: TargetDistribution, reverse: bool) -> Tensor:
 
 @torch.no_grad()
 def guided_rollout(
-    chain: Chain, noise: Tensor, embeddings: Tensor, weights: Tensor, guidance: SemanticGuidance
+    chain: Chain, noise: Tensor, embeddings: Tensor, *, weights: Tensor, guidance: SemanticGuidance
 ) -> Tensor:
     """Samples n images of one prompt with semantic guidance.
 
@@ -179,9 +182,13 @@ def guided_rollout(
         in_noise = float(solver.noise_per_output[call])
         if in_noise != 0.0:  # else the noise is fixed, and edits have nothing to say about it
             edit = semantic_edit(
-                in_noise * unconditional, in_noise * torch.stack(edits), weights, guidance.scale, guidance.threshold
+                in_noise * unconditional,
+                in_noise * torch.stack(edits),
+                weights,
+                scale=guidance.scale,
+                threshold=guidance.threshold,
             )
-            added, velocity = semantic_momentum(edit, velocity, guidance.momentum, guidance.momentum_beta)
+            added, velocity = semantic_momentum(edit, velocity, guidance.momentum, momentum_beta=guidance.momentum_beta)
             if call >= guidance.warmup:
                 output = output + added / in_noise
         outputs.append(output)

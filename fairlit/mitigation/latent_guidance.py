@@ -137,7 +137,13 @@ class LatentGuidance(Method):
                 if iteration == self.iterations or value <= self.tolerance or seen == 0:
                     break
                 slope = noise_gradient(
-                    chain, sampled, conditioning, cotangent, x0, self.gradient, plan.batch_size
+                    chain,
+                    sampled,
+                    conditioning,
+                    cotangent=cotangent,
+                    x0=x0,
+                    gradient=self.gradient,
+                    max_batch=plan.batch_size,
                 ).float()
                 slope = slope + self.leash / moved.numel() * (moved - noise)
                 moved = self._step(moved, slope, noise.float())
@@ -198,11 +204,12 @@ class SetDivergence:
             value = kl_divergences(leaf.mean(0), shares.to(leaf))
             seeds = torch.autograd.grad(value, leaf)[0].split([len(row) for row in rows])
         slopes = [
-            self._pull_back(part, faces, seed, target) for part, faces, seed in zip(parts, found, seeds, strict=True)
+            self._pull_back(part, faces, seed, target=target)
+            for part, faces, seed in zip(parts, found, seeds, strict=True)
         ]
         return float(value.detach()), len(leaf), torch.cat(slopes)
 
-    def _pull_back(self, latents: Tensor, faces: Faces, seeds: Tensor, target: TargetDistribution) -> Tensor:
+    def _pull_back(self, latents: Tensor, faces: Faces, seeds: Tensor, *, target: TargetDistribution) -> Tensor:
         if len(faces) == 0:
             return torch.zeros_like(latents)
         with torch.enable_grad():

@@ -102,7 +102,7 @@ class OutputEditing(Method):
         with Problems(self.name) as problems:
             editing.check(problems)
             check_face_selection(faces, problems)
-            check_wording(after, template, (WORDS,), problems)
+            check_wording(after, template, (WORDS,), problems=problems)
 
     @property
     def judge(self) -> FaceJudge:
@@ -173,12 +173,12 @@ class OutputEditing(Method):
         def phrase(prompt: str, cell: int, kept: dict[str, int]) -> str:
             for name in self.keep:
                 cell = cell * len(named.classes[name]) + kept[name]
-            return insert_words(prompt, spoken[cell], self.after, self.template)
+            return insert_words(prompt, spoken[cell], self.after, template=self.template)
 
         with Problems(self.name) as problems:
             compositions = read_compositions(self.compositions, target, problems)
         scale = self.editing.guidance_scale or plan.guidance_scale
-        inpainter = Inpainter(backbone, plan.steps, scale, self.editing.strength)
+        inpainter = Inpainter(backbone, plan.steps, scale, strength=self.editing.strength)
         return FaceEditor(
             inpainter=inpainter,
             detector=detector,

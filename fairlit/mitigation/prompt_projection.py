@@ -48,6 +48,7 @@ class PromptProjection(Method):
         words: dict[str, dict[str, str]] | None = None,
         template: str = "a photo of a {word} person",
         pair_templates: Sequence[str] = (),
+        *,
         strength: float = 500.0,
         centred: bool = False,
     ) -> None:

@@ -42,7 +42,7 @@ class ClipEncoder(nn.Module):
             ConfigurationError: It is not a CLIP model.
         """
         local_files_only = local_files_only or Path(path).is_dir()
-        model = load_frozen(path, CLIPModel, ("clip",), local_files_only)
+        model = load_frozen(path, CLIPModel, ("clip",), local_files_only=local_files_only)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local_files_only)
         except (OSError, ValueError) as error:

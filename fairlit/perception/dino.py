@@ -38,7 +38,7 @@ class DinoEncoder(nn.Module):
             ConfigurationError: It is not a DINOv2 model.
         """
         local_files_only = local_files_only or Path(path).is_dir()
-        model = load_frozen(path, AutoModel, ("dinov2", "dinov2_with_registers"), local_files_only)
+        model = load_frozen(path, AutoModel, ("dinov2", "dinov2_with_registers"), local_files_only=local_files_only)
         pixels = PixelNormalizer.from_pretrained(
             path, model.config.image_size, tuple(IMAGENET_DEFAULT_MEAN), tuple(IMAGENET_DEFAULT_STD), local_files_only
         )

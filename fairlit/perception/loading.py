@@ -15,6 +15,7 @@ def load_frozen(
     path: str,
     model_class: type[Any],
     model_types: tuple[str, ...] | None,
+    *,
     local_files_only: bool,
     subject: str = "encoder",
 ) -> PreTrainedModel:

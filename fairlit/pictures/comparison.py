@@ -78,11 +78,13 @@ def comparison_picture(rows: Sequence[PictureRow], classes: Classes, titles: Map
         draw.text((_MARGIN, top - 5), _shortened(row.prompt, font, width - 2 * _MARGIN), _INK, font)
         for variant, left in lefts.items():
             images, observation = row.images[variant], row.observations[variant]
-            _draw_images(picture, draw, images, observation, classes, (left, top + _LINE), tile)
+            _draw_images(
+                picture, draw, images, observation=observation, classes=classes, corner=(left, top + _LINE), tile=tile
+            )
             strip = len(images) * (_TILE + _GAP) - _GAP
-            _draw_shares(draw, observation, classes, (left, top + _LINE + tile[1] + bars + _GAP), strip)
+            _draw_shares(draw, observation, classes, corner=(left, top + _LINE + tile[1] + bars + _GAP), width=strip)
         top += row_height
-    _draw_legend(draw, classes, top, font)
+    _draw_legend(draw, classes, top, font=font)
     return picture
 
 
@@ -95,6 +97,7 @@ def _draw_images(
     picture: Image.Image,
     draw: ImageDraw.ImageDraw,
     images: Tensor,
+    *,
     observation: Observation,
     classes: Classes,
     corner: tuple[int, int],
@@ -125,7 +128,7 @@ def _draw_images(
 
 
 def _draw_shares(
-    draw: ImageDraw.ImageDraw, observation: Observation, classes: Classes, corner: tuple[int, int], width: int
+    draw: ImageDraw.ImageDraw, observation: Observation, classes: Classes, *, corner: tuple[int, int], width: int
 ) -> None:
     x, y = corner
     for row, (attribute, names) in enumerate(classes.items()):
@@ -139,7 +142,7 @@ def _draw_shares(
         y += _BAR + _BAR_GAP
 
 
-def _draw_legend(draw: ImageDraw.ImageDraw, classes: Classes, top: int, font: Font) -> None:
+def _draw_legend(draw: ImageDraw.ImageDraw, classes: Classes, top: int, *, font: Font) -> None:
     column = _legend_column(classes, font)
     for row, (attribute, names) in enumerate(classes.items()):
         x, y = _MARGIN, top + row * _LINE

@@ -32,7 +32,7 @@ def test_two_words_span_their_difference(tiny_pipeline: StableDiffusionPipeline)
     """By hand: the normalised hidden states in front of a layer, and those behind the last one."""
     encoder = tiny_pipeline.text_encoder
     layer = encoder.get_submodule("encoder.layers.1" if hasattr(encoder, "encoder") else "text_model.encoder.layers.1")
-    found = contrast_directions(GENDER, tiny_pipeline, {"queries": layer.self_attn.q_proj}, ["keys"])
+    found = contrast_directions(GENDER, tiny_pipeline, {"queries": layer.self_attn.q_proj}, after=["keys"])
     female, male = (
         states_from(tiny_pipeline, f"a photo of the face of a {word} doctor", "a photo of the face of a")
         for word in GENDER.words
@@ -48,7 +48,7 @@ def test_two_words_span_their_difference(tiny_pipeline: StableDiffusionPipeline)
 
 
 def test_four_words_span_every_difference_between_them(tiny_pipeline: StableDiffusionPipeline) -> None:
-    (directions,) = contrast_directions(TONE, tiny_pipeline, {}, ["keys"]).values()
+    (directions,) = contrast_directions(TONE, tiny_pipeline, {}, after=["keys"]).values()
     assert torch.allclose(directions @ directions.T, torch.eye(3), atol=1e-5)
     means = []
     for word in TONE.words:
@@ -76,7 +76,7 @@ def test_rows_of_lora_lie_along_the_contrasts(tiny_pipeline: StableDiffusionPipe
             assert torch.equal(parameter, usual)
     assert touched > 6
     own = open_pipeline()
-    expected = contrast_directions(GENDER, own, {}, ["keys"])["keys"]
+    expected = contrast_directions(GENDER, own, {}, after=["keys"])["keys"]
     keys = next(value for name, value in along.parameters().items() if "attn2.to_k.lora_A" in name)
     assert torch.allclose(keys[:1], 3 / 3**0.5 * expected, atol=1e-5)
 

@@ -89,10 +89,10 @@ def test_same_image_through_the_stock_reader_of_each_format_and_merged(
     for format_ in FORMATS:
         if contents.rows is not None and format_ == "peft":
             with pytest.raises(ConfigurationError, match="peft has no file for soft tokens"):
-                write_adaptor(contents, format_, tmp_path / "out", "mine")
+                write_adaptor(contents, format_, tmp_path / "out", name="mine")
             continue
-        files = write_adaptor(contents, format_, tmp_path / format_, "mine")
-        verify_written(contents, format_, files, open_skeleton(tiny_pipeline_folder))
+        files = write_adaptor(contents, format_, tmp_path / format_, name="mine")
+        verify_written(contents, format_, files, skeleton=open_skeleton(tiny_pipeline_folder))
         pipeline = open_pipeline()
         load_stock(pipeline, contents, format_, files)
         assert (generate(pipeline, trained.prompt) - trained.image).abs().max() < 1e-5
@@ -119,8 +119,8 @@ def test_kohya_files_of_some_layers_are_read_by_diffusers(
     train(adaptor)
     adaptor.save(tmp_path, trained, AdaptorMetadata())
     contents = read_adaptor(tmp_path)
-    files = write_adaptor(contents, "kohya", tmp_path, "mine")
-    verify_written(contents, "kohya", files, open_skeleton(tiny_pipeline_folder))
+    files = write_adaptor(contents, "kohya", tmp_path, name="mine")
+    verify_written(contents, "kohya", files, skeleton=open_skeleton(tiny_pipeline_folder))
     pipeline = open_pipeline()
     load_stock(pipeline, contents, "kohya", files)
     assert (generate(pipeline) - generate(trained)).abs().max() < 1e-5
@@ -130,14 +130,14 @@ def test_kohya_files_of_some_layers_are_read_by_diffusers(
 def test_a_file_that_is_read_back_as_something_else_is_refused(
     trained: Trained, tiny_pipeline_folder: Path, tmp_path: Path
 ) -> None:
-    (file,) = write_adaptor(trained.contents, "kohya", tmp_path, "mine")
+    (file,) = write_adaptor(trained.contents, "kohya", tmp_path, name="mine")
     tensors = load_file(file)
     alphas = {name: tensor + 1 for name, tensor in tensors.items() if name.endswith("alpha")}
     last = list(tensors)[-1] if alphas else "emb_params"
     for change in ([alphas] if alphas else []) + [{last: tensors[last] * 1.01}]:
         save_file(tensors | change, file)
         with pytest.raises(CheckpointError, match=r"read back"):
-            verify_written(trained.contents, "kohya", [file], open_skeleton(tiny_pipeline_folder))
+            verify_written(trained.contents, "kohya", [file], skeleton=open_skeleton(tiny_pipeline_folder))
 
 
 def test_layers_of_different_alpha_and_rank(
@@ -162,8 +162,8 @@ def test_layers_of_different_alpha_and_rank(
             module.weight += alpha / rank * update.up @ update.down
     expected = generate(by_hand)
     for format_ in FORMATS:
-        files = write_adaptor(contents, format_, tmp_path / format_, "mine")
-        verify_written(contents, format_, files, open_skeleton(tiny_pipeline_folder))
+        files = write_adaptor(contents, format_, tmp_path / format_, name="mine")
+        verify_written(contents, format_, files, skeleton=open_skeleton(tiny_pipeline_folder))
         pipeline = open_pipeline()
         load_stock(pipeline, contents, format_, files)
         assert (generate(pipeline) - expected).abs().max() < 1e-5
@@ -237,8 +237,8 @@ def test_published_files_make_the_images_of_the_originals_applied_by_hand(
     torch.save(unet, tmp_path / "unet_lora.pth")
     contents = read_published([tmp_path / "text_encoder_lora.pth", tmp_path / "unet_lora.pth"])
     for format_ in FORMATS:
-        files = write_adaptor(contents, format_, tmp_path / format_, "shen")
-        verify_written(contents, format_, files, open_skeleton(tiny_pipeline_folder))
+        files = write_adaptor(contents, format_, tmp_path / format_, name="shen")
+        verify_written(contents, format_, files, skeleton=open_skeleton(tiny_pipeline_folder))
         pipeline = open_pipeline()
         load_stock(pipeline, contents, format_, files)
         assert (generate(pipeline) - expected).abs().max() < 1e-5
@@ -260,7 +260,7 @@ def test_published_soft_tokens_make_the_images_of_the_originals_applied_by_hand(
     torch.save({"token_embedding.weight": weight, "position_ids": torch.arange(77)[None]}, tmp_path / "prefix.pth")
     contents = read_published([tmp_path / "prefix.pth"])
     for format_ in ("diffusers", "kohya"):
-        files = write_adaptor(contents, format_, tmp_path / format_, "shen")
+        files = write_adaptor(contents, format_, tmp_path / format_, name="shen")
         pipeline = open_pipeline()
         load_stock(pipeline, contents, format_, files)
         assert (generate(pipeline, f"<fair> {PROMPT}") - expected).abs().max() < 1e-5
@@ -332,8 +332,8 @@ def test_stable_diffusion_xl(xl_folder: Path, generate: Generate, tmp_path: Path
             getattr(by_hand, part).get_submodule(path).weight += contents.updates[layer].delta()
     expected = generate(by_hand)
     for format_ in FORMATS:
-        files = write_adaptor(contents, format_, tmp_path / format_, "xl", sdxl=True)
-        verify_written(contents, format_, files, open_skeleton(xl_folder))
+        files = write_adaptor(contents, format_, tmp_path / format_, name="xl", sdxl=True)
+        verify_written(contents, format_, files, skeleton=open_skeleton(xl_folder))
         pipeline = opened()
         load_stock(pipeline, contents, format_, files)
         assert (generate(pipeline) - expected).abs().max() < 1e-5, format_

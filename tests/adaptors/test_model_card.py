@@ -147,10 +147,10 @@ def test_cards_of_exports_keep_the_figures(folder: Path) -> None:
     contents = read_adaptor(folder)
     found = find_summary(contents)
     assert found is not None
-    kohya = export_card(contents, "kohya", [Path("fair.safetensors")], None, found)
+    kohya = export_card(contents, "kohya", [Path("fair.safetensors")], base=None, summary=found)
     assert "`embedding:fair` or `fair`" in kohya
     assert "| bias, gender | 1.000" in kohya
-    merged = export_card(contents, None, [], "some/base", found)
+    merged = export_card(contents, None, [], base="some/base", summary=found)
     data = ModelCard(merged).data
     assert (data.base_model, data.base_model_relation) == ("some/base", "finetune")
     assert "load_textual_inversion" not in merged

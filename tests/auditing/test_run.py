@@ -118,7 +118,7 @@ def test_pairs_are_of_equal_prompt_and_noise(colour_folder: Callable[..., Path],
     (other / "prompt_0" / "img_1.png").write_bytes(b"cut")
     folders = find_images(one), find_images(other)
     seen = [observe_folder(folder, judge, tmp_path / str(index)) for index, folder in enumerate(folders)]
-    pairs = same_noise_pairs(folders[0], seen[0], folders[1], seen[1])
+    pairs = same_noise_pairs(folders[0], seen[0], folders[1], other_seen=seen[1])
     assert [(folders[0].images[a].file, folders[1].images[b].file) for a, b in pairs] == [
         ("prompt_0/img_0.png",) * 2,
         ("prompt_1/img_0.png",) * 2,

@@ -44,7 +44,7 @@ def test_similarities_of_an_audit(
         reference=find_images(original, PROMPTS),
     )
     looks: list[int] = []
-    results = run_audit(settings, judge, Encoders(clip), looks.append)
+    results = run_audit(settings, judge, Encoders(clip), progress=looks.append)
     assert sum(looks) == 2 * (5 + 4)
 
     def features(*files: str) -> Tensor:

@@ -21,7 +21,7 @@ def test_every_attention_gets_the_kernel_of_its_head_size(tiny_pipeline: StableD
     states, times = torch.randn(2, *shape), torch.tensor([3, 500])
     embeddings = backbone.encode(["", "a photo"]).detach()
     expected = backbone(states, times, embeddings)
-    chosen = choose_attention(backbone.unet, shape[-1] ** 2, 4, torch.float32)
+    chosen = choose_attention(backbone.unet, shape[-1] ** 2, 4, dtype=torch.float32)
     attentions = [part for part in backbone.unet.modules() if isinstance(part, Attention)]
     assert set(chosen) == {part.inner_dim // part.heads for part in attentions}
     for part in attentions:

@@ -86,7 +86,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
 def test_replay_equals_detached_graph(tiny_pipeline: StableDiffusionPipeline, adaptor: str, scheduler: str) -> None:
     setup = Setup(tiny_pipeline, adaptor, scheduler, torch.float64)
     weights = output_weights(setup.scheduler, STEPS, "uniform")
-    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights))
+    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights=weights))
     assert expected.norm() > 1e-3
     for micro_batch in (1, 5, STEPS * IMAGES):
         assert relative(setup.replayed(weights, micro_batch), expected) < 1e-10
@@ -98,7 +98,7 @@ def test_replay_equals_detached_graph_on_the_miniature(adaptor: str, scheduler: 
     pipeline = StableDiffusionPipeline.from_pretrained(MINIATURE, local_files_only=True)
     setup = Setup(pipeline, adaptor, scheduler, torch.float64)
     weights = output_weights(setup.scheduler, STEPS, "uniform")
-    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights))
+    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights=weights))
     assert relative(setup.replayed(weights, 5), expected) < 1e-10
 
 
@@ -107,7 +107,7 @@ def test_replay_equals_detached_graph_on_the_miniature_in_float32(adaptor: str) 
     pipeline = StableDiffusionPipeline.from_pretrained(MINIATURE, local_files_only=True)
     setup = Setup(pipeline, adaptor, "dpm", torch.float32)
     weights = output_weights(setup.scheduler, STEPS, "uniform")
-    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights))
+    expected = setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights=weights))
     assert relative(setup.replayed(weights, 5), expected) < 1e-4
 
 
@@ -115,7 +115,7 @@ def test_replay_equals_detached_graph_on_the_miniature_in_float32(adaptor: str) 
 def test_replay_equals_detached_graph_in_float32(tiny_pipeline: StableDiffusionPipeline, scheme: Any) -> None:
     setup = Setup(tiny_pipeline, "both", "dpm", torch.float32)
     weights = output_weights(setup.scheduler, STEPS, scheme)
-    graph = detached_graph(setup.chain, setup.noise, setup.conditioning(), weights, checkpointing=False)
+    graph = detached_graph(setup.chain, setup.noise, setup.conditioning(), weights=weights, checkpointing=False)
     assert relative(setup.replayed(weights, 4), setup.gradient(graph)) < 1e-4
 
 
@@ -153,7 +153,7 @@ def test_all_ways_of_sampling_give_the_same_images(tiny_pipeline: StableDiffusio
     weights = output_weights(setup.scheduler, STEPS, "uniform")
     for latents in (
         rollout(setup.chain, setup.noise, conditioning).latents,
-        detached_graph(setup.chain, setup.noise, conditioning, weights),
+        detached_graph(setup.chain, setup.noise, conditioning, weights=weights),
         full_graph(setup.chain, setup.noise, conditioning),
     ):
         torch.testing.assert_close(latents, expected)
@@ -202,7 +202,7 @@ def test_random_steps_are_unbiased(tiny_pipeline: StableDiffusionPipeline, adapt
     exact = setup.replayed(weights, 16)
     draws = []
     for draw in range(200):
-        evaluations = stratified_evaluations(STEPS, 1, IMAGES, (draw,))
+        evaluations = stratified_evaluations(STEPS, 1, IMAGES, seed=(draw,))
         pairs = Pairs.drawn(evaluations, STEPS, setup.noise.device)
         with_gradient = replay(setup.chain, setup.sampled, setup.conditioning(), weights, setup.inner, pairs=pairs)
         draws.append(setup.gradient(with_gradient))
@@ -278,7 +278,7 @@ def test_checkpointed_calls_are_made_twice(tiny_pipeline: StableDiffusionPipelin
     setup = Setup(tiny_pipeline, "both", "dpm", torch.float32)
     counter = SampleCounter(setup.backbone)
     weights = output_weights(setup.scheduler, STEPS, "uniform")
-    setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights))
+    setup.gradient(detached_graph(setup.chain, setup.noise, setup.conditioning(), weights=weights))
     assert counter.forwards == 4 * IMAGES * STEPS
     assert counter.backwards == 2 * IMAGES * STEPS
     assert counter.evaluations == 6 * IMAGES * STEPS
@@ -293,7 +293,7 @@ def test_sampling_and_replay_do_not_wait_for_the_gpu(tiny_pipeline: StableDiffus
     setup.chain = Chain(setup.backbone, setup.chain.solver.to("cuda"), setup.chain.guidance_scale)
     noise, weights = setup.noise.cuda(), output_weights(setup.scheduler, STEPS, "uniform").cuda()
     conditioning = setup.conditioning()
-    pairs = Pairs.drawn(stratified_evaluations(STEPS, 2, IMAGES, (0,)), STEPS, noise.device)
+    pairs = Pairs.drawn(stratified_evaluations(STEPS, 2, IMAGES, seed=(0,)), STEPS, noise.device)
     torch.cuda.set_sync_debug_mode("error")
     try:
         sampled = rollout(setup.chain, noise, conditioning)

@@ -71,7 +71,7 @@ def test_any_size_and_the_model_is_as_it_was(backbone: Backbone) -> None:
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     timesteps = backbone.scheduler.timesteps.clone()
     image = torch.rand(1, 3, 61, 90, generator=torch.Generator().manual_seed(1))
-    made = Inpainter(backbone, 3, 1.0, 1.0)(image, torch.ones(1, 61, 90), PROMPTS[:1], KEYS[:1])
+    made = Inpainter(backbone, 3, 1.0, strength=1.0)(image, torch.ones(1, 61, 90), PROMPTS[:1], KEYS[:1])
     assert made.shape == image.shape
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
     assert torch.equal(backbone.scheduler.timesteps, timesteps)

@@ -33,7 +33,15 @@ def test_full_is_back_propagation(max_batch: int | None) -> None:
     scheduler = DPMSolverMultistepScheduler(**SCHEDULE)
     chain, noise, conditioning, cotangent = setting(scheduler)
     sampled = rollout(chain, noise, conditioning)
-    found = noise_gradient(chain, sampled, conditioning, cotangent, x0_chain(scheduler, 5), "full", max_batch=max_batch)
+    found = noise_gradient(
+        chain,
+        sampled,
+        conditioning,
+        cotangent=cotangent,
+        x0=x0_chain(scheduler, 5),
+        gradient="full",
+        max_batch=max_batch,
+    )
     leaf = noise.clone().requires_grad_()
     expected = torch.autograd.grad(full_graph(chain, leaf, conditioning, checkpointing=False), leaf, cotangent)[0]
     assert torch.allclose(found, expected, rtol=1e-9, atol=1e-12 * float(expected.abs().max()))
@@ -45,8 +53,8 @@ def test_natural_is_the_sum_of_paths_through_one_evaluation() -> None:
     chain, noise, conditioning, cotangent = setting(scheduler)
     sampled = rollout(chain, noise, conditioning)
     x0 = x0_chain(scheduler, 5)
-    found = noise_gradient(chain, sampled, conditioning, cotangent, x0, "natural")
-    uniform = noise_gradient(chain, sampled, conditioning, cotangent, x0, "uniform")
+    found = noise_gradient(chain, sampled, conditioning, cotangent=cotangent, x0=x0, gradient="natural")
+    uniform = noise_gradient(chain, sampled, conditioning, cotangent=cotangent, x0=x0, gradient="uniform")
 
     scheduler.set_timesteps(5)
     before = scheduler.alphas_cumprod.double()[scheduler.timesteps].sqrt()

@@ -19,7 +19,7 @@ CLASSES = {"hat": ("no", "yes")}
 def some_bank(count: int = 7, width: int = 4, seed: int = 0) -> FaceBank:
     generator = torch.Generator().manual_seed(seed)
     embeddings = torch.randn(count, width, generator=generator) * 3
-    return FaceBank(embeddings, "maker", CLASSES, {"hat": torch.arange(count) % 2})
+    return FaceBank(embeddings, "maker", CLASSES, labels={"hat": torch.arange(count) % 2})
 
 
 @settings(max_examples=30, deadline=None)
@@ -36,7 +36,7 @@ def test_nearest_has_the_largest_cosine(seed: int, count: int, queries: int) -> 
 
 
 def test_wanted_classes_restrict_the_search_unless_nobody_has_them() -> None:
-    faces = FaceBank(torch.eye(3), "maker", {"hat": ("no", "yes", "two")}, {"hat": torch.tensor([0, 1, 1])})
+    faces = FaceBank(torch.eye(3), "maker", {"hat": ("no", "yes", "two")}, labels={"hat": torch.tensor([0, 1, 1])})
     query = torch.tensor([[1.0, 0.2, 0.1], [1.0, 0.2, 0.1], [1.0, 0.2, 0.1]])
     found = faces.nearest(query, {"hat": torch.tensor([0, 1, 2])})
     assert found.argmax(dim=1).tolist() == [0, 1, 0]
@@ -93,8 +93,8 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
 
 def test_bad_arguments_are_all_named() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        FaceBank(torch.zeros(0, 3), "maker", CLASSES, {"mood": torch.tensor([1])})
+        FaceBank(torch.zeros(0, 3), "maker", CLASSES, labels={"mood": torch.tensor([1])})
     assert "embeddings" in str(caught.value)
     assert "'mood'" in str(caught.value)
     with pytest.raises(ConfigurationError, match="indices below 2"):
-        FaceBank(torch.eye(2), "maker", CLASSES, {"hat": torch.tensor([0, 2])})
+        FaceBank(torch.eye(2), "maker", CLASSES, labels={"hat": torch.tensor([0, 2])})

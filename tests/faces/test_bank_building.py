@@ -44,7 +44,9 @@ def faces_of(folder: Path) -> Tensor:
 def test_a_bank_holds_the_embeddings_in_order(folder: Path, tmp_path: Path) -> None:
     embedder = ClassifierEmbedder(EMBEDDER)
     with Progress(disable=True) as progress:
-        report = build_bank(folder, embedder, tmp_path / "bank.safetensors", progress, batch_size=4, part_size=5)
+        report = build_bank(
+            folder, embedder, tmp_path / "bank.safetensors", progress=progress, batch_size=4, part_size=5
+        )
     assert report.faces == COUNT
     assert list(report.skipped) == ["first/99.jpg"]
     assert json.loads((tmp_path / "bank.safetensors.skipped.json").read_text()) == report.skipped
@@ -75,9 +77,9 @@ def test_an_interrupted_run_goes_on_and_a_changed_one_begins_anew(folder: Path, 
         with Progress(disable=True) as progress:
             if limit < COUNT:
                 with pytest.raises(KeyboardInterrupt):
-                    build_bank(folder, embedder, out, progress, batch_size=2, part_size=part_size)
+                    build_bank(folder, embedder, out, progress=progress, batch_size=2, part_size=part_size)
             else:
-                build_bank(folder, embedder, out, progress, batch_size=2, part_size=part_size)
+                build_bank(folder, embedder, out, progress=progress, batch_size=2, part_size=part_size)
         return embedder
 
     run(tmp_path / "whole.safetensors")
@@ -99,7 +101,9 @@ def test_faces_are_found_and_cropped_where_asked(tmp_path: Path) -> None:
     Image.new("RGB", (80, 80), "gray").save(tmp_path / "pictures" / "4.png")
     embedder, detector = ClassifierEmbedder(EMBEDDER), FaceDetector(scale=2.0)
     with Progress(disable=True) as progress:
-        report = build_bank(tmp_path / "pictures", embedder, tmp_path / "bank.safetensors", progress, detector=detector)
+        report = build_bank(
+            tmp_path / "pictures", embedder, tmp_path / "bank.safetensors", progress=progress, detector=detector
+        )
     batch = torch.stack(images).float() / 255
     faces = detector(batch).largest()
     assert len(faces) >= 3
@@ -149,7 +153,7 @@ def test_no_face_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "a.png").write_text("no picture")
     with Progress(disable=True) as progress, pytest.raises(ConfigurationError, match=r"gave no face: a\.png"):
-        build_bank(tmp_path / "faces", ClassifierEmbedder(EMBEDDER), tmp_path / "bank.safetensors", progress)
+        build_bank(tmp_path / "faces", ClassifierEmbedder(EMBEDDER), tmp_path / "bank.safetensors", progress=progress)
 
 
 def test_inception_resnet_is_fetched_only_where_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

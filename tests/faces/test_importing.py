@@ -106,7 +106,7 @@ def test_fairface_faces_are_cut_as_dlib_cuts_them() -> None:
         ((0.1205750620789 + 0.3340850613712) / 2, 0.2213959),
         ((0.6460604764104 + 0.8595674595992) / 2, 0.2212335),
     )
-    chip = crop_for(marked, faces, 300, CropSettings("chip", 0.25))[0, 0]
+    chip = crop_for(marked, faces, 300, crop=CropSettings("chip", 0.25))[0, 0]
     for x, y in template:
         column, row = (300 * (0.25 + share) / 1.5 for share in (x, y))
         near = chip[round(row) - 8 : round(row) + 8, round(column) - 8 : round(column) + 8]

@@ -29,7 +29,7 @@ RECIPE = Recipe(
 
 
 def builder(folder: Path, recipe: Recipe = RECIPE) -> Builder:
-    return Builder(recipe, folder, "cpu", Progress(disable=True))
+    return Builder(recipe, folder, "cpu", progress=Progress(disable=True))
 
 
 def test_recipes_have_their_own_fingerprints() -> None:

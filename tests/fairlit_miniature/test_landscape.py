@@ -22,7 +22,7 @@ RECIPE = LandscapeRecipe(40, Schedule(steps=2, lr=1e-4, warmup=1, save_every=1),
 
 def test_a_build_makes_a_pipeline_of_landscapes_and_is_resumed(tmp_path: Path) -> None:
     out, workdir = tmp_path / "out", tmp_path / "work"
-    figures = build_landscape(RECIPE, CHECKPOINTS / "miniature", out, workdir)
+    figures = build_landscape(RECIPE, CHECKPOINTS / "miniature", out, workdir=workdir)
     backbone = Backbone.load(out / "pipeline")
     assert backbone.latent_shape() == (4, 16, 24)
     assert json.loads((out / "checks.json").read_text())["pictures"] == 1
@@ -30,10 +30,10 @@ def test_a_build_makes_a_pipeline_of_landscapes_and_is_resumed(tmp_path: Path) -
     assert set(figures["word_obeyed"]) == {"female", "male", "light", "tan", "brown", "dark", "young", "old"}
     assert str(tmp_path) not in "".join(file.read_text() for file in out.rglob("*.json"))
     before = (out / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes()
-    assert build_landscape(RECIPE, CHECKPOINTS / "miniature", out, workdir) == figures
+    assert build_landscape(RECIPE, CHECKPOINTS / "miniature", out, workdir=workdir) == figures
     assert (out / "pipeline" / "unet" / "diffusion_pytorch_model.safetensors").read_bytes() == before
     with pytest.raises(ConfigurationError, match="another recipe"):
-        build_landscape(LandscapeRecipe(41, RECIPE.diffusion, 1), CHECKPOINTS / "miniature", out, workdir)
+        build_landscape(LandscapeRecipe(41, RECIPE.diffusion, 1), CHECKPOINTS / "miniature", out, workdir=workdir)
 
 
 def test_committed_files_are_small_and_the_readme_is_of_its_checks() -> None:

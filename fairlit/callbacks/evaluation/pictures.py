@@ -70,7 +70,7 @@ def test_titles(variants: Sequence[str]) -> dict[str, str]:
     return {"original": TITLES["original"], variants[-1]: "after"}
 
 
-def save_picture(picture: Image.Image, path: Path, trainer: L.Trainer, tag: str) -> Path:
+def save_picture(picture: Image.Image, path: Path, trainer: L.Trainer, *, tag: str) -> Path:
     """Write a picture to a file and to TensorBoard, and return the file's path.
 
     Args:

@@ -23,7 +23,7 @@ def validation_report(module: FairFinetuner, results: GroupedFigures, picture: P
     return [results_table(columns, _title(module, columns)), f"picture  {picture}"]
 
 
-def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, path: Path) -> Report:
+def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, path: Path) -> Report:
     """Return the tables of `fairlit test`, and where its files are."""
     columns = {"before": summary.before, "after": summary.after}
     report: Report = [results_table(columns, _title(module, columns))]

@@ -55,6 +55,7 @@ class CelebA(FaceDataModule):
         folder: str,
         classes: Classes,
         images: str = "img_align_celeba",
+        *,
         window: Window | None = SQUARE,
         **settings: Any,
     ) -> None:

@@ -49,7 +49,7 @@ class LabelledFacesDataset(Dataset[Batch]):
     """
 
     def __init__(
-        self, files: Sequence[LabelledFile], image_size: int, cache: bool = False, window: Window | None = None
+        self, files: Sequence[LabelledFile], image_size: int, cache: bool = False, *, window: Window | None = None
     ) -> None:
         self.files, self.image_size, self.window = list(files), image_size, window
         self._cache: dict[int, Tensor] | None = {} if cache else None
@@ -106,6 +106,7 @@ class FaceDataModule(lightning.LightningDataModule, ABC):
         classes: Classes,
         image_size: int = 64,
         batch_size: int = 64,
+        *,
         augmentation: float = 1.0,
         num_workers: int = 0,
         cache: bool = False,
@@ -161,7 +162,7 @@ class FaceDataModule(lightning.LightningDataModule, ABC):
                         problems.add(f"no training image has {attribute} {absent!r}: give some, or drop the class")
         for split in SPLITS:
             chosen = [file for file in files if file.split == split]
-            self._datasets[split] = LabelledFacesDataset(chosen, self.image_size, self.cache, self.window)
+            self._datasets[split] = LabelledFacesDataset(chosen, self.image_size, self.cache, window=self.window)
 
     def setup(self, stage: str) -> None:
         """Reads and checks the labels, once."""
@@ -249,7 +250,7 @@ def note_missing_files(paths: Sequence[Path], source: Path, problems: Problems) 
 
 
 def label_indices(
-    rows: Sequence[Mapping[str, str]], classes: Classes, source: Path, problems: Problems
+    rows: Sequence[Mapping[str, str]], classes: Classes, source: Path, *, problems: Problems
 ) -> list[tuple[int, ...]]:
     """Class indices of the rows of a table, in the order of the attributes; labels that belong to no class are noted.
 

@@ -37,7 +37,7 @@ class FairFace(FaceDataModule):
         with Problems("FairFace") as problems:
             for split, name in TABLES.items():
                 rows = read_table(root / name, ("file", *self.classes), problems)
-                labels = label_indices(rows, self.classes, root / name, problems)
+                labels = label_indices(rows, self.classes, root / name, problems=problems)
                 paths = [root / row["file"] for row in rows]
                 note_missing_files(paths, root / name, problems)
                 for used in (split, "test") if split == "val" else (split,):

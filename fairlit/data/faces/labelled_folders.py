@@ -42,7 +42,7 @@ def read_labels(folder: str | Path, classes: Classes) -> list[LabelledFile]:
         rows = read_table(path, ("file", "split", *classes), problems)
         for split, count in Counter(row["split"] for row in rows if row["split"] not in SPLITS).items():
             problems.add(f"{path}: 'split' is {split!r} in {count} rows: give one of {', '.join(SPLITS)}")
-        labels = label_indices(rows, classes, path, problems)
+        labels = label_indices(rows, classes, path, problems=problems)
         paths = [root / row["file"] for row in rows]
         note_missing_files(paths, path, problems)
     return [LabelledFile(file, row["split"], found) for file, row, found in zip(paths, rows, labels, strict=True)]

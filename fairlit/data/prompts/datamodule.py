@@ -38,7 +38,7 @@ class PromptBatch(NamedTuple):
 class _Stream(IterableDataset[PromptBatch]):
     """Batches by number; iterable, so that Lightning leaves their distribution over ranks to fairlit."""
 
-    def __init__(self, data: PromptDataModule, split: Split, first: int, count: int | None) -> None:
+    def __init__(self, data: PromptDataModule, split: Split, first: int, *, count: int | None) -> None:
         self.data, self.split, self.first, self.count = data, split, first, count
 
     def __iter__(self) -> Iterator[PromptBatch]:
@@ -81,6 +81,7 @@ class PromptDataModule(L.LightningDataModule):
         prompts: str,
         target: dict[str, Any] | str,
         families: list[str] | None = None,
+        *,
         test_families: list[str] | None = None,
         images_per_prompt: int = 24,
         validation_images: int = 24,
@@ -149,15 +150,15 @@ class PromptDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Endless; starts at the first batch that a restored checkpoint has not seen."""
-        return _loader(_Stream(self, "train", self.first_batch, None))
+        return _loader(_Stream(self, "train", self.first_batch, count=None))
 
     def val_dataloader(self) -> DataLoader[PromptBatch]:
         """One batch a validation prompt."""
-        return _loader(_FiniteStream(self, "val", 0, len(self._prompts["val"])))
+        return _loader(_FiniteStream(self, "val", 0, count=len(self._prompts["val"])))
 
     def test_dataloader(self) -> DataLoader[PromptBatch]:
         """One batch a test prompt."""
-        return _loader(_FiniteStream(self, "test", 0, len(self._prompts["test"])))
+        return _loader(_FiniteStream(self, "test", 0, count=len(self._prompts["test"])))
 
     def predict_dataloader(self) -> DataLoader[PromptBatch]:
         """One batch a test prompt."""

@@ -51,7 +51,7 @@ def read_families(path: Path) -> list[PromptFamily]:
     """
     with Problems(f"prompts: {path}") as problems:
         if path.suffix.lower() == ".json":
-            return [_published_family(path.stem, path.stem, _load(path), {}, problems)]
+            return [_published_family(path.stem, path.stem, _load(path), settings={}, problems=problems)]
         content = _load(path)
         if isinstance(content, dict) and (unknown := sorted(map(str, set(content) - {"families"}))):
             problems.add(f"unknown key {', '.join(unknown)}; the only one is families")
@@ -59,7 +59,7 @@ def read_families(path: Path) -> list[PromptFamily]:
         if not isinstance(entries, dict) or not entries:
             problems.add("no families; write `families:` with at least one name below it")
             entries = {}
-        return [_family(str(name), entry, path.parent, problems) for name, entry in entries.items()]
+        return [_family(str(name), entry, path.parent, problems=problems) for name, entry in entries.items()]
 
 
 def _load(path: Path) -> Any:
@@ -74,7 +74,7 @@ def _load(path: Path) -> Any:
         raise ConfigurationError(f"it is not {kind} ({error}); correct it") from error
 
 
-def _family(name: str, entry: Any, folder: Path, problems: Problems) -> PromptFamily:
+def _family(name: str, entry: Any, folder: Path, *, problems: Problems) -> PromptFamily:
     where = f"family {name!r}"
     if isinstance(entry, dict) and "people" in entry and "num_people" not in entry:
         warnings.warn(f"{where}: people is called num_people now; rename it", FutureWarning, stacklevel=2)
@@ -94,18 +94,22 @@ def _family(name: str, entry: Any, folder: Path, problems: Problems) -> PromptFa
         content: Any = {}
         with problems.collecting(), Problems(f"{where}: file {folder / entry['file']}"):
             content = _load(folder / entry["file"])
-        return _published_family(name, where, content, settings, problems) if content else PromptFamily(name, (), {})
+        return (
+            _published_family(name, where, content, settings=settings, problems=problems)
+            if content
+            else PromptFamily(name, (), {})
+        )
     targets: dict[str, TargetDistribution] = {}
     fillers = entry.get("fillers") or {}
     if not isinstance(fillers, dict):
         problems.add(f"{where}: fillers is {fillers!r}; list placeholders, below each train, val, test with words")
         fillers = {}
-    templates = _templates(where, entry.get("templates"), list(map(str, fillers)), problems)
+    templates = _templates(where, entry.get("templates"), list(map(str, fillers)), problems=problems)
     words = {
-        str(field): _texts(f"{where}: fillers of {field!r}", splits, targets, problems)
+        str(field): _texts(f"{where}: fillers of {field!r}", splits, targets, problems=problems)
         for field, splits in fillers.items()
     }
-    whole = _texts(f"{where}: prompts", entry.get("prompts", {}), targets, problems)
+    whole = _texts(f"{where}: prompts", entry.get("prompts", {}), targets, problems=problems)
     if not (entry.get("templates") or entry.get("prompts")):
         problems.add(f"{where}: `templates` is empty; write at least one, e.g. 'a photo of a {{word}}', or `prompts`")
     _check_whole(where, whole, problems)
@@ -147,7 +151,7 @@ def _target(where: str, content: Any, problems: Problems) -> TargetDistribution 
         return None
 
 
-def _templates(where: str, content: Any, fields: list[str], problems: Problems) -> dict[str, list[str]]:
+def _templates(where: str, content: Any, fields: list[str], *, problems: Problems) -> dict[str, list[str]]:
     """The checked templates of a family, by split."""
     if not content:
         return {}
@@ -159,11 +163,11 @@ def _templates(where: str, content: Any, fields: list[str], problems: Problems) 
         elif not _is_texts(texts):
             problems.add(f"{where}: templates is {texts!r}; write a list of texts")
         else:
-            templates[split] = [text for text in texts if _check_template(where, text, fields, problems)]
+            templates[split] = [text for text in texts if _check_template(where, text, fields, problems=problems)]
     return templates
 
 
-def _check_template(where: str, template: str, fields: list[str], problems: Problems) -> bool:
+def _check_template(where: str, template: str, fields: list[str], *, problems: Problems) -> bool:
     """Whether a template can be filled; notes what is wrong with it."""
     names = placeholders(template)
     unlisted = [name for name in names if name not in fields]
@@ -178,7 +182,9 @@ def _check_template(where: str, template: str, fields: list[str], problems: Prob
     return bool(names) and not stray and not unlisted
 
 
-def _texts(where: str, splits: Any, targets: dict[str, TargetDistribution], problems: Problems) -> dict[str, list[str]]:
+def _texts(
+    where: str, splits: Any, targets: dict[str, TargetDistribution], *, problems: Problems
+) -> dict[str, list[str]]:
     """The checked words of a placeholder, or whole prompts, by split, none in two; targets of their own are noted."""
     if not isinstance(splits, dict):
         problems.add(f"{where} must be lists under train, val, test; got {splits!r}")
@@ -217,7 +223,7 @@ def _check_whole(where: str, whole: Mapping[str, list[str]], problems: Problems)
 
 
 def _published_family(
-    name: str, where: str, content: Any, settings: Mapping[str, Any], problems: Problems
+    name: str, where: str, content: Any, *, settings: Mapping[str, Any], problems: Problems
 ) -> PromptFamily:
     """The family of a JSON file in the published layout; what is not clear is refused rather than guessed."""
     if not isinstance(content, dict) or not set(content) & set(_PUBLISHED_KEYS):
@@ -240,12 +246,14 @@ def _published_family(
                     f"{where}: has both {of_templates} and {_PUBLISHED_WHOLE[split]}, and which of them is meant for "
                     f"{split} is not said; remove one"
                 )
-            found = _templates(f"{where}: {of_templates}", {split: content[of_templates]}, [_PUBLISHED_FIELD], problems)
+            found = _templates(
+                f"{where}: {of_templates}", {split: content[of_templates]}, [_PUBLISHED_FIELD], problems=problems
+            )
             templates.update(found)
             words[split] = content[of_words]
     listed = {split: content[key] for split, key in _PUBLISHED_WHOLE.items() if key in content}
-    fillers = {_PUBLISHED_FIELD: _texts(f"{where}: occupations", words, {}, problems)}
-    whole = _texts(f"{where}: prompts", listed, {}, problems)
+    fillers = {_PUBLISHED_FIELD: _texts(f"{where}: occupations", words, {}, problems=problems)}
+    whole = _texts(f"{where}: prompts", listed, {}, problems=problems)
     _check_whole(where, whole, problems)
     return PromptFamily(name, templates, fillers, whole=whole, **settings)
 

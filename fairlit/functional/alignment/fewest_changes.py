@@ -67,7 +67,7 @@ def whole_counts(shares: Shares, count: int) -> tuple[Tensor, Tensor]:
     return (least + tied * every_tie).long(), (least + tied).long()
 
 
-def fewest_changes(cells: Tensor, shares: Shares, costs: Tensor, fixed: Tensor | None = None) -> Changes:
+def fewest_changes(cells: Tensor, shares: Shares, costs: Tensor, *, fixed: Tensor | None = None) -> Changes:
     """The fewest faces to change such that the classes come to whole numbers nearest to the target.
 
     Optimal transport between the faces and the places of each class. Keeping a face as it is costs nothing, changing
@@ -101,6 +101,7 @@ def fewest_changes_of_groups(
     image_index: Tensor,
     cells: Tensor,
     compositions: Mapping[Composition, float],
+    *,
     costs: Tensor,
     fixed: Tensor | None = None,
 ) -> Changes:

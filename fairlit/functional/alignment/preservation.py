@@ -35,7 +35,7 @@ def change_factors(
     return smallest.float()
 
 
-def image_factors(face_factors: Tensor, image_index: Tensor, images: int, without_face: float) -> Tensor:
+def image_factors(face_factors: Tensor, image_index: Tensor, images: int, *, without_face: float) -> Tensor:
     """Return how much of the preservation an image keeps: the smallest factor among its faces.
 
     Args:
@@ -63,7 +63,7 @@ def scale_gradient(images: Tensor, scale: Tensor) -> Tensor:
 
 
 def overlap_scale(
-    boxes: Tensor, reference_boxes: Tensor, factors: Tensor, image_index: Tensor, size: tuple[int, int, int]
+    boxes: Tensor, reference_boxes: Tensor, factors: Tensor, *, image_index: Tensor, size: tuple[int, int, int]
 ) -> Tensor:
     """Gradient scale that frees the places where a face and the same face in the reference image overlap.
 

@@ -67,7 +67,7 @@ def expected_assignment(
     shares = target.table.flatten()
     if len(shares) == 2:
         return torch.from_numpy(_binary_plan(rows[0][:, 1], float(shares[1])))
-    return torch.from_numpy(_mean_plan(_joint_costs(rows, factors), shares, draws, seed))
+    return torch.from_numpy(_mean_plan(_joint_costs(rows, factors), shares, draws, seed=seed))
 
 
 def assignment_costs(
@@ -105,7 +105,7 @@ def _binary_plan(p: np.ndarray, share: float) -> np.ndarray:
     return np.stack([first, second], axis=1)
 
 
-def _mean_plan(costs: np.ndarray, shares: Tensor, draws: int, seed: int) -> np.ndarray:
+def _mean_plan(costs: np.ndarray, shares: Tensor, draws: int, *, seed: int) -> np.ndarray:
     """Mean over draws of the optimal plan between N samples and the drawn numbers of each joint class."""
     n, classes = costs.shape
     plan = np.zeros((n, classes))

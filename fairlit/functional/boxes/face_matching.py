@@ -13,8 +13,8 @@ def match_faces(
     image_index: Tensor,
     boxes: Tensor,
     other_image_index: Tensor,
-    other_boxes: Tensor,
     *,
+    other_boxes: Tensor,
     least_iou: float = 0.1,
 ) -> Tensor:
     """Pairs the faces of images with those of other images of the same number, image by image.

@@ -184,7 +184,7 @@ def invert_similarity(transforms: Tensor) -> Tensor:
     return torch.cat([linear, -_applied(linear, transforms[:, :, 2])[:, :, None]], dim=-1)
 
 
-def crop_grid(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
+def crop_grid(boxes: Tensor, size: int, height: int, *, width: int) -> Tensor:
     """Where to sample an image so as to cut out boxes and bring them to one size.
 
     Args:
@@ -211,7 +211,7 @@ def crop_grid(boxes: Tensor, size: int, height: int, width: int) -> Tensor:
     return _to_grid(points, height, width)
 
 
-def aligned_grid(transforms: Tensor, size: int, height: int, width: int) -> Tensor:
+def aligned_grid(transforms: Tensor, size: int, height: int, *, width: int) -> Tensor:
     """Where to sample an image so that landmarks come to lie on a template.
 
     Args:

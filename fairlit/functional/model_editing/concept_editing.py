@@ -10,8 +10,8 @@ def edit_projection(
     weight: Tensor,
     concepts: Tensor,
     shifts: Tensor,
-    preserved: Tensor,
     *,
+    preserved: Tensor,
     edit_scale: float = 1.0,
     preserve_scale: float = 1.0,
     ridge: float = 0.5,
@@ -43,7 +43,7 @@ def edit_projection(
     return (old + old @ change.T).to(weight.dtype)
 
 
-def debiasing_step(shares: Tensor, desired: Tensor, step_size: float, tolerance: float) -> Tensor:
+def debiasing_step(shares: Tensor, desired: Tensor, step_size: float, *, tolerance: float) -> Tensor:
     """How much the strength of each class's direction in each concept changes after a measurement.
 
     Args:

@@ -21,7 +21,7 @@ def classifier_free_guidance(unconditional: Tensor, conditional: Tensor, scale: 
     return unconditional + scale * (conditional - unconditional)
 
 
-def semantic_edit(unconditional: Tensor, edits: Tensor, weights: Tensor, scale: float, threshold: float) -> Tensor:
+def semantic_edit(unconditional: Tensor, edits: Tensor, weights: Tensor, *, scale: float, threshold: float) -> Tensor:
     """What several edit prompts ask for together, each where its say is strongest: sum_i w_i mu_i psi_i.
 
     psi_i = e_i - u is the direction of edit i, mu_i the scale where |psi_i| is at least the threshold's quantile of its
@@ -47,7 +47,7 @@ def semantic_edit(unconditional: Tensor, edits: Tensor, weights: Tensor, scale: 
 
 
 def semantic_momentum(
-    edit: Tensor, velocity: Tensor, momentum_scale: float, momentum_beta: float
+    edit: Tensor, velocity: Tensor, momentum_scale: float, *, momentum_beta: float
 ) -> tuple[Tensor, Tensor]:
     """Adds momentum to an edit and gathers it for the next call.
 

@@ -14,7 +14,7 @@ def subset_size(num_evaluations: int, fraction: float) -> int:
     return max(1, round(fraction * num_evaluations))
 
 
-def stratified_evaluations(num_evaluations: int, size: int, images: int, seed: tuple[int, ...]) -> Tensor:
+def stratified_evaluations(num_evaluations: int, size: int, images: int, *, seed: tuple[int, ...]) -> Tensor:
     """Draws evaluations for each of several images: one from each of `size` equal stretches of the chain.
 
     The chain [0, S) is cut into stretches of length S / size. From each, one point is drawn evenly, and the evaluation

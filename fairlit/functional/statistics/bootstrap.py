@@ -82,7 +82,7 @@ def cluster_bootstrap(
     if not len(counts):
         return float("nan"), float("nan")
     values = _Values([frequencies(counts)], lambda generator, b: [_drawn(generator, counts, b)])
-    return _bootstrap(values, lambda drawn: statistic(drawn[0]), draws, level, seed, resample)
+    return _bootstrap(values, lambda drawn: statistic(drawn[0]), draws, level=level, seed=seed, resample=resample)
 
 
 def cluster_bootstrap_difference(
@@ -136,9 +136,17 @@ def cluster_bootstrap_difference(
         return float("nan"), float("nan")
     first, second, pairs = first[used], second[used], pairs[used]
     values = _Values(
-        [frequencies(first), frequencies(second)], lambda generator, b: _drawn_pairs(generator, first, second, pairs, b)
+        [frequencies(first), frequencies(second)],
+        lambda generator, b: _drawn_pairs(generator, first, second, pairs=pairs, draws=b),
     )
-    return _bootstrap(values, lambda drawn: statistic(drawn[0]) - statistic(drawn[1]), draws, level, seed, resample)
+    return _bootstrap(
+        values,
+        lambda drawn: statistic(drawn[0]) - statistic(drawn[1]),
+        draws,
+        level=level,
+        seed=seed,
+        resample=resample,
+    )
 
 
 def cluster_bootstrap_mean(
@@ -176,8 +184,8 @@ def cluster_bootstrap_mean(
     if not rows:
         return float("nan"), float("nan")
     means = torch.stack([row.mean() for row in rows])
-    values = _Values([means], lambda generator, b: [_drawn_means(generator, rows, means, b)])
-    return _bootstrap(values, lambda drawn: drawn[0].mean(dim=1), draws, level, seed, resample)
+    values = _Values([means], lambda generator, b: [_drawn_means(generator, rows, means, draws=b)])
+    return _bootstrap(values, lambda drawn: drawn[0].mean(dim=1), draws, level=level, seed=seed, resample=resample)
 
 
 def frequencies(counts: Tensor) -> Tensor:
@@ -202,6 +210,7 @@ def _bootstrap(
     values: _Values,
     statistic: Callable[[list[Tensor]], Tensor],
     draws: int,
+    *,
     level: float,
     seed: int,
     resample: Resample,
@@ -242,7 +251,7 @@ def _drawn(generator: np.random.Generator, counts: Tensor, draws: int) -> Tensor
 
 
 def _drawn_pairs(
-    generator: np.random.Generator, first: Tensor, second: Tensor, pairs: Tensor, draws: int
+    generator: np.random.Generator, first: Tensor, second: Tensor, *, pairs: Tensor, draws: int
 ) -> list[Tensor]:
     """Frequencies [draws, P, K] of both methods; what is no pair is drawn on its own."""
     classes = pairs.shape[1]
@@ -258,7 +267,7 @@ def _drawn_pairs(
     return [frequencies(both.sum(dim=3) + drawn[1]), frequencies(both.sum(dim=2) + drawn[2])]
 
 
-def _drawn_means(generator: np.random.Generator, rows: list[Tensor], means: Tensor, draws: int) -> Tensor:
+def _drawn_means(generator: np.random.Generator, rows: list[Tensor], means: Tensor, *, draws: int) -> Tensor:
     """Means [draws, P] of images drawn within each prompt, their spread corrected by sqrt(n / (n - 1))."""
     drawn = torch.empty(draws, len(rows), dtype=torch.float64)
     for column, row in enumerate(rows):  # one prompt at a time: all at once would need draws * images numbers

@@ -76,7 +76,7 @@ def independent_compositions(shares: Shares, people: int) -> dict[Composition, f
     return dict(zip(every, stats.multinomial.pmf(every, people, wanted).round(15).tolist(), strict=True))
 
 
-def check_compositions(target: Mapping[Composition, float], people: int, classes: int, problems: Problems) -> None:
+def check_compositions(target: Mapping[Composition, float], people: int, classes: int, *, problems: Problems) -> None:
     """Notes what is wrong with a target distribution over the compositions of `people`."""
     for composition, share in target.items():
         if len(composition) != classes or sum(composition) != people or min(composition, default=0) < 0:
@@ -166,7 +166,7 @@ def read_compositions(
                 example = composition_name((1, *[0] * (len(classes) - 2), 1), classes)
                 problems.add(f"compositions: {attribute} of {people} people is {shares!r}; write {{'{example}': 1.0}}")
                 continue
-            check_compositions(read, number, len(classes), problems)
+            check_compositions(read, number, len(classes), problems=problems)
             found.setdefault(attribute, {})[number] = read
     return found
 

@@ -100,6 +100,6 @@ def marginal_counts(joint: Tensor, axis: int) -> Tensor:
     return joint.movedim(axis, 1).flatten(2).sum(dim=2) if joint.ndim > 2 else joint
 
 
-def _check_range(name: str, values: Tensor, end: int, least: int | None = None) -> None:
+def _check_range(name: str, values: Tensor, end: int, *, least: int | None = None) -> None:
     if len(values) and (int(values.max()) >= end or (least is not None and int(values.min()) < least)):
         raise ConfigurationError(f"{name} reach from {int(values.min())} to {int(values.max())}, give less than {end}")

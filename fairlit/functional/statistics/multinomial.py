@@ -62,11 +62,13 @@ def multinomial_test(
     for n in np.unique(sizes[sizes > 0]):
         here = sizes == n
         observed = log_probability(rows[here], shares)
-        p_values[here] = _tail(observed, int(n), shares, draws, seed, exact_outcomes)
+        p_values[here] = _tail(observed, int(n), shares, draws=draws, seed=seed, exact_outcomes=exact_outcomes)
     return torch.from_numpy(p_values).view(counts.shape[:-1])
 
 
-def _tail(observed: np.ndarray, n: int, shares: np.ndarray, draws: int, seed: int, exact_outcomes: int) -> np.ndarray:
+def _tail(
+    observed: np.ndarray, n: int, shares: np.ndarray, *, draws: int, seed: int, exact_outcomes: int
+) -> np.ndarray:
     """P(log-probability <= observed) [M] for outcomes of n images."""
     if math.comb(n + len(shares) - 1, len(shares) - 1) <= exact_outcomes:
         ordered = np.sort(log_probability(outcomes(n, len(shares)), shares))

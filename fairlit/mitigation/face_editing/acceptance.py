@@ -13,7 +13,7 @@ from fairlit.mitigation.face_editing.pictures import FaceOrder, Picture
 _SAME_FACE = 0.3  # least overlap (IoU) of a face before and after an edit
 
 
-def accept(before: Picture, after: Picture, order: FaceOrder, region: Tensor) -> Picture | None:
+def accept(before: Picture, after: Picture, order: FaceOrder, *, region: Tensor) -> Picture | None:
     """Return the picture after an edit, its faces in their old order; None where it is not to be kept.
 
     It is kept where the face shows its target class and every other face that counts its old one.
@@ -28,7 +28,7 @@ def accept(before: Picture, after: Picture, order: FaceOrder, region: Tensor) ->
     index = torch.zeros(faces, dtype=torch.long)
     if len(after.labels) != faces:  # the face is gone, or there is one more
         return None
-    partners = match_faces(index, before.boxes, index, after.boxes, least_iou=_SAME_FACE)
+    partners = match_faces(index, before.boxes, index, other_boxes=after.boxes, least_iou=_SAME_FACE)
     if bool((partners < 0).any()):
         return None
     expected = before.labels.clone()

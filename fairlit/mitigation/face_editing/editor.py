@@ -116,7 +116,7 @@ class FaceEditor:
         candidates, regions = self.regenerator(turn, [pictures[order.image] for order in turn], key)
         for order, candidate, region in zip(turn, self.reader(candidates), regions, strict=True):
             order.tries += 1
-            accepted = accept(pictures[order.image], candidate, order, region)
+            accepted = accept(pictures[order.image], candidate, order, region=region)
             if accepted is not None:
                 pictures[order.image], order.made = accepted, True
 

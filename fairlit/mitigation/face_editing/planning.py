@@ -76,9 +76,9 @@ class ChangePlanner:
         for number, compositions in self.compositions.items():
             here = sizes[image_index] == number
             target_labels[here] = fewest_changes_of_groups(
-                image_index[here], labels[here], compositions, costs[here], fixed[here]
+                image_index[here], labels[here], compositions, costs=costs[here], fixed=fixed[here]
             ).wanted
             left &= ~here
         shares = self.target.table.flatten()
-        target_labels[left] = fewest_changes(labels[left], shares, costs[left], fixed[left]).wanted
+        target_labels[left] = fewest_changes(labels[left], shares, costs[left], fixed=fixed[left]).wanted
         return Changes(target_labels, target_labels != labels)

@@ -55,12 +55,14 @@ class PictureReader:
         Args:
             images: float [N, 3, H, W] in [0, 1].
         """
-        return observe(images.to(self.classifier.device), self.detector, self.classifier, self.faces).to("cpu")
+        return observe(images.to(self.classifier.device), self.detector, self.classifier, selection=self.faces).to(
+            "cpu"
+        )
 
     def _read(self, images: Sequence[Tensor]) -> list[Picture]:
         """Pictures of images of one size."""
         pixels = torch.stack(list(images)).to(self.classifier.device).float() / 255
-        seen = observe(pixels, self.detector, self.classifier, "all").to("cpu")
+        seen = observe(pixels, self.detector, self.classifier, selection="all").to("cpu")
         counts = seen.faces.position == 0 if self.faces == "largest" else torch.ones(len(seen.faces), dtype=torch.bool)
         classes = {name: rows.argmax(dim=1) for name, rows in seen.probabilities.items()}
         labels = joint_classes(

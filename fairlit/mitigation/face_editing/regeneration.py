@@ -56,7 +56,7 @@ class FaceRegenerator:
             self._mask(picture, order.face, window)
             for order, picture, window in zip(orders, pictures, windows, strict=True)
         ]
-        results = self._inpainted(orders, pictures, windows, masks, key)
+        results = self._inpainted(orders, pictures, windows, masks=masks, key=key)
         edited = [
             set_in(picture.pixels, new, mask) for picture, new, mask in zip(pictures, results, masks, strict=True)
         ]
@@ -75,6 +75,7 @@ class FaceRegenerator:
         orders: Sequence[FaceOrder],
         pictures: Sequence[Picture],
         windows: Sequence[Window],
+        *,
         masks: Sequence[Tensor],
         key: tuple[int, ...],
     ) -> list[Tensor]:

@@ -57,7 +57,7 @@ class ProjectionEditor:
                 weight,
                 rows,
                 shifts,
-                self.preserved,
+                preserved=self.preserved,
                 edit_scale=self.edit_scale,
                 preserve_scale=self.preserve_scale,
                 ridge=self.ridge,

@@ -37,7 +37,7 @@ class StrengthSearch:
         self.distance = share_distance(shares, self.desired)
         if self.distance < self.least_distance:
             self.best, self.least_distance = self.strengths, self.distance
-        step = debiasing_step(shares, self.desired, self.step_size, self.tolerance)
+        step = debiasing_step(shares, self.desired, self.step_size, tolerance=self.tolerance)
         self.settled = not bool(step.any())
         if self.settled:
             return

@@ -62,6 +62,7 @@ class AttributeClassifierTrainer(lightning.LightningModule):
         classes: Classes,
         architecture: str = "mobilenet_v3_small",
         architecture_args: dict[str, Any] | None = None,
+        *,
         input_size: int = 64,
         crop_kind: str = "box",
         crop_margin: float = 0.0,

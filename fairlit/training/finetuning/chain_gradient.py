@@ -46,12 +46,12 @@ class ChainGradient:
         if sampled.rollout is None:
             return sampled.latents
         if self.gradient.mode == "published":
-            return detached_graph(chain, draw.noise, conditioning, weights)
+            return detached_graph(chain, draw.noise, conditioning, weights=weights)
         pairs = self._pairs(len(weights), draw)
         inner = self.sampler.inner_parameters()
         if self.largest is None:
             budget = self.settings.memory_budget
-            self.largest = largest_micro_batch(chain, sampled.rollout, conditioning, inner, budget)
+            self.largest = largest_micro_batch(chain, sampled.rollout, conditioning, parameters=inner, budget=budget)
         count = len(weights) * len(draw.noise) if pairs is None else len(pairs.evaluations)
         return replay(
             chain,
@@ -70,5 +70,5 @@ class ChainGradient:
             return None
         size = subset_size(num_evaluations, self.settings.step_fraction)
         seed = (*self.seed, draw.index, ranks.rank())
-        evaluations = stratified_evaluations(num_evaluations, size, len(draw.noise), seed)
+        evaluations = stratified_evaluations(num_evaluations, size, len(draw.noise), seed=seed)
         return Pairs.drawn(evaluations, num_evaluations, draw.noise.device)

@@ -45,7 +45,7 @@ class Evaluator:
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
         images = sampler.decode(latents)
-        observation = observe(images, self.models.detector, self.models.audit_classifier, self.faces)
+        observation = observe(images, self.models.detector, self.models.audit_classifier, selection=self.faces)
         clip = self.objective.encoders.get("clip")
         text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
         return Generated(images, observation, self.objective.features(images), text)

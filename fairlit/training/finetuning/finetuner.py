@@ -52,7 +52,7 @@ class FairFinetuner(FinetuningModule):
             observation = self.observe(sampled.latents)
             target_labels, logs = self.assign(observation, batch)
         with self.timer.measure("losses"):
-            value = self.differentiate(sampled.latents, observation, references, target_labels)
+            value = self.differentiate(sampled.latents, observation, references, target_labels=target_labels)
             self.guard.note_loss(value.loss)
         with self.timer.measure("replay"):
             latents = self.chain_gradient.attach(sampled, draw, conditioning)
@@ -64,7 +64,7 @@ class FairFinetuner(FinetuningModule):
     def observe(self, latents: Tensor) -> Observation:
         """Return the faces in images with final latents [N, C, h, w], as the trained-against classifier sees them."""
         images = self.sampler.decode(latents)
-        return observe(images, self.frozen.detector, self.frozen.classifier, self.faces)
+        return observe(images, self.frozen.detector, self.frozen.classifier, selection=self.faces)
 
     def assign(self, observation: Observation, batch: PromptBatch) -> tuple[TargetLabels, dict[str, Tensor | float]]:
         """Return what this rank's faces are to become, and figures to log; every rank calls this."""
@@ -73,7 +73,12 @@ class FairFinetuner(FinetuningModule):
         return assign_over_ranks(observation, target, len(batch.keys), alignment=self.alignment, seed=seed)
 
     def differentiate(
-        self, latents: Tensor, observation: Observation, references: ReferenceDescription, target_labels: TargetLabels
+        self,
+        latents: Tensor,
+        observation: Observation,
+        references: ReferenceDescription,
+        *,
+        target_labels: TargetLabels,
     ) -> ObjectiveValue:
         """Return the losses of images with final latents [N, C, h, w], and dL/dx_S."""
         scale = 1.0 if (scaler := self._scaler()) is None else scaler.get_scale()

@@ -17,7 +17,7 @@ _SHARE_OF_FREE = 0.85  # the rest is for what the allocator cannot use and what 
 
 
 def largest_micro_batch(
-    chain: Chain, sampled: Rollout, conditioning: Conditioning, parameters: Sequence[Tensor], budget: float | None
+    chain: Chain, sampled: Rollout, conditioning: Conditioning, *, parameters: Sequence[Tensor], budget: float | None
 ) -> int:
     """Return the most pairs that are worth taking at once and fit into the memory budget.
 

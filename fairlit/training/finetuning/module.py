@@ -83,6 +83,7 @@ class FinetuningModule(L.LightningModule, ABC):
         models: Models,
         adaptor: Adaptor,
         detection: FaceDetection = FaceDetection(),
+        *,
         faces: FaceSelection = "largest",
         sampling: Sampling = Sampling(),
         gradient: Gradient = Gradient(),
@@ -147,7 +148,7 @@ class FinetuningModule(L.LightningModule, ABC):
 
     def check_trainer(self, trainer: L.Trainer, data: PromptDataModule, problems: Problems) -> None:
         """Note where the trainer's settings do not fit those of this module and its data."""
-        check_run(trainer, data.images, self.sampling, self.gradient, self.replay, problems)
+        check_run(trainer, data.images, self.sampling, gradient=self.gradient, replay=self.replay, problems=problems)
         with torch.device("cpu"):
             check_optimizer(self.make_optimizer([nn.Parameter(torch.zeros(1))]), trainer, problems)
 

@@ -137,7 +137,9 @@ class Objective:
             part = slice(start, min(start + batch_size, len(latents)))
             leaf = latents[part].detach().requires_grad_()
             with torch.enable_grad():
-                losses = self._losses(self.decode(leaf), part, observation, references, known, target_labels)
+                losses = self._losses(
+                    self.decode(leaf), part, observation, references=references, known=known, targets=target_labels
+                )
                 total = torch.stack(list(losses.values())).sum() * loss_scale
             value.gradient[part] = torch.autograd.grad(total, leaf)[0] / loss_scale
             for name, loss in losses.items():
@@ -152,7 +154,7 @@ class Objective:
             partners = partners[observation.faces.image_index]
         else:
             faces, others = observation.faces, before.faces
-            partners = match_faces(faces.image_index, faces.boxes, others.image_index, others.boxes)
+            partners = match_faces(faces.image_index, faces.boxes, others.image_index, other_boxes=others.boxes)
         return _KnownFaces(
             take_partners(before.faces.boxes, partners, 0.0),
             {name: take_partners(rows.argmax(dim=1), partners, -1) for name, rows in before.probabilities.items()},
@@ -165,6 +167,7 @@ class Objective:
         images: Tensor,
         part: slice,
         observation: Observation,
+        *,
         references: ReferenceDescription,
         known: _KnownFaces,
         targets: TargetLabels,

@@ -70,7 +70,7 @@ class ReferenceSampler:
     def describe(self, latents: Tensor) -> ReferenceDescription:
         """Return what the losses need of reference images with final latents [N, C, h, w]."""
         images = self.sampler.decode(latents)
-        observation = observe(images, self.models.detector, self.models.classifier, self.objective.faces)
+        observation = observe(images, self.models.detector, self.models.classifier, selection=self.objective.faces)
         return self.objective.describe_references(images, observation)
 
     def remember_in(self, folder: Path, settings: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ def check_run(
     trainer: L.Trainer,
     images: Mapping[Split, int],
     sampling: Sampling,
+    *,
     gradient: Gradient,
     replay: Replay,
     problems: Problems,

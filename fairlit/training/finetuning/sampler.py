@@ -106,7 +106,7 @@ class Sampler:
             return Samples(new.latents, new, old.latents)
         sampled = None
         if mode == "detached":
-            latents = detached_graph(chain, noise, conditioning, self.weights(num_steps))
+            latents = detached_graph(chain, noise, conditioning, weights=self.weights(num_steps))
         elif mode == "full":
             latents = full_graph(chain, noise, conditioning, last_evaluations=self.gradient.last_evaluations)
         else:

@@ -51,7 +51,7 @@ def draw_step(batch: PromptBatch, sampler: Sampler, *, noise_pool: int | None, s
     name: tuple[int, ...] = (seed, _STEPS_STREAM, batch.index)
     keys: Sequence[NoiseKey] = batch.keys
     if noise_pool is not None:
-        name, keys = pooled_keys(keys, noise_pool, (seed, _POOL_STREAM), batch.index)
+        name, keys = pooled_keys(keys, noise_pool, (seed, _POOL_STREAM), index=batch.index)
     settings = sampler.sampling
     num_steps = int(np.random.default_rng(name).integers(settings.min_steps, settings.max_steps + 1))
     mine = ranks.share_of_rank(keys)
@@ -69,7 +69,7 @@ def subsets_seed(seed: int) -> tuple[int, ...]:
 
 
 def pooled_keys(
-    keys: Sequence[NoiseKey], pool: int, seed: tuple[int, ...], index: int
+    keys: Sequence[NoiseKey], pool: int, seed: tuple[int, ...], *, index: int
 ) -> tuple[tuple[int, ...], list[NoiseKey]]:
     """Return noise keys that repeat: those of one of `pool` sets of noise.
 

@@ -33,7 +33,7 @@ _NOT_COUNTED = (
 
 
 def dry_run_finetuning(
-    module: FairFinetuner, data: PromptDataModule, trainer: L.Trainer | None, problems: Problems
+    module: FairFinetuner, data: PromptDataModule, trainer: L.Trainer | None, *, problems: Problems
 ) -> str:
     """Check what `fit` would do and describe it; load no weights and touch no device.
 
@@ -58,8 +58,8 @@ def dry_run_finetuning(
     trained = sum(estimate.parameters.values()) if estimate else 0
     states = 1 + (module.ema_decay is not None) + (estimate.optimizer_states if estimate else 0)
     states += trainer.accumulate_grad_batches > 1  # a gradient that waits for other batches is saved too
-    disk = _check_disk(trainer, 4 * trained * states, 8 * trained, problems)
-    lines = [*_describe_training(module, data, trainer, layout, estimate), disk]
+    disk = _check_disk(trainer, 4 * trained * states, 8 * trained, problems=problems)
+    lines = [*_describe_training(module, data, trainer, layout=layout, estimate=estimate), disk]
     lines += _describe_memory(estimate, module, layout) if estimate else [_no_estimate(module)]
     return "\n".join(lines)
 
@@ -99,7 +99,7 @@ def _check_contrasts(module: FairFinetuner, problems: Problems) -> None:
             contrast.check_tokens(tokenizer, problems)
 
 
-def _check_disk(trainer: L.Trainer, checkpoint: int, adaptors: int, problems: Problems) -> str:
+def _check_disk(trainer: L.Trainer, checkpoint: int, adaptors: int, *, problems: Problems) -> str:
     """Compare the disk with what the run will write, and say both."""
     kept = 1  # one is written beside the one that it replaces
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
@@ -115,7 +115,12 @@ def _check_disk(trainer: L.Trainer, checkpoint: int, adaptors: int, problems: Pr
 
 
 def _describe_training(
-    module: FairFinetuner, data: PromptDataModule, trainer: L.Trainer, layout: Layout, estimate: MemoryEstimate | None
+    module: FairFinetuner,
+    data: PromptDataModule,
+    trainer: L.Trainer,
+    *,
+    layout: Layout,
+    estimate: MemoryEstimate | None,
 ) -> list[str]:
     counts = [f"{count:,} in the {part}" for part, count in (estimate.parameters if estimate else {}).items()]
     prompts = ", ".join(f"{len(data.prompts(split))} {split}" for split in SPLITS)

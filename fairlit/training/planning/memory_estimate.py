@@ -104,14 +104,16 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     adaptor = type(module.adaptor)(**settings)
     adaptor.attach(backbone)
     use_checkpointing(backbone, module.acceleration.unet_checkpointing, module.acceleration.vae_checkpointing)
-    _count_trained(module, adaptor, backbone, estimate)
+    _count_trained(module, adaptor, backbone, estimate=estimate)
     solver = linear_solver(backbone.scheduler, module.sampling.max_steps)
     chain = Chain(backbone, solver, module.sampling.guidance_scale)
     scale = 2 if layout.precision == "64-true" else 1
     with FakeTensorMode(allow_non_fake_inputs=True):
         made = outline(backbone)
         trained = [made[id(parameter)] for parameter in adaptor.parameters().values()]
-        step = _Step(module, backbone, chain, adaptor, trained, _judges(module, estimate), layout)
+        step = _Step(
+            module, backbone, chain, adaptor=adaptor, trained=trained, judges=_judges(module, estimate), layout=layout
+        )
         estimate.images = step.kept()
         for name, phase in step.phases().items():
             estimate.phases[name] = step.peak_of(phase) * scale
@@ -119,7 +121,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     return estimate
 
 
-def _count_trained(module: FairFinetuner, adaptor: Adaptor, backbone: Backbone, estimate: MemoryEstimate) -> None:
+def _count_trained(module: FairFinetuner, adaptor: Adaptor, backbone: Backbone, *, estimate: MemoryEstimate) -> None:
     inside = {id(parameter) for parameter in backbone.unet.parameters()}
     for parameter in adaptor.parameters().values():
         name = "U-Net" if id(parameter) in inside else "text encoder"
@@ -226,6 +228,7 @@ class _Step:
         module: FairFinetuner,
         backbone: Backbone,
         chain: Chain,
+        *,
         adaptor: Adaptor,
         trained: list[nn.Parameter],
         judges: list[Callable[[Tensor], Tensor]],

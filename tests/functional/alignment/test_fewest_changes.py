@@ -66,9 +66,9 @@ def test_fixed_faces_stay_and_others_change_in_their_place() -> None:
     cells, costs = torch.zeros(4, dtype=torch.long), torch.tensor([[0.0, 0.1], [0.0, 0.2], [0.0, 0.9], [0.0, 0.3]])
     assert fewest_changes(cells, [0.5, 0.5], costs).wanted.tolist() == [1, 1, 0, 0]
     fixed = torch.tensor([True, False, False, False])
-    assert fewest_changes(cells, [0.5, 0.5], costs, fixed).wanted.tolist() == [0, 1, 0, 1]
+    assert fewest_changes(cells, [0.5, 0.5], costs, fixed=fixed).wanted.tolist() == [0, 1, 0, 1]
     out_of_reach = torch.tensor([True, True, True, False])
-    assert fewest_changes(cells, [0.5, 0.5], costs, out_of_reach).wanted.tolist() == [0, 0, 0, 1]
+    assert fewest_changes(cells, [0.5, 0.5], costs, fixed=out_of_reach).wanted.tolist() == [0, 0, 0, 1]
 
 
 def test_no_faces() -> None:
@@ -85,7 +85,7 @@ def test_no_plan_of_groups_changes_fewer_faces(images: int, people: int, seed: i
     cells = torch.randint(2, (images * people,), generator=generator)
     costs = torch.rand(images * people, 2, generator=generator)
     index = torch.arange(images).repeat_interleave(people)
-    found = fewest_changes_of_groups(index, cells, target, costs)
+    found = fewest_changes_of_groups(index, cells, target, costs=costs)
     second = found.wanted.view(images, people).sum(dim=1).tolist()
     counts = tuple(second.count(number) for number in range(people + 1))
     assert counts in nearest(list(target.values()), images)
@@ -101,14 +101,16 @@ def test_no_plan_of_groups_changes_fewer_faces(images: int, people: int, seed: i
 def test_an_image_that_cannot_get_its_composition_is_left_alone() -> None:
     index, cells = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 0])
     fixed = torch.tensor([True, False, False, False])
-    found = fewest_changes_of_groups(index, cells, {(0, 2): 1.0}, torch.ones(4, 2), fixed)
+    found = fewest_changes_of_groups(index, cells, {(0, 2): 1.0}, costs=torch.ones(4, 2), fixed=fixed)
     assert found.wanted.tolist() == [0, 0, 1, 1]
 
 
 def test_groups_of_another_size_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="2 faces"):
-        fewest_changes_of_groups(torch.tensor([0, 0, 1]), torch.zeros(3).long(), {(1, 1): 1.0}, torch.zeros(3, 2))
-    nobody = fewest_changes_of_groups(torch.zeros(0).long(), torch.zeros(0).long(), {(1, 1): 1.0}, torch.zeros(0, 2))
+        fewest_changes_of_groups(torch.tensor([0, 0, 1]), torch.zeros(3).long(), {(1, 1): 1.0}, costs=torch.zeros(3, 2))
+    nobody = fewest_changes_of_groups(
+        torch.zeros(0).long(), torch.zeros(0).long(), {(1, 1): 1.0}, costs=torch.zeros(0, 2)
+    )
     assert nobody.count == 0
 
 

@@ -53,7 +53,7 @@ def test_only_the_overlap_is_freed() -> None:
     boxes = torch.tensor([[1.0, 1.0, 5.0, 4.0], [0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0], [-3.0, 2.0, 9.0, 9.0]])
     originals = torch.tensor([[3.0, 2.0, 6.0, 6.0], [4.0, 4.0, 6.0, 6.0], [0.0, 0.0, 6.0, 6.0], [4.0, 0.0, 7.0, 9.0]])
     factors = torch.tensor([0.2, 0.3, 0.4, 0.5])
-    scale = overlap_scale(boxes, originals, factors, torch.arange(4), (4, 6, 7))
+    scale = overlap_scale(boxes, originals, factors, image_index=torch.arange(4), size=(4, 6, 7))
     assert scale.shape == (4, 1, 6, 7)
     for sample, row, column in itertools.product(range(4), range(6), range(7)):
         x, y = column + 0.5, row + 0.5  # the centre of a pixel
@@ -70,14 +70,16 @@ FACES = st.lists(st.tuples(st.integers(0, 3), st.sampled_from([0.2, 0.5, 1.0])),
 @given(FACES)
 def test_an_image_keeps_what_its_most_changed_face_keeps(faces: list[tuple[int, float]]) -> None:
     index = torch.tensor([image for image, _ in faces], dtype=torch.long)
-    found = image_factors(torch.tensor([factor for _, factor in faces]), index, 4, 0.1)
+    found = image_factors(torch.tensor([factor for _, factor in faces]), index, 4, without_face=0.1)
     expected = [min((factor for at, factor in faces if at == image), default=0.1) for image in range(4)]
     torch.testing.assert_close(found, torch.tensor(expected))
 
 
 def test_where_freed_faces_overlap_the_smaller_factor_counts() -> None:
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [2.0, 0.0, 6.0, 4.0], [0.0, 0.0, 2.0, 2.0]])
-    scale = overlap_scale(boxes, boxes, torch.tensor([0.5, 0.2, 0.7]), torch.tensor([0, 0, 1]), (3, 4, 6))
+    scale = overlap_scale(
+        boxes, boxes, torch.tensor([0.5, 0.2, 0.7]), image_index=torch.tensor([0, 0, 1]), size=(3, 4, 6)
+    )
     row = [0.5, 0.5, 0.2, 0.2, 0.2, 0.2]
     torch.testing.assert_close(scale[0, 0], torch.tensor([row] * 4))
     assert (scale[1] < 1).sum() == 4

@@ -26,7 +26,7 @@ def test_the_pairs_have_the_largest_overlap_there_is(
     first: list[tuple[int, tuple[int, int, int, int]]], second: list[tuple[int, tuple[int, int, int, int]]]
 ) -> None:
     (index, boxes), (other_index, others) = tensors(first), tensors(second)
-    partners = match_faces(index, boxes, other_index, others, least_iou=0.0).tolist()
+    partners = match_faces(index, boxes, other_index, other_boxes=others, least_iou=0.0).tolist()
     overlaps = torch.where(index[:, None] == other_index[None], box_iou(boxes, others), -1.0)
     taken = [partner for partner in partners if partner >= 0]
     assert len(set(taken)) == len(taken)
@@ -46,12 +46,16 @@ def test_two_that_have_changed_places_are_matched_by_place_and_strangers_by_nobo
     boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [10.0, 0.0, 14.0, 4.0], [20.0, 0.0, 24.0, 4.0]])
     others = torch.tensor([[9.0, 0.0, 14.0, 4.0], [1.0, 0.0, 4.0, 4.0], [30.0, 0.0, 34.0, 4.0]])
     here = torch.zeros(3, dtype=torch.long)
-    assert match_faces(here, boxes, here, others).tolist() == [1, 0, -1]
-    assert match_faces(here, boxes, here, others, least_iou=0.78).tolist() == [-1, 0, -1]  # overlaps .75 and .8
-    assert match_faces(here[:0], boxes[:0], here, others).tolist() == []
-    assert match_faces(here, boxes, here[:0], others[:0]).tolist() == [-1, -1, -1]
+    assert match_faces(here, boxes, here, other_boxes=others).tolist() == [1, 0, -1]
+    assert match_faces(here, boxes, here, other_boxes=others, least_iou=0.78).tolist() == [
+        -1,
+        0,
+        -1,
+    ]  # overlaps .75 and .8
+    assert match_faces(here[:0], boxes[:0], here, other_boxes=others).tolist() == []
+    assert match_faces(here, boxes, here[:0], other_boxes=others[:0]).tolist() == [-1, -1, -1]
     one_pixel = torch.tensor([[5.0, 5.0, 6.0, 6.0]])
-    assert match_faces(here[:1], one_pixel, here[:1], one_pixel).tolist() == [0]
+    assert match_faces(here[:1], one_pixel, here[:1], other_boxes=one_pixel).tolist() == [0]
 
 
 def test_rows_of_partners() -> None:

@@ -113,9 +113,9 @@ def _umeyama(source: Tensor, target: Tensor) -> Tensor:
 def test_mixed_precision_moves_no_pixel() -> None:
     """Half precision knows pixels of a 512-pixel image to about two: alignment must not be computed in it."""
     landmarks = 300 + 100 * torch.rand(3, 5, 2, generator=torch.Generator().manual_seed(0))
-    expected = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE.float()), 32, 512, 512)
+    expected = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE.float()), 32, 512, width=512)
     with torch.autocast("cpu", torch.bfloat16):
-        found = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE.float()), 32, 512, 512)
+        found = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE.float()), 32, 512, width=512)
     assert torch.equal(found, expected)
 
 
@@ -124,7 +124,7 @@ def test_coinciding_landmarks_give_finite_numbers_and_gradients() -> None:
     transform = geometry.similarity_transform(source, TEMPLATE)
     assert torch.allclose(transform[0, :, 2], TEMPLATE.mean(0))
     assert float(transform[0, :, :2].detach().abs().max()) == 0.0
-    grid = geometry.aligned_grid(transform, 4, 24, 32)
+    grid = geometry.aligned_grid(transform, 4, 24, width=32)
     grid.sum().backward()
     assert bool(grid.isfinite().all())
     assert bool(source.grad.isfinite().all())
@@ -132,7 +132,7 @@ def test_coinciding_landmarks_give_finite_numbers_and_gradients() -> None:
 
 def test_a_crop_of_whole_pixels_is_a_slice() -> None:
     image = torch.rand(1, 3, 24, 32, dtype=torch.float64)
-    grid = geometry.crop_grid(torch.tensor([[5.0, 3.0, 13.0, 11.0]], dtype=torch.float64), 8, 24, 32)
+    grid = geometry.crop_grid(torch.tensor([[5.0, 3.0, 13.0, 11.0]], dtype=torch.float64), 8, 24, width=32)
     crop = grid_sample(image, grid, align_corners=False)
     assert torch.allclose(crop, image[:, :, 3:11, 5:13], atol=1e-12)
 
@@ -140,14 +140,14 @@ def test_a_crop_of_whole_pixels_is_a_slice() -> None:
 def test_an_upright_alignment_is_a_slice() -> None:
     image = torch.rand(1, 3, 40, 48, dtype=torch.float64)
     landmarks = (TEMPLATE + torch.tensor([9.0, 4.0], dtype=torch.float64))[None]
-    grid = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE), 32, 40, 48)
+    grid = geometry.aligned_grid(geometry.similarity_transform(landmarks, TEMPLATE), 32, 40, width=48)
     assert torch.allclose(grid_sample(image, grid, align_corners=False), image[:, :, 4:36, 9:41], atol=1e-9)
 
 
 @pytest.mark.parametrize("box", [[31.0, 23.0, 32.0, 24.0], [5.0, 5.0, 5.0, 9.0], [90.0, 90.0, 99.0, 99.0]])
 def test_degenerate_crops_are_finite_and_differentiable(box: list[float]) -> None:
     image = torch.rand(1, 3, 24, 32, dtype=torch.float64, requires_grad=True)
-    crop = grid_sample(image, geometry.crop_grid(torch.tensor([box]).double(), 6, 24, 32), align_corners=False)
+    crop = grid_sample(image, geometry.crop_grid(torch.tensor([box]).double(), 6, 24, width=32), align_corners=False)
     crop.sum().backward()
     assert crop.shape == (1, 3, 6, 6)
     assert bool(crop.isfinite().all())
@@ -156,17 +156,17 @@ def test_degenerate_crops_are_finite_and_differentiable(box: list[float]) -> Non
 
 def test_no_faces_are_an_ordinary_event() -> None:
     none = torch.zeros(0, 4)
-    assert geometry.crop_grid(none, 6, 24, 32).shape == (0, 6, 6, 2)
+    assert geometry.crop_grid(none, 6, 24, width=32).shape == (0, 6, 6, 2)
     assert geometry.box_iou(none, torch.zeros(3, 4)).shape == (0, 3)
     transform = geometry.similarity_transform(torch.zeros(0, 5, 2), TEMPLATE.float())
     assert transform.shape == (0, 2, 3)
-    assert geometry.aligned_grid(transform, 6, 24, 32).shape == (0, 6, 6, 2)
+    assert geometry.aligned_grid(transform, 6, 24, width=32).shape == (0, 6, 6, 2)
 
 
 def test_grids_have_the_gradient_of_finite_differences() -> None:
     box = torch.tensor([[3.0, 2.0, 17.0, 12.0]], dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda b: geometry.crop_grid(geometry.square_boxes(b), 3, 24, 32), box)
+    assert torch.autograd.gradcheck(lambda b: geometry.crop_grid(geometry.square_boxes(b), 3, 24, width=32), box)
     points = (TEMPLATE[None] + torch.rand(1, 5, 2, dtype=torch.float64)).requires_grad_()
     assert torch.autograd.gradcheck(
-        lambda p: geometry.aligned_grid(geometry.similarity_transform(p, TEMPLATE), 3, 24, 32), points
+        lambda p: geometry.aligned_grid(geometry.similarity_transform(p, TEMPLATE), 3, 24, width=32), points
     )

@@ -15,7 +15,9 @@ def normal(seed: int, *shape: int) -> Tensor:
 def test_equals_least_squares() -> None:
     """The objective's terms stacked as rows of one overdetermined system, solved by LAPACK's least squares."""
     weight, concepts, shifts, preserved = normal(0, 4, 7), normal(1, 3, 7), normal(2, 3, 7), normal(3, 2, 7)
-    found = edit_projection(weight, concepts, shifts, preserved, edit_scale=2.0, preserve_scale=0.3, ridge=0.05)
+    found = edit_projection(
+        weight, concepts, shifts, preserved=preserved, edit_scale=2.0, preserve_scale=0.3, ridge=0.05
+    )
     inputs = torch.cat([2.0**0.5 * concepts, 0.3**0.5 * preserved, 0.05**0.5 * torch.eye(7, dtype=torch.float64)])
     values = [
         2.0**0.5 * (concepts + shifts) @ weight.T,
@@ -28,14 +30,14 @@ def test_equals_least_squares() -> None:
 
 def test_limits() -> None:
     weight, concepts, shifts, preserved = normal(0, 4, 9), normal(1, 2, 9), normal(2, 2, 9), normal(3, 3, 9)
-    edited = edit_projection(weight, concepts, shifts, preserved, ridge=1e-7)  # five inputs, nine dimensions
+    edited = edit_projection(weight, concepts, shifts, preserved=preserved, ridge=1e-7)  # five inputs, nine dimensions
     assert torch.allclose(concepts @ edited.T, (concepts + shifts) @ weight.T, atol=1e-5)
     assert torch.allclose(preserved @ edited.T, preserved @ weight.T, atol=1e-5)
     orthogonal = torch.linalg.svd(torch.cat([concepts, preserved]))[2][5:]
     assert torch.allclose(orthogonal @ edited.T, orthogonal @ weight.T, atol=1e-8)
-    assert torch.equal(edit_projection(weight, concepts, 0 * shifts, preserved), weight)
-    assert torch.equal(edit_projection(weight, concepts[:0], shifts[:0], preserved), weight)
-    assert edit_projection(weight.half(), concepts, shifts, preserved).dtype == torch.float16
+    assert torch.equal(edit_projection(weight, concepts, 0 * shifts, preserved=preserved), weight)
+    assert torch.equal(edit_projection(weight, concepts[:0], shifts[:0], preserved=preserved), weight)
+    assert edit_projection(weight.half(), concepts, shifts, preserved=preserved).dtype == torch.float16
 
 
 def test_steps_go_towards_the_target_and_stop_within_the_tolerance() -> None:

@@ -37,8 +37,8 @@ def test_semantic_guidance_by_the_equations_written_out() -> None:
         gamma += momentum * expected_velocity
         expected_velocity = beta * expected_velocity + (1 - beta) * gamma
         tensors = torch.from_numpy(output)
-        step = semantic_edit(tensors[0], tensors[1:], torch.from_numpy(weights), scale, threshold)
-        added, velocity = semantic_momentum(step, velocity, momentum, beta)
+        step = semantic_edit(tensors[0], tensors[1:], torch.from_numpy(weights), scale=scale, threshold=threshold)
+        added, velocity = semantic_momentum(step, velocity, momentum, momentum_beta=beta)
         assert np.allclose(added.numpy(), gamma, rtol=1e-12, atol=1e-12)
         assert np.allclose(velocity.numpy(), expected_velocity, rtol=1e-12, atol=1e-12)
 
@@ -48,6 +48,8 @@ def test_thresholds_of_semantic_edits() -> None:
     generator = torch.Generator().manual_seed(0)
     unconditional, edit = torch.randn(2, 1, 4, 8, 8, generator=generator).unbind()
     one = torch.ones(1, 1)
-    assert torch.equal(semantic_edit(unconditional, edit[None], one, 2.0, 0.0), 2 * (edit - unconditional))
-    largest = semantic_edit(unconditional, edit[None], one, 2.0, 1.0)
+    assert torch.equal(
+        semantic_edit(unconditional, edit[None], one, scale=2.0, threshold=0.0), 2 * (edit - unconditional)
+    )
+    largest = semantic_edit(unconditional, edit[None], one, scale=2.0, threshold=1.0)
     assert (largest != 0).sum(dim=(2, 3)).tolist() == [[1, 1, 1, 1]]

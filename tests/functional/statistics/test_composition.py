@@ -61,8 +61,8 @@ def test_asked_and_found() -> None:
 
 def test_targets_that_cannot_be() -> None:
     problems = Problems("x")
-    check_compositions({(1, 1): 0.5, (2, 0): 0.5}, 2, 2, problems)
+    check_compositions({(1, 1): 0.5, (2, 0): 0.5}, 2, 2, problems=problems)
     assert problems.messages == []
-    check_compositions({(1, 1, 1): 0.5, (3, -1): 1.2}, 2, 2, problems)
+    check_compositions({(1, 1, 1): 0.5, (3, -1): 1.2}, 2, 2, problems=problems)
     assert len(problems.messages) == 4
     assert "sum to 1.7; make it 1" in problems.messages[-1]

@@ -47,7 +47,7 @@ def test_budget_decides_and_is_kept(budget: float) -> None:
     case = Case()
     conditioning = case.conditioning()
     sampled = rollout(case.chain, case.noise, conditioning)
-    found = largest_micro_batch(case.chain, sampled, conditioning, case.inner, budget)
+    found = largest_micro_batch(case.chain, sampled, conditioning, parameters=case.inner, budget=budget)
     assert 1 < found < LARGEST_MICRO_BATCH["cpu"]
     repeated = Rollout(sampled.latents[:1].expand(40, -1, -1, -1), sampled.states[:, :1].expand(-1, 40, -1, -1, -1))
     many = Conditioning.of_one_prompt(conditioning.embeddings, 40)
@@ -65,9 +65,15 @@ def test_a_budget_too_small_leaves_one_pair() -> None:
     case = Case(steps=1, images=1)
     conditioning = case.conditioning()
     sampled = rollout(case.chain, case.noise, conditioning)
-    assert largest_micro_batch(case.chain, sampled, conditioning, case.inner, 1e-6) == 1
-    assert largest_micro_batch(case.chain, sampled, conditioning, case.inner, None) == LARGEST_MICRO_BATCH["cpu"]
-    assert largest_micro_batch(case.chain, sampled, conditioning, case.inner, 1e6) == LARGEST_MICRO_BATCH["cpu"]
+    assert largest_micro_batch(case.chain, sampled, conditioning, parameters=case.inner, budget=1e-6) == 1
+    assert (
+        largest_micro_batch(case.chain, sampled, conditioning, parameters=case.inner, budget=None)
+        == LARGEST_MICRO_BATCH["cpu"]
+    )
+    assert (
+        largest_micro_batch(case.chain, sampled, conditioning, parameters=case.inner, budget=1e6)
+        == LARGEST_MICRO_BATCH["cpu"]
+    )
 
 
 @pytest.mark.parametrize(

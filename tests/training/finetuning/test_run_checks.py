@@ -18,7 +18,7 @@ def complaints(images: int, world: int, shards: bool = False, precision: str = "
     sampling = Sampling(min_steps=2, max_steps=3, batch_size=sizes.get("batch_size", 16))
     replay = Replay(micro_batch=sizes.get("micro_batch", 16))
     problems = Problems("test")
-    check_run(trainer, {"train": images, "val": 8}, sampling, Gradient(), replay, problems)
+    check_run(trainer, {"train": images, "val": 8}, sampling, gradient=Gradient(), replay=replay, problems=problems)
     return problems.messages
 
 

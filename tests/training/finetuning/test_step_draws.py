@@ -48,7 +48,7 @@ def test_with_a_pool_noise_and_steps_come_again_together(sampler: Sampler) -> No
 
 def test_a_pool_has_as_many_sets_of_noise_as_it_says() -> None:
     keys = [(0, 0, 17, image) for image in range(3)]
-    drawn = [pooled_keys(keys, 4, (0, 5), index) for index in range(200)]
+    drawn = [pooled_keys(keys, 4, (0, 5), index=index) for index in range(200)]
     names = {name for name, _ in drawn}
     assert len(names) == 4
     for name, pooled in drawn:

@@ -8,6 +8,7 @@ from fairlit.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from fairlit import functional as functional
+    from fairlit import results as results
     from fairlit.adaptors.export_config import ExportConfig as ExportConfig
     from fairlit.adaptors.exporting import export as export
     from fairlit.adaptors.pipelines import load_adaptor as load_adaptor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from fairlit.comparison.config import CompareConfig as CompareConfig
     from fairlit.editing.config import EditConfig as EditConfig
     from fairlit.editing.edit import edit as edit
+    from fairlit.faces.detection import FaceDetection as FaceDetection
     from fairlit.functional.alignment.target_distribution import TargetDistribution as TargetDistribution
     from fairlit.generation.config import GenerateConfig as GenerateConfig
     from fairlit.generation.generate import generate as generate
@@ -28,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
     {
         "AuditConfig": "fairlit.auditing.config",
         "CompareConfig": "fairlit.comparison.config",
+        "FaceDetection": "fairlit.faces.detection",
         "EditConfig": "fairlit.editing.config",
         "ExportConfig": "fairlit.adaptors.export_config",
         "GenerateConfig": "fairlit.generation.config",
@@ -39,6 +42,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "export": "fairlit.adaptors.exporting",
         "functional": "fairlit.functional",
         "generate": "fairlit.generation.generate",
+        "results": "fairlit.results",
         "load_adaptor": "fairlit.adaptors.pipelines",
         "save_adaptor": "fairlit.adaptors.pipelines",
     },

@@ -174,19 +174,19 @@ def joint_chart(figures: DistributionFigures) -> Callable[[float], Figure]:
 
     def chart(width: float) -> Figure:
         turned = width < WIDE and shape[1] > shape[0]  # a phone has room below, not beside
-        cells, wanted = (shown.T, target.T) if turned else (shown, target)
+        cells, asked = (shown.T, target.T) if turned else (shown, target)
         figure, axes = empty_figure(width, 1.0 + 0.55 * cells.shape[0], left=1.55 if turned else 1.05)
         word = "target " if cells.shape[1] <= (8 if width == WIDE else 3) else ""
         reach = max(0.05, float(np.abs(shown - target).max()))
         scale = LinearSegmentedColormap.from_list("difference", ["#7ba3d6", "#f7f7f5", "#e9a15b"])
         norm = TwoSlopeNorm(0.0, -reach, reach)
-        axes.imshow(cells - wanted, cmap=scale, norm=norm, aspect="auto")
+        axes.imshow(cells - asked, cmap=scale, norm=norm, aspect="auto")
         for (row, column), value in np.ndenumerate(cells):
             axes.text(column, row - 0.1, f"{100 * value:.0f} %", ha="center", va="center", weight="bold")
             axes.text(
                 column,
                 row + 0.26,
-                f"{word}{100 * wanted[row, column]:.3g} %",
+                f"{word}{100 * asked[row, column]:.3g} %",
                 ha="center",
                 va="center",
                 fontsize=7.5,

@@ -64,7 +64,7 @@ def corrected_figures(
 
 def _corrected(counts: Tensor, confusions: list[Tensor], target: Mapping[str, float], *, seed: int) -> CorrectedFigures:
     """Corrected figures of counts [P, K1, ..., KA]."""
-    wanted = torch.tensor(list(target.values()), dtype=torch.float64)
+    target_shares = torch.tensor(list(target.values()), dtype=torch.float64)
 
     def measured(statistic: Callable[[Tensor], Tensor]) -> Estimate:
         if len(counts) > 1:
@@ -82,6 +82,6 @@ def _corrected(counts: Tensor, confusions: list[Tensor], target: Mapping[str, fl
         shares = {label: Estimate(one.value, *ends) for (label, one), ends in zip(shares.items(), bounds, strict=True)}
     return CorrectedFigures(
         frequencies=shares,
-        tv=measured(lambda frequencies: total_variations(frequencies, wanted).mean(dim=1)),
+        tv=measured(lambda frequencies: total_variations(frequencies, target_shares).mean(dim=1)),
         bias=measured(lambda frequencies: pairwise_biases(frequencies).mean(dim=1)),
     )

@@ -29,7 +29,7 @@ def sees_edit(edit: EditRecord, faces: Sequence[SeenFace], classes: Mapping[str,
         return False
     place, index = torch.zeros(1, dtype=torch.long), torch.zeros(len(faces), dtype=torch.long)
     boxes = torch.tensor([face.box for face in faces])
-    partner = int(match_faces(place, torch.tensor([edit.box]), index, other_boxes=boxes, least_iou=_SAME_FACE)[0])
+    partner = int(match_faces(place, torch.tensor([edit.box]), index, other_boxes=boxes, min_iou=_SAME_FACE)[0])
     if partner < 0:
         return False
     probabilities = faces[partner].probabilities

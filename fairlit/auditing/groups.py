@@ -87,8 +87,8 @@ def _composition_figures(
     image_index = torch.tensor([index for index, _ in faces])
     labels = torch.tensor([face.probabilities[name] for _, face in faces]).argmax(dim=1)
     counts = image_compositions(image_index, labels, images=len(places), classes=len(classes))
-    every, wanted = list(independent), asked or independent
-    shares = {composition_name(composition, classes): wanted.get(composition, 0.0) for composition in every}
+    every, target_shares = list(independent), asked or independent
+    shares = {composition_name(composition, classes): target_shares.get(composition, 0.0) for composition in every}
     metric = AttributeDistribution(TargetDistribution({name: shares}), seed=seed)
     where = torch.tensor([every.index(tuple(row)) for row in counts.tolist()])
     prompts = torch.tensor([folder.images[place].prompt for place in places])

@@ -22,11 +22,11 @@ class Changes:
     """What N faces are to show.
 
     Attributes:
-        wanted: int64 [N], class of each face, or its cell of a joint table; most keep their own.
+        target_labels: int64 [N], class of each face, or its joint class; most keep their own.
         changed: bool [N], those that do not.
     """
 
-    wanted: Tensor
+    target_labels: Tensor
     changed: Tensor
 
     @property
@@ -67,7 +67,7 @@ def whole_counts(shares: Shares, count: int) -> tuple[Tensor, Tensor]:
     return (least + tied * every_tie).long(), (least + tied).long()
 
 
-def fewest_changes(cells: Tensor, shares: Shares, costs: Tensor, *, fixed: Tensor | None = None) -> Changes:
+def fewest_changes(labels: Tensor, shares: Shares, costs: Tensor, *, fixed: Tensor | None = None) -> Changes:
     """The fewest faces to change such that the classes come to whole numbers nearest to the target.
 
     Optimal transport between the faces and the places of each class. Keeping a face as it is costs nothing, changing
@@ -75,31 +75,31 @@ def fewest_changes(cells: Tensor, shares: Shares, costs: Tensor, *, fixed: Tenso
     plans of equally many changes alone.
 
     Args:
-        cells: int64 [N], the class each face has now.
+        labels: int64 [N], the class each face has now.
         shares: of the K classes, summing to 1.
         costs: [N, K], at least 0, how dear it is to change a face into a class, such as
             `transport.assignment_costs`.
         fixed: bool [N], faces that cannot be changed; then the target may be out of reach, and what comes nearest is
-            wanted.
+            target_labels.
 
     Returns:
         What each face is to show.
 
     Example:
-        >>> cells, costs = torch.tensor([0, 0, 0, 1]), torch.tensor([[0, 0.9], [0, 0.4], [0, 0.9], [0.9, 0]])
-        >>> fewest_changes(cells, [0.5, 0.5], costs).wanted.tolist()
+        >>> labels, costs = torch.tensor([0, 0, 0, 1]), torch.tensor([[0, 0.9], [0, 0.4], [0, 0.9], [0.9, 0]])
+        >>> fewest_changes(labels, [0.5, 0.5], costs).target_labels.tolist()
         [0, 1, 0, 1]
     """
-    faces = len(cells)
+    faces = len(labels)
     if faces == 0:
-        return Changes(cells.cpu(), torch.zeros(0, dtype=torch.bool))
+        return Changes(labels.cpu(), torch.zeros(0, dtype=torch.bool))
     least, most = whole_counts(shares, faces)
-    return _changes(_cheapest_classes(_prices(cells, costs, fixed), least.numpy(), most.numpy()), cells, fixed)
+    return _changes(_cheapest_classes(_prices(labels, costs, fixed), least.numpy(), most.numpy()), labels, fixed)
 
 
 def fewest_changes_of_groups(
     image_index: Tensor,
-    cells: Tensor,
+    labels: Tensor,
     compositions: Mapping[Composition, float],
     *,
     costs: Tensor,
@@ -112,7 +112,7 @@ def fewest_changes_of_groups(
 
     Args:
         image_index: int64 [N], the image each face lies in; every image has as many faces as the compositions people.
-        cells: as for `fewest_changes`.
+        labels: as for `fewest_changes`.
         compositions: how many people of each class -> share of the images; the shares sum to 1.
         costs: as for `fewest_changes`.
         fixed: as for `fewest_changes`.
@@ -124,9 +124,9 @@ def fewest_changes_of_groups(
         ConfigurationError: an image has more or fewer faces than the compositions.
 
     Example:
-        >>> index, cells = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 1])
+        >>> index, labels = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 1])
         >>> costs = torch.tensor([[0, 0.9], [0, 0.4], [0, 0.9], [0.9, 0]])
-        >>> fewest_changes_of_groups(index, cells, {(1, 1): 1.0}, costs).wanted.tolist()
+        >>> fewest_changes_of_groups(index, labels, {(1, 1): 1.0}, costs=costs).target_labels.tolist()
         [0, 1, 0, 1]
     """
     images = image_index.cpu().unique()
@@ -134,10 +134,10 @@ def fewest_changes_of_groups(
     people = sum(every[0])
     if any(int(count) != people for count in image_index.cpu().unique(return_counts=True)[1]):
         raise ConfigurationError(f"image_index: an image has not {people} faces; give those with as many faces alone")
-    wanted = cells.cpu().clone()
+    target_labels = labels.cpu().clone()
     if len(images) == 0:
-        return Changes(wanted, torch.zeros(0, dtype=torch.bool))
-    prices = _prices(cells, costs, fixed)
+        return Changes(target_labels, torch.zeros(0, dtype=torch.bool))
+    prices = _prices(labels, costs, fixed)
     plans = np.empty((len(images), len(every), people), dtype=np.int64)
     totals = np.empty((len(images), len(every)))
     for row, image in enumerate(images):
@@ -151,26 +151,26 @@ def fewest_changes_of_groups(
     for row, image in enumerate(images):
         here = image_index.cpu() == image
         plan = torch.from_numpy(plans[row, chosen[row]])
-        if fixed is None or not bool((fixed.cpu()[here] & (plan != wanted[here])).any()):
-            wanted[here] = plan  # else out of reach: to change the other faces alone would be for nothing
-    return _changes(wanted.numpy(), cells, fixed)
+        if fixed is None or not bool((fixed.cpu()[here] & (plan != target_labels[here])).any()):
+            target_labels[here] = plan  # else out of reach: to change the other faces alone would be for nothing
+    return _changes(target_labels.numpy(), labels, fixed)
 
 
-def _prices(cells: Tensor, costs: Tensor, fixed: Tensor | None) -> np.ndarray:
+def _prices(labels: Tensor, costs: Tensor, fixed: Tensor | None) -> np.ndarray:
     """What it costs to make a face a class, [N, K]: nothing for its own, else 1 and its part of less than another 1."""
     dear = costs.detach().cpu().double()
-    change = 1 + dear / (dear.max().clamp(min=1) * (len(cells) + 1))
+    change = 1 + dear / (dear.max().clamp(min=1) * (len(labels) + 1))
     if fixed is not None:
-        change = torch.where(fixed.cpu()[:, None], 2.0 * (len(cells) + 1), change)
-    own = torch.nn.functional.one_hot(cells.cpu(), costs.shape[1]).bool()
+        change = torch.where(fixed.cpu()[:, None], 2.0 * (len(labels) + 1), change)
+    own = torch.nn.functional.one_hot(labels.cpu(), costs.shape[1]).bool()
     return torch.where(own, 0.0, change).numpy()
 
 
-def _changes(plan: np.ndarray, cells: Tensor, fixed: Tensor | None) -> Changes:
-    wanted = torch.from_numpy(plan)
+def _changes(plan: np.ndarray, labels: Tensor, fixed: Tensor | None) -> Changes:
+    target_labels = torch.from_numpy(plan)
     if fixed is not None:
-        wanted = torch.where(fixed.cpu(), cells.cpu(), wanted)
-    return Changes(wanted, wanted != cells.cpu())
+        target_labels = torch.where(fixed.cpu(), labels.cpu(), target_labels)
+    return Changes(target_labels, target_labels != labels.cpu())
 
 
 def _cheapest_classes(costs: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def image_factors(face_factors: Tensor, image_index: Tensor, images: int, *, wit
         [N] in the dtype of `face_factors`.
 
     Example:
-        >>> image_factors(torch.tensor([1.0, 0.2, 1.0]), torch.tensor([0, 0, 2]), 3, 0.1)
+        >>> image_factors(torch.tensor([1.0, 0.2, 1.0]), torch.tensor([0, 0, 2]), 3, without_face=0.1)
         tensor([0.2000, 0.1000, 1.0000])
     """
     has_face = torch.zeros(images, dtype=torch.bool, device=face_factors.device)

@@ -102,8 +102,8 @@ class TargetDistribution:
                     f"ask for {expected}: one axis per attribute, one row per class"
                 )
             else:
-                cells = itertools.product(*classes.values())
-                _check_shares(problems, "table", zip(cells, shares.flatten().tolist(), strict=True))
+                joint = itertools.product(*classes.values())
+                _check_shares(problems, "table", zip(joint, shares.flatten().tolist(), strict=True))
         target = cls.__new__(cls)
         target._classes = {attribute: tuple(names) for attribute, names in classes.items()}
         target._factors = None
@@ -200,8 +200,8 @@ class TargetDistribution:
 
         if n == 0:
             return torch.zeros(0, len(self._classes), dtype=torch.int64)
-        cells = torch.multinomial(self._table.flatten(), n, replacement=True, generator=generator)
-        return torch.stack(torch.unravel_index(cells, self._table.shape), dim=1)
+        joint = torch.multinomial(self._table.flatten(), n, replacement=True, generator=generator)
+        return torch.stack(torch.unravel_index(joint, self._table.shape), dim=1)
 
     def restrict(self, attributes: Sequence[str]) -> TargetDistribution:
         """The distribution of some attributes alone, in the order in which they are given here.

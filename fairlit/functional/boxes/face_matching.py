@@ -15,26 +15,27 @@ def match_faces(
     other_image_index: Tensor,
     *,
     other_boxes: Tensor,
-    least_iou: float = 0.1,
+    min_iou: float = 0.1,
 ) -> Tensor:
     """Pairs the faces of images with those of other images of the same number, image by image.
 
     In each image the assignment with the largest sum of overlaps (intersection over union) is taken; pairs that
-    overlap less than `least_iou` are given up. A face is in one pair at most.
+    overlap less than `min_iou` are given up. A face is in one pair at most.
 
     Args:
         image_index: int64 [F], the image each face lies in.
         boxes: [F, 4] xyxy in pixels.
         other_image_index: int64 [G], the image each of the other faces lies in.
         other_boxes: [G, 4].
-        least_iou: least overlap of a pair, in [0, 1].
+        min_iou: least overlap of a pair, in [0, 1].
 
     Returns:
         int64 [F] on the device of `boxes`: the place of each face's partner among the G, -1 without.
 
     Example:
         >>> boxes = torch.tensor([[0.0, 0.0, 4.0, 4.0], [6.0, 0.0, 9.0, 4.0]])
-        >>> match_faces(torch.tensor([0, 0]), boxes, torch.tensor([0, 0, 1]), torch.cat([boxes.flip(0), boxes[:1]]))
+        >>> others = torch.cat([boxes.flip(0), boxes[:1]])
+        >>> match_faces(torch.tensor([0, 0]), boxes, torch.tensor([0, 0, 1]), other_boxes=others)
         tensor([1, 0])
     """
     index, other_index = image_index.cpu(), other_image_index.cpu()
@@ -44,7 +45,7 @@ def match_faces(
         rows, columns = (index == image).nonzero()[:, 0], (other_index == image).nonzero()[:, 0]
         shared = overlaps[rows][:, columns]
         for row, column in zip(*linear_sum_assignment(shared.numpy(), maximize=True), strict=True):
-            if shared[row, column] >= least_iou:
+            if shared[row, column] >= min_iou:
                 partners[rows[row]] = columns[column]
     return partners.to(boxes.device)
 

@@ -157,7 +157,7 @@ def corrected_bootstrap(
     Args:
         groups: Images per class as the classifier saw them, [P, K1, ..., KA]; prompts without any are left out.
         confusions: As for `corrected_intervals`.
-        statistic: Corrected frequencies [B, P, K], K the cells of the flattened table, in float64 -> values [B].
+        statistic: Corrected frequencies [B, P, K], K the joint classes, in float64 -> values [B].
         draws: Number of bootstrap draws, and of posterior draws.
         level: Coverage, between 0 and 1.
         seed: Of the draws.

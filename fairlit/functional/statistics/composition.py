@@ -24,12 +24,12 @@ Composition = tuple[int, ...]
 """How many people of each class."""
 
 
-def image_compositions(image_index: Tensor, cells: Tensor, *, images: int, classes: int) -> Tensor:
+def image_compositions(image_index: Tensor, labels: Tensor, *, images: int, classes: int) -> Tensor:
     """Counts the people of each class in each image.
 
     Args:
         image_index: int64 [F], the image each face lies in.
-        cells: int64 [F], class of each face, or its cell of a joint table.
+        labels: int64 [F], class of each face, or its joint class.
         images: number N of images.
         classes: number K of classes.
 
@@ -40,7 +40,7 @@ def image_compositions(image_index: Tensor, cells: Tensor, *, images: int, class
         >>> image_compositions(torch.tensor([0, 0, 2]), torch.tensor([1, 1, 0]), images=3, classes=2).tolist()
         [[0, 2], [0, 0], [1, 0]]
     """
-    flat = torch.bincount(image_index * classes + cells, minlength=images * classes)
+    flat = torch.bincount(image_index * classes + labels, minlength=images * classes)
     return flat.view(images, classes)
 
 
@@ -71,9 +71,9 @@ def independent_compositions(shares: Shares, people: int) -> dict[Composition, f
         >>> independent_compositions([0.5, 0.5], 2)
         {(2, 0): 0.25, (1, 1): 0.5, (0, 2): 0.25}
     """
-    wanted = check_distribution(shares, "shares")
-    every = compositions_of(people, len(wanted))
-    return dict(zip(every, stats.multinomial.pmf(every, people, wanted).round(15).tolist(), strict=True))
+    checked = check_distribution(shares, "shares")
+    every = compositions_of(people, len(checked))
+    return dict(zip(every, stats.multinomial.pmf(every, people, checked).round(15).tolist(), strict=True))
 
 
 def check_compositions(target: Mapping[Composition, float], people: int, classes: int, *, problems: Problems) -> None:

@@ -11,7 +11,7 @@ from fairlit.errors import ConfigurationError
 
 
 def joint_classes(labels: Tensor, shape: Sequence[int]) -> Tensor:
-    """Numbers of the cells of a joint table that labels of several attributes fall into.
+    """Numbers of the joint classes that labels of several attributes fall into.
 
     Args:
         labels: int64 [N, A], one class index per attribute; negative: none, say because no face was found.
@@ -29,11 +29,11 @@ def joint_classes(labels: Tensor, shape: Sequence[int]) -> Tensor:
     """
     if labels.ndim != 2 or labels.shape[1] != len(shape):
         raise ConfigurationError(f"labels have shape {tuple(labels.shape)}, give one column for each of {len(shape)}")
-    cells = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
+    joint = torch.zeros(len(labels), dtype=torch.int64, device=labels.device)
     for column, classes in zip(labels.unbind(dim=1), shape, strict=True):
         _check_range("labels", column, classes)
-        cells = cells * classes + column
-    return torch.where((labels < 0).any(dim=1), -1, cells)
+        joint = joint * classes + column
+    return torch.where((labels < 0).any(dim=1), -1, joint)
 
 
 def class_counts(prompt_index: Tensor, labels: Tensor, *, prompts: int, classes: int) -> Tensor:
@@ -41,7 +41,7 @@ def class_counts(prompt_index: Tensor, labels: Tensor, *, prompts: int, classes:
 
     Args:
         prompt_index: int64 [N], which prompt each image was made for, from 0 to P - 1.
-        labels: int64 [N], class indices, or cells of a joint table; negative ones are not counted.
+        labels: int64 [N], class indices, or joint classes; negative ones are not counted.
         prompts: Number P of prompts.
         classes: Number K of classes.
 
@@ -91,8 +91,8 @@ def pair_counts(prompt_index: Tensor, first: Tensor, second: Tensor, *, prompts:
     _check_range("second", second, classes)
     if first.shape != second.shape:
         raise ConfigurationError(f"first has {len(first)} images and second {len(second)}: give pairs")
-    cells = torch.where((first < 0) | (second < 0), -1, first * classes + second)
-    return class_counts(prompt_index, cells, prompts=prompts, classes=classes**2).view(prompts, classes, classes)
+    joint = torch.where((first < 0) | (second < 0), -1, first * classes + second)
+    return class_counts(prompt_index, joint, prompts=prompts, classes=classes**2).view(prompts, classes, classes)
 
 
 def marginal_counts(joint: Tensor, axis: int) -> Tensor:

@@ -60,7 +60,7 @@ def noise_free_total_variation_interval(groups: Tensor, target_shares: Shares, *
     Args:
         groups: Number of images per class, [P, K], whole numbers; prompts without any image are left out. The prompts
             stand for others of their kind. For one prompt take `total_variation_bound`.
-        target_shares: [K], or a joint table of K cells; sums to 1.
+        target_shares: [K], or a joint table of K classes; sums to 1.
         level: Coverage, at least about, between 0 and 1.
 
     Returns:

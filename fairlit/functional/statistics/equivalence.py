@@ -36,7 +36,7 @@ def total_variation_bound(counts: Tensor, target_shares: Shares, *, level: float
 
     Args:
         counts: Images per class, [..., K], whole numbers, one row a prompt.
-        target_shares: [K], or a joint table of K cells; sums to 1.
+        target_shares: [K], or a joint table of K classes; sums to 1.
         level: Probability with which the bound holds, at least, between 0 and 1.
 
     Returns:
@@ -68,7 +68,7 @@ def equivalence_test(counts: Tensor, target_shares: Shares, margin: float) -> Te
 
     Args:
         counts: Images per class, [..., K], whole numbers, one row a prompt.
-        target_shares: [K], or a joint table of K cells; sums to 1.
+        target_shares: [K], or a joint table of K classes; sums to 1.
         margin: The distance d to be excluded, in (0, 1).
 
     Returns:

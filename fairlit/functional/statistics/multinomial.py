@@ -32,7 +32,7 @@ def multinomial_test(
 
     Args:
         counts: Images per class, [..., K], whole numbers, one row a prompt.
-        target_shares: [K], or a joint table of K cells; sums to 1.
+        target_shares: [K], or a joint table of K classes; sums to 1.
         draws: Outcomes drawn for each number of images that is too large to enumerate. With Holm's correction over M
             prompts it must be well above M / 0.05, or no prompt can be rejected.
         seed: Of the draws.

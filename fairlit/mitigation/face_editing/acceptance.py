@@ -28,7 +28,7 @@ def accept(before: Picture, after: Picture, order: FaceOrder, *, region: Tensor)
     index = torch.zeros(faces, dtype=torch.long)
     if len(after.labels) != faces:  # the face is gone, or there is one more
         return None
-    partners = match_faces(index, before.boxes, index, other_boxes=after.boxes, least_iou=_SAME_FACE)
+    partners = match_faces(index, before.boxes, index, other_boxes=after.boxes, min_iou=_SAME_FACE)
     if bool((partners < 0).any()):
         return None
     expected = before.labels.clone()

@@ -50,7 +50,7 @@ class ChangePlanner:
         places = places_of_faces(pictures)
         orders = []
         for place in plan.changed.nonzero()[:, 0].tolist():
-            (image, face), target_class = places[place], int(plan.wanted[place])
+            (image, face), target_class = places[place], int(plan.target_labels[place])
             kept = {name: int(labels[face]) for name, labels in pictures[image].kept.items()}
             prompt = self.phrase(prompts[image], target_class, kept)
             orders.append(FaceOrder(image=image, face=face, target_class=target_class, prompt=prompt))
@@ -77,8 +77,8 @@ class ChangePlanner:
             here = sizes[image_index] == number
             target_labels[here] = fewest_changes_of_groups(
                 image_index[here], labels[here], compositions, costs=costs[here], fixed=fixed[here]
-            ).wanted
+            ).target_labels
             left &= ~here
         shares = self.target.table.flatten()
-        target_labels[left] = fewest_changes(labels[left], shares, costs[left], fixed=fixed[left]).wanted
+        target_labels[left] = fewest_changes(labels[left], shares, costs[left], fixed=fixed[left]).target_labels
         return Changes(target_labels, target_labels != labels)

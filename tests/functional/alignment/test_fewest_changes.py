@@ -54,7 +54,7 @@ def test_no_plan_changes_fewer_faces_or_dearer_ones(example: tuple[list[float], 
     best = min(map(price, plans))
     found = fewest_changes(cells, shares, costs)
     assert found.count == best[0]
-    assert price(tuple(found.wanted.tolist())) == pytest.approx(best)
+    assert price(tuple(found.target_labels.tolist())) == pytest.approx(best)
 
 
 def test_a_set_that_is_right_is_left_alone() -> None:
@@ -64,16 +64,16 @@ def test_a_set_that_is_right_is_left_alone() -> None:
 
 def test_fixed_faces_stay_and_others_change_in_their_place() -> None:
     cells, costs = torch.zeros(4, dtype=torch.long), torch.tensor([[0.0, 0.1], [0.0, 0.2], [0.0, 0.9], [0.0, 0.3]])
-    assert fewest_changes(cells, [0.5, 0.5], costs).wanted.tolist() == [1, 1, 0, 0]
+    assert fewest_changes(cells, [0.5, 0.5], costs).target_labels.tolist() == [1, 1, 0, 0]
     fixed = torch.tensor([True, False, False, False])
-    assert fewest_changes(cells, [0.5, 0.5], costs, fixed=fixed).wanted.tolist() == [0, 1, 0, 1]
+    assert fewest_changes(cells, [0.5, 0.5], costs, fixed=fixed).target_labels.tolist() == [0, 1, 0, 1]
     out_of_reach = torch.tensor([True, True, True, False])
-    assert fewest_changes(cells, [0.5, 0.5], costs, fixed=out_of_reach).wanted.tolist() == [0, 0, 0, 1]
+    assert fewest_changes(cells, [0.5, 0.5], costs, fixed=out_of_reach).target_labels.tolist() == [0, 0, 0, 1]
 
 
 def test_no_faces() -> None:
     found = fewest_changes(torch.zeros(0, dtype=torch.long), [0.5, 0.5], torch.zeros(0, 2))
-    assert (found.wanted.tolist(), found.count) == ([], 0)
+    assert (found.target_labels.tolist(), found.count) == ([], 0)
 
 
 @given(st.integers(1, 4), st.integers(1, 3), st.integers(0, 1000), st.lists(st.integers(0, 3), min_size=4, max_size=4))
@@ -86,7 +86,7 @@ def test_no_plan_of_groups_changes_fewer_faces(images: int, people: int, seed: i
     costs = torch.rand(images * people, 2, generator=generator)
     index = torch.arange(images).repeat_interleave(people)
     found = fewest_changes_of_groups(index, cells, target, costs=costs)
-    second = found.wanted.view(images, people).sum(dim=1).tolist()
+    second = found.target_labels.view(images, people).sum(dim=1).tolist()
     counts = tuple(second.count(number) for number in range(people + 1))
     assert counts in nearest(list(target.values()), images)
     have = cells.view(images, people).sum(dim=1).tolist()
@@ -102,7 +102,7 @@ def test_an_image_that_cannot_get_its_composition_is_left_alone() -> None:
     index, cells = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 0, 0, 0])
     fixed = torch.tensor([True, False, False, False])
     found = fewest_changes_of_groups(index, cells, {(0, 2): 1.0}, costs=torch.ones(4, 2), fixed=fixed)
-    assert found.wanted.tolist() == [0, 0, 1, 1]
+    assert found.target_labels.tolist() == [0, 0, 1, 1]
 
 
 def test_groups_of_another_size_are_refused() -> None:

@@ -26,7 +26,7 @@ def test_the_pairs_have_the_largest_overlap_there_is(
     first: list[tuple[int, tuple[int, int, int, int]]], second: list[tuple[int, tuple[int, int, int, int]]]
 ) -> None:
     (index, boxes), (other_index, others) = tensors(first), tensors(second)
-    partners = match_faces(index, boxes, other_index, other_boxes=others, least_iou=0.0).tolist()
+    partners = match_faces(index, boxes, other_index, other_boxes=others, min_iou=0.0).tolist()
     overlaps = torch.where(index[:, None] == other_index[None], box_iou(boxes, others), -1.0)
     taken = [partner for partner in partners if partner >= 0]
     assert len(set(taken)) == len(taken)
@@ -47,7 +47,7 @@ def test_two_that_have_changed_places_are_matched_by_place_and_strangers_by_nobo
     others = torch.tensor([[9.0, 0.0, 14.0, 4.0], [1.0, 0.0, 4.0, 4.0], [30.0, 0.0, 34.0, 4.0]])
     here = torch.zeros(3, dtype=torch.long)
     assert match_faces(here, boxes, here, other_boxes=others).tolist() == [1, 0, -1]
-    assert match_faces(here, boxes, here, other_boxes=others, least_iou=0.78).tolist() == [
+    assert match_faces(here, boxes, here, other_boxes=others, min_iou=0.78).tolist() == [
         -1,
         0,
         -1,

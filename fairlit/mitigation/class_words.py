@@ -56,9 +56,9 @@ def insert_words(prompt: str, words: str, after: str | None, *, template: str) -
         template: what to make of a prompt that it does not match, with ``{prompt}`` and ``{words}``.
 
     Example:
-        >>> insert_words("a photo of the face of a doctor", "young female", "face of an?", "{prompt}, {words}")
+        >>> insert_words("a photo of the face of a doctor", "young female", "face of an?", template="{prompt}, {words}")
         'a photo of the face of a young female doctor'
-        >>> insert_words("a doctor", "young female", "face of an?", "{prompt}, {words}")
+        >>> insert_words("a doctor", "young female", "face of an?", template="{prompt}, {words}")
         'a doctor, young female'
     """
     match = re.search(after, prompt) if after else None

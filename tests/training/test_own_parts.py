@@ -70,7 +70,7 @@ class OwnFinetuner(FairFinetuner):
     """Says what it minimises."""
 
     def differentiate(self, latents, observation, references, target_labels):
-        value = super().differentiate(latents, observation, references, target_labels)
+        value = super().differentiate(latents, observation, references, target_labels=target_labels)
         print(f"losses: {sorted(value.parts)}, {type(self.alignment).__name__} {self.alignment.factor}")
         return value
 '''

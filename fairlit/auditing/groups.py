@@ -16,7 +16,7 @@ from fairlit.functional.statistics.composition import (
 )
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen
-from fairlit.metrics import AttributeDistribution
+from fairlit.metrics.distribution import DistributionStatistics
 from fairlit.results.figures import CompositionFigures, GroupFigures
 
 CompositionTargets = Mapping[int, Mapping[Composition, float]]
@@ -89,9 +89,9 @@ def _composition_figures(
     counts = image_compositions(image_index, labels, images=len(places), classes=len(classes))
     every, target_shares = list(independent), asked or independent
     shares = {composition_name(composition, classes): target_shares.get(composition, 0.0) for composition in every}
-    metric = AttributeDistribution(TargetDistribution({name: shares}), seed=seed)
+    statistics = DistributionStatistics(target=TargetDistribution({name: shares}), seed=seed)
     where = torch.tensor([every.index(tuple(row)) for row in counts.tolist()])
     prompts = torch.tensor([folder.images[place].prompt for place in places])
-    metric.update(prompts, {name: torch.nn.functional.one_hot(where, len(every)).float()})
-    block = metric.compute().attributes[name]
+    found = statistics.measure(prompts, {name: torch.nn.functional.one_hot(where, len(every)).float()})
+    block = found.attributes[name]
     return CompositionFigures(frequencies=block.frequencies, target=block.target, tv=block.tv, images=len(places))

@@ -11,7 +11,7 @@ import torch
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen
-from fairlit.metrics import AttributeDistribution
+from fairlit.metrics.distribution import DistributionStatistics
 from fairlit.results.audit import Verdict
 from fairlit.results.figures import (
     AttributeFigures,
@@ -48,9 +48,9 @@ def measure(
         for name, classes in target.classes.items()
     }
     prompts = torch.tensor([folder.images[index].prompt for index in readable], dtype=torch.long)
-    metric = AttributeDistribution(target, seed=seed)
-    metric.update(prompts, probabilities, torch.tensor(faces, dtype=torch.long))
-    return _with_outcomes(metric.compute().named(folder.prompts), tolerance)
+    statistics = DistributionStatistics(target=target, seed=seed)
+    figures = statistics.measure(prompts, probabilities, torch.tensor(faces, dtype=torch.long))
+    return _with_outcomes(figures.named(folder.prompts), tolerance)
 
 
 def _with_outcomes(figures: DistributionFigures, tolerance: float) -> DistributionFigures:

@@ -13,7 +13,6 @@ from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import same_noise_pairs
 from fairlit.judging.features import Encoders, image_features
 from fairlit.judging.image_folders import ImageFolder
-from fairlit.metrics import SemanticSimilarity
 from fairlit.results.figures import SimilarityFigures
 
 
@@ -57,6 +56,8 @@ def measure_similarities(
     paired = dict(pairs)
     readable = [place for place, seen in enumerate(audited.seen) if seen.damaged is None]
     texts = encoders.text_features(audited.folder.prompts)
+    from fairlit.metrics import SemanticSimilarity  # with it comes torchmetrics, which takes seconds
+
     metric = SemanticSimilarity(seed=seed)
     for with_reference in (False, True):
         places = [place for place in readable if (place in paired) is with_reference]

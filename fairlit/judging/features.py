@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,9 +17,11 @@ from torch import Tensor
 from fairlit.io.atomic import atomic_path
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import file_mark, module_digest
-from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.pictures.files import UnreadableImageError, read_image
 from fairlit.results.judging import EncodersRecord
+
+if TYPE_CHECKING:
+    from fairlit.perception import ClipEncoder, DinoEncoder
 
 _KEY = "made_from"
 

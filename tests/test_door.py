@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -173,3 +175,10 @@ def test_an_unwritable_folder_is_one_line(
     message = capsys.readouterr().err
     assert message.startswith(f"fairlit: {tmp_path / 'file' / 'below'}: ")
     assert len(message.splitlines()) == 1
+
+
+@pytest.mark.parametrize("example", EXAMPLES[1:])
+def test_the_examples_of_the_front_page_are_understood(example: str) -> None:
+    _, name, *arguments = shlex.split(example)
+    command = import_module(COMMANDS[name].module).COMMAND
+    assert command.parse(arguments).out is not None

@@ -48,7 +48,7 @@ COMMANDS = {command.name: command for command in _TABLE}
 
 EXAMPLES = (
     "fairlit fit --config demo",
-    "fairlit generate --model checkpoints/miniature/pipeline --prompt 'a photo of a doctor' --out images",
+    "fairlit generate 'a photo of a doctor' --model checkpoints/miniature/pipeline --out images",
     "fairlit audit images --classifier checkpoints/miniature/classifier_audit "
     "--target '{gender: {female: 0.5, male: 0.5}}' --out report",
 )

@@ -60,7 +60,8 @@ class ConfigCommand(Generic[Config]):
         with Problems(self.name) as problems:
             for name in (entry.name for entry in fields(self.config)):  # type: ignore[arg-type]
                 with problems.collecting():
-                    values[name] = parser.instantiate(Namespace({name: given[name]}))[name]
+                    value = parser.instantiate(Namespace({name: given[name]}))[name]
+                    values[name] = tuple(value) if isinstance(value, list) else value
         return self.config(**values)
 
     def line(self, arguments: Sequence[str]) -> str:
@@ -80,7 +81,8 @@ class HelpFormatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
     def _get_help_string(self, action: Any) -> str:
         explained = super()._get_help_string(action) if not action.dest or action.help is None else action.help
-        if action.option_strings and action.default not in (None, [], {}, (), SUPPRESS, False):
+        unset = action.default is None or action.default is False or action.default in ([], {}, (), SUPPRESS)
+        if action.option_strings and not unset:
             return f"{explained} (default: %(default)s)"
         return str(explained)
 
@@ -134,6 +136,11 @@ def build_parser(command: ConfigCommand[Any]) -> ConfigParser:
             group.add_argument(name if name in command.positional else f"--{name}", help=explained[name], **flags)
         everything = {entry.name for entry in fields(block)}
         group.add_class_arguments(block, as_group=False, skip=(everything - own) | by_hand)
+    for group in parser._action_groups:  # those of nested settings are headed by what the settings are
+        group.title = (group.title or "")[:1].upper() + (group.title or "")[1:]
+        for action in group._group_actions:
+            if action.help == "Path to a configuration file.":
+                action.help = "YAML file with the settings below"
     parser.set_defaults({entry.name: _default(command.config, entry.name) for entry in fields(command.config)})
     return parser
 

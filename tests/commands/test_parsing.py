@@ -1,0 +1,101 @@
+"""Commands made from config classes: their defaults, examples, help, and what they share."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fairlit
+from fairlit.commands import audit, compare, edit, export, generate
+from fairlit.commands.method_names import METHODS
+from fairlit.commands.parsing import build_parser
+from fairlit.errors import ConfigurationError
+from fairlit.mitigation import AttributeWords, Method
+
+ROOT = Path(__file__).parents[2]
+COMMANDS: list[Any] = [module.COMMAND for module in (audit, compare, edit, export, generate)]
+MOST_LINES = {"audit": 120, "compare": 150, "edit": 120, "export": 120, "generate": 120}
+named = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+
+
+@named
+def test_nothing_given_is_the_config_without_arguments(command: Any) -> None:
+    found, expected = command.parse([]), command.config()
+    for entry in fields(command.config):
+        one, other = getattr(found, entry.name), getattr(expected, entry.name)
+        assert (list(one) if isinstance(one, list | tuple) else one) == (
+            list(other) if isinstance(other, list | tuple) else other
+        ), entry.name
+
+
+@named
+def test_examples_are_understood(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for example in command.examples:
+        name, *arguments = shlex.split(example.replace("\\\n", " "))
+        assert name == command.name
+        while "--config" in arguments:  # some are the reader's own
+            place = arguments.index("--config")
+            del arguments[place : place + 2]
+        command.parse(arguments)
+
+
+@named
+def test_help_is_short_and_says_what_every_setting_is(command: Any) -> None:
+    text = build_parser(command).format_help()
+    assert len(text.splitlines()) <= MOST_LINES[command.name]
+    for entry in fields(command.config):
+        assert entry.name in text
+    assert "torch" not in text
+    assert "Union[" not in text
+    assert "(default: None)" not in text
+
+
+@named
+def test_printed_config_is_read_back(command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        command.parse(["--print_config"])
+    assert not stopped.value.code
+    file = tmp_path / "printed.yaml"
+    file.write_text(capsys.readouterr().out)
+    assert command.parse(["--config", str(file)]) == command.parse([])
+
+
+def test_later_configs_and_arguments_win(tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text("images: 3\nsteps: 7\ndetection: {scale: 2.0, min_score: 0.5}\n")
+    (tmp_path / "two.yaml").write_text("steps: 8\ndetection: {scale: 3.0}\n")
+    configs = [f"--config={tmp_path / name}.yaml" for name in ("one", "two")]
+    found = audit.COMMAND.parse([*configs, "--images", "4"])
+    assert (found.images, found.steps) == (4, 8)
+    assert (found.detection.scale, found.detection.min_score) == (3.0, 0.5)
+
+
+def test_methods_by_their_short_names() -> None:
+    found = generate.COMMAND.parse(["a chef", "--method", "attribute_words", "--method.after", "photo of"])
+    assert isinstance(found.method, AttributeWords)
+    assert found.method.after == "photo of"
+    for path in METHODS.values():
+        module, name = path.rsplit(".", 1)
+        assert module == "fairlit.mitigation"
+        assert issubclass(getattr(fairlit.mitigation, name), Method)
+
+
+def test_every_problem_of_a_part_is_told_with_the_others() -> None:
+    with pytest.raises(ConfigurationError, match="2 problems") as caught:
+        audit.COMMAND.parse(["images", "--detection.scale", "-1", "--detection.min_score", "2"])
+    assert "scale: got -1.0" in str(caught.value)
+    assert "min_score: got 2.0" in str(caught.value)
+
+
+def test_public_names() -> None:
+    public = {"audit", "compare", "edit", "export", "generate", "AuditConfig", "CompareConfig", "EditConfig"}
+    public |= {"ExportConfig", "GenerateConfig", "FaceDetection", "TargetDistribution", "functional", "__version__"}
+    assert public <= set(dir(fairlit))
+    for command in COMMANDS:
+        function = getattr(fairlit, command.name)
+        assert callable(function)
+        assert function.__annotations__["config"] == command.config.__name__

@@ -158,9 +158,13 @@ class Backbone(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Turns latents [N, C, h, w] into images [N, 3, H, W] in [0, 1], differentiable."""
+        return self.decode_unclamped(latents).clamp(0, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Decode as `decode` does; what the autoencoder gives beyond [0, 1], infinity among it, is still there."""
         weight = next(self.vae.parameters())
         decoded = self.vae.decode(latents.to(weight.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
-        return (decoded.to(latents.dtype) / 2 + 0.5).clamp(0, 1)
+        return decoded.to(latents.dtype) / 2 + 0.5
 
     def pipeline(self) -> StableDiffusionPipeline:
         """A stock pipeline around the very same modules (no copy)."""

@@ -22,7 +22,7 @@ from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.digests import fairlit_version
 from fairlit.mitigation import Method, NoMitigation, SamplingPlan
 from fairlit.mitigation.method import as_plain
-from fairlit.pictures.files import read_parameters
+from fairlit.pictures.files import is_torn_png, read_parameters
 from fairlit.pictures.manifest import folder_name
 
 _TEST_STREAM = 2  # of noise keys: the noise of `fairlit test` and `fairlit predict` for the same prompts and seed
@@ -153,12 +153,20 @@ class GenerationPlan:
 
 
 def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
-    """Whether an image is there already, made in the very way that is planned; notes one that was made otherwise."""
-    if not (out / image.file).exists():
+    """Return whether an image is there, whole and made in the very way that is planned.
+
+    Notes one that was made otherwise; part of an image is none.
+    """
+    path = out / image.file
+    if not path.exists():
         return False
-    written = read_parameters(out / image.file)
+    written, torn = None, False
+    if path.is_file():  # a pipe would be waited for
+        written, torn = read_parameters(path), is_torn_png(path)
+    if written is None and torn:
+        return False
     if written is None:
-        problems.add(f"out: {out / image.file} is not from fairlit generate; remove it, or give another --out")
+        problems.add(f"out: {path} is not from fairlit generate; remove it, or give another --out")
         return False
     found = current_parameters(written)
     keys = (found.keys() | image.parameters.keys()) - {"version", "edits"}  # `edits`: what a method did to the image
@@ -169,4 +177,4 @@ def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
             f"out: {out} holds images that were made with {key} {found.get(key)!r}, not {image.parameters.get(key)!r}; "
             "give another --out, or the same settings to go on"
         )
-    return not differing
+    return not differing and not torn

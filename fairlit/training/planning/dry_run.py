@@ -47,6 +47,7 @@ def dry_run_finetuning(
         Several lines of text; only part of them where there are problems.
     """
     _check_contrasts(module, problems)
+    module.warn_of_cut_prompts(data)
     if trainer is None:
         return ""
     module.check_trainer(trainer, data, problems)

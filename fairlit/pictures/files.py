@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fairlit.errors import FairlitError
 from fairlit.io.atomic import atomic_path
+from fairlit.io.foreign_text import parsed
 
 PARAMETERS = "fairlit"
 """Keyword of the PNG text chunk that holds an image's parameters as JSON."""
@@ -65,7 +66,7 @@ def read_parameters(path: str | Path) -> dict[str, Any] | None:
     """
     try:
         with Image.open(path) as image:
-            parameters = json.loads(image.info.get(PARAMETERS, "null"))
+            parameters = parsed(image.info.get(PARAMETERS, "null"))
     except (OSError, SyntaxError, ValueError, TypeError):
         return None
     return parameters if isinstance(parameters, dict) else None

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
-from fairlit.adaptors.export import check_fit, check_format, merge_adaptor, verify_written, write_adaptor
+from fairlit.adaptors.export import check_format, merge_adaptor, verify_written, write_adaptor
 from fairlit.adaptors.export_config import ExportConfig
 from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
+from fairlit.adaptors.pipelines import adaptable_layers, check_fit
 from fairlit.adaptors.soft_tokens import check_token
 from fairlit.diffusion.settings import check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
@@ -101,7 +102,9 @@ def _read(config: ExportConfig) -> _Source:
     """Read the adaptor, and settle which base model it is checked against."""
     if config.published is None:
         assert config.adaptor is not None
-        contents, path = read_adaptor(config.adaptor), config.adaptor
+        layers = None if config.base is None else adaptable_layers(open_skeleton(config.base, allocate=False))
+        contents, path = read_adaptor(config.adaptor, layers), config.adaptor
+        contents.require_plain()
     else:
         path = config.published[0]
         contents = read_published(config.published, config.alpha, config.token, base_model=config.base or "")

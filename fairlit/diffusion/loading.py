@@ -89,7 +89,7 @@ def _load_part(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
         if names := sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in report[kind]):
             more = f" and {len(names) - 1} more tensors" if names[1:] else ""
             raise CheckpointError(f"{folder}: the weights {told} {names[0]!r}{more}; copy the model again")
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def _check_finite(model: nn.Module, subject: str) -> None:

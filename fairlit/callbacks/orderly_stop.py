@@ -38,10 +38,14 @@ class OrderlyStop(L.Callback):
     """Stops training after the step that runs, and an evaluation before the model's next evaluation.
 
     Training saves a checkpoint first. `AdaptorCheckpoint` saves the adaptor. A second Ctrl-C stops at once.
+
+    Attributes:
+        running: whether training or an evaluation has begun.
     """
 
     def __init__(self) -> None:
-        self._listening = self._running = False
+        self._listening = False
+        self.running = False
         self._received: int | None = None
         self._trainer: L.Trainer | None = None
         self._hooks: list[Any] = []
@@ -154,13 +158,13 @@ class OrderlyStop(L.Callback):
                 signal.signal(number, self._handle)
 
     def _begin(self, trainer: L.Trainer) -> None:
-        self._trainer, self._running = trainer, True
+        self._trainer, self.running = trainer, True
         # In front of it Lightning (2.6) has put its own, which stops one rank alone and broadcasts inside the handler.
         self._listen()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         impatient = self._received == signal.SIGINT and number == signal.SIGINT
-        if impatient or not self._running:
+        if impatient or not self.running:
             raise RunStopped(number, between_steps=False)
         if self._received is not None:
             return

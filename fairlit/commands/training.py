@@ -26,7 +26,7 @@ from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shippe
 from fairlit.commands.run_start import RemoveCheckpoints, RunStart, evaluation_start, training_start
 from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
-from fairlit.errors import FairlitError, Problems, own_error
+from fairlit.errors import CheckpointError, FairlitError, Problems, own_error
 from fairlit.io.class_paths import import_from_current_folder
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.terminal import quieten_libraries
@@ -73,7 +73,7 @@ class FairlitCLI(LightningCLI):
             return self._built_trainer
         settings = self._get(self.config_init, "trainer")
         given = settings.plugins or []
-        kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), self._files]
         if settings.logger is None:  # everything of a run in its one folder: events, config, checkpoints, adaptors
             kwargs["logger"] = TensorBoardLogger(settings.default_root_dir, name="", version="")
         kwargs["callbacks"] = [self.stop, *self._callbacks(settings), ResumedSettings()]
@@ -90,7 +90,7 @@ class FairlitCLI(LightningCLI):
     @override
     def before_instantiate_classes(self) -> None:
         """Looks at all that the config names before anything is built, so that all problems come together."""
-        self.stop, self._built_trainer = OrderlyStop(), None
+        self.stop, self._files, self._built_trainer = OrderlyStop(), AtomicCheckpointIO(), None
         self._start = RunStart(None)
         settings = self.config.get(str(self.subcommand), self.config)
         overwrite = bool(settings.pop("overwrite", False))  # for this once: the run's config.yaml is used again
@@ -139,8 +139,16 @@ class FairlitCLI(LightningCLI):
         if self._start.removed:
             callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
             callbacks.insert(0, RemoveCheckpoints(self._start.removed))
-        with self.stop.listening():
-            super()._run_subcommand(subcommand)
+        try:
+            with self.stop.listening():
+                super()._run_subcommand(subcommand)
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+            if not self._files.loaded or self.stop.running or own_error(error) is not None:
+                raise
+            raise CheckpointError(
+                f"ckpt_path: {self._start.checkpoint} cannot be gone on from ({type(error).__name__}: {error}); it was "
+                "written by another program or with other settings; give one that `fairlit fit` wrote with this config"
+            ) from error
 
     def _dry_run(self, model: Any, data: Any, problems: Problems) -> str:
         """Checks what else can be checked without loading weights; gives a description of the run."""

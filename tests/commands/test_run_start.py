@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from cli_runs import last_checkpoint, read_checkpoint, variant
 
 from fairlit.cli import main
@@ -102,3 +103,23 @@ def test_a_logger_with_versions_has_one_run(run: Run, tmp_path: Path) -> None:
     assert run("fit", *logger, "--ckpt_path", "last", "--trainer.max_steps", 2)[0] == 0
     steps = {path.parent.parent.name: read_checkpoint(path)["global_step"] for path in folder.rglob("last.ckpt")}
     assert sorted(steps.values()) == [1, 2]
+
+
+@pytest.mark.parametrize("lost", ["loops", "optimizer_states", "lr_schedulers", "pytorch-lightning_version"])
+def test_a_checkpoint_of_another_program_is_refused(run: Run, tmp_path: Path, lost: str) -> None:
+    assert run("fit")[0] == 0
+    path = last_checkpoint(tmp_path / "run")
+    content = read_checkpoint(path)
+    del content[lost]
+    torch.save(content, path)
+    status, _, message = run("fit", "--ckpt_path", "last", "--trainer.max_steps", 2)
+    assert status == 2
+    assert (
+        f"ckpt_path: {path} {'is no training checkpoint' if lost == 'loops' else 'cannot be gone on from ('}" in message
+    )
+
+
+def test_null_is_no_text(run: Run, tmp_path: Path) -> None:
+    status, _, message = run("test", "--ckpt_path", "null")
+    assert status == 2
+    assert "ckpt_path: got none, and" in message

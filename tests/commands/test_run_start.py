@@ -11,6 +11,7 @@ import torch
 from cli_runs import last_checkpoint, read_checkpoint, variant
 
 from fairlit.cli import main
+from fairlit.commands.run_start import similar_runs
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -123,3 +124,12 @@ def test_null_is_no_text(run: Run, tmp_path: Path) -> None:
     status, _, message = run("test", "--ckpt_path", "null")
     assert status == 2
     assert "ckpt_path: got none, and" in message
+
+
+def test_runs_with_the_same_configs_are_found(tmp_path: Path) -> None:
+    for name in ("demo_unet", "unet_demo", "paper", "demo_empty"):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+    for name in ("demo_unet", "unet_demo", "paper"):
+        (tmp_path / name / "checkpoints" / "last.ckpt").touch()
+    assert similar_runs(tmp_path / "demo_unet") == [tmp_path / "unet_demo"]
+    assert similar_runs(tmp_path / "nowhere" / "demo") == []

@@ -92,12 +92,12 @@ def find_images(
         raise ConfigurationError(
             f"folder: got {printable(str(folder))!r}; expected a path in UTF-8; rename the folder, or link to it"
         )
-    if not os.path.isdir(folder):
+    if not _is_folder(folder):
         raise ConfigurationError(f"folder: got {str(folder)!r}; expected a folder with images; give its path")
     entries = list(_entries(folder))
-    if os.path.isfile(folder / MANIFEST):
+    if _is_file(folder / MANIFEST):
         found = _read_listed(folder)
-    elif any(_PROMPT_FOLDER.fullmatch(entry.name) and os.path.isdir(entry) for entry in entries):
+    elif any(_PROMPT_FOLDER.fullmatch(entry.name) and _is_folder(entry) for entry in entries):
         found = _read_published(folder, entries, prompts=prompts, num_people=num_people)
     else:
         found = _read_subfolders(folder, entries)
@@ -128,7 +128,7 @@ def _read_listed(root: Path) -> ImageFolder:
         else:
             prompt = prompts.setdefault(entry.prompt, len(prompts))
             counts[prompt] = counts.get(prompt, -1) + 1
-            if not os.path.isfile(root / file):
+            if not _is_file(root / file):
                 skipped.append(NotCounted(file, _no_file(root / file) or "missing"))
                 continue
             number = counts[prompt] if entry.number is None else entry.number
@@ -148,7 +148,7 @@ def _read_published(
     by_prompt: dict[int, dict[int, str]] = {}
     for folder in entries:
         match = _PROMPT_FOLDER.fullmatch(folder.name)
-        if match is None or not os.path.isdir(folder) or int(match[1]) > _MAX_NUMBER:
+        if match is None or not _is_folder(folder) or int(match[1]) > _MAX_NUMBER:
             skipped.append(NotCounted(printable(folder.name), "not a folder of a prompt"))
             continue
         numbered = by_prompt.setdefault(int(match[1]), {})
@@ -193,7 +193,7 @@ def _read_subfolders(root: Path, entries: Sequence[Path]) -> ImageFolder:
     skipped: list[NotCounted] = []
     prompts: list[str] = []
     images: list[FoundImage] = []
-    subfolders = [path for path in entries if os.path.isdir(path)]
+    subfolders = [path for path in entries if _is_folder(path)]
     loose = [path for path in entries if path not in subfolders]
     for folder in [root, *subfolders]:
         usable: list[str] = []
@@ -202,7 +202,7 @@ def _read_subfolders(root: Path, entries: Sequence[Path]) -> ImageFolder:
             continue
         for path in loose if folder == root else _entries(folder, skipped):
             name = _name(path, root)
-            if path.name == PROMPT_FILE and os.path.isfile(path):
+            if path.name == PROMPT_FILE and _is_file(path):
                 continue
             if reason := _no_image(path):
                 skipped.append(NotCounted(name, reason))
@@ -220,7 +220,7 @@ def _prompt_of(folder: Path, root: Path, skipped: list[NotCounted]) -> str:
     """What ``prompt.txt`` says, else the folder's name; one that cannot be read is noted in `skipped`."""
     path = folder / PROMPT_FILE
     name = Path(os.path.realpath(folder)).name
-    if not os.path.isfile(path):
+    if not _is_file(path):
         return name
     try:
         with path.open("rb") as stream:
@@ -245,13 +245,29 @@ def _no_folder(folder: Path, root: Path) -> str | None:
 
 def _no_image(path: Path) -> str | None:
     """Why something beside the images is none; None where it may be one."""
-    if os.path.isdir(path):
+    if _is_folder(path):
         return "a folder within"
     if not is_sound(path.name):
         return "its name is not UTF-8"
     if path.suffix.lower() not in SUFFIXES:
         return "not an image"
     return _no_file(path)
+
+
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path))
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """What a path leads to; 0 for nothing, where `Path.is_file` of Python 3.11 raises for overlong names."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
 
 
 def _no_file(path: Path) -> str | None:

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
 from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.io.finiteness import first_not_finite
 
 
 def load_frozen(
@@ -29,7 +30,7 @@ def load_frozen(
         subject: What messages call the model.
 
     Raises:
-        CheckpointError: Nothing is there, or it is damaged.
+        CheckpointError: Nothing is there, or it is damaged, or its weights are not finite.
         ConfigurationError: It is a model of another kind.
     """
     try:
@@ -51,6 +52,11 @@ def load_frozen(
         ) from error
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model")
+    if (wrong := first_not_finite(model.state_dict())) is not None:
+        raise CheckpointError(
+            f"weights of {subject} {path!r} have NaN or infinity in {wrong!r}; expected finite numbers: "
+            "copy model.safetensors again"
+        )
     model.requires_grad_(False)
     return model.eval()
 

@@ -75,7 +75,8 @@ def read_parameters(path: str | Path) -> dict[str, Any] | None:
 def read_image(path: str | Path) -> Tensor:
     """Reads a picture of any common format.
 
-    Transparent pixels are laid over white. Pictures that say how the camera was held are turned upright.
+    Transparent pixels are laid over white. Pictures that say how the camera was held are turned upright. Greys of
+    16 bits are scaled to 8.
 
     Returns:
         uint8 [3, H, W], RGB.
@@ -86,7 +87,11 @@ def read_image(path: str | Path) -> Tensor:
     try:
         with Image.open(path) as opened:
             ImageOps.exif_transpose(opened, in_place=True)
-            if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
+            if opened.mode.startswith("I;16"):
+                # Pillow clips 16-bit greys at 255 in `convert`, which leaves them white
+                grey = np.rint(np.array(opened).astype(np.float64) / 257).astype(np.uint8)
+                pixels = np.stack([grey] * 3, axis=-1)
+            elif opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
                 layer = opened.convert("RGBA")
                 pixels = np.array(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
             else:

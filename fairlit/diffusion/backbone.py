@@ -16,6 +16,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from fairlit.diffusion.loading import load_pipeline
 from fairlit.diffusion.settings import ImageSize, PromptPadding, Solver, both_sides, check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
@@ -69,19 +70,13 @@ class Backbone(nn.Module):
                 which is PNDM for Stable Diffusion v1-5.
 
         Raises:
-            ConfigurationError: the folder is incomplete (see `check_pipeline`).
+            ConfigurationError: the folder is incomplete (see `check_pipeline`), or a config in it is damaged.
+            CheckpointError: weights are missing, of another shape, or not finite.
         """
         with Problems("backbone") as problems:
             check_pipeline(path, problems)
         with torch.device("cpu"):  # schedulers compute with numpy, whatever default device Lightning has set
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                str(path),
-                dtype=dtype,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-                local_files_only=Path(path).is_dir(),
-            )
+            pipeline = load_pipeline(path, dtype)
             pipeline.scheduler = _with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(path), prompt_padding)
 

@@ -28,9 +28,11 @@ def open_tokenizer(model: str | Path) -> PreTrainedTokenizerBase | None:
     if place == folder and not folder.is_dir():
         return None
     try:
-        return CLIPTokenizer.from_pretrained(str(place), subfolder=inside, local_files_only=True)
+        tokenizer = CLIPTokenizer.from_pretrained(str(place), subfolder=inside, local_files_only=True)
     except Exception:  # whatever is wrong with its files is told where the pipeline is loaded
         return None
+    # Where there are no files, transformers 5 gives a tokenizer without words.
+    return tokenizer if tokenizer.vocab_size > len(tokenizer.all_special_ids) else None
 
 
 def cut_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> int:

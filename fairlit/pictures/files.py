@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fairlit.errors import FairlitError, NotFiniteError
 from fairlit.io.atomic import atomic_path
+from fairlit.io.foreign_text import parsed
 
 PARAMETERS = "fairlit"
 """Keyword of the PNG text chunk that holds an image's parameters as JSON."""
@@ -88,8 +89,8 @@ def read_parameters(path: str | Path) -> dict[str, Any] | None:
     """
     try:
         with Image.open(path) as image:
-            parameters = json.loads(image.info.get(PARAMETERS, "null"))
-    except (OSError, SyntaxError, ValueError, TypeError, RecursionError, Image.DecompressionBombError):
+            parameters = parsed(image.info.get(PARAMETERS, "null"))
+    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
         return None
     return parameters if isinstance(parameters, dict) else None
 
@@ -97,7 +98,8 @@ def read_parameters(path: str | Path) -> dict[str, Any] | None:
 def read_image(path: str | Path) -> Tensor:
     """Reads a picture of any common format.
 
-    Transparent pixels are laid over white. Pictures that say how the camera was held are turned upright.
+    Transparent pixels are laid over white. Pictures that say how the camera was held are turned upright. Greys of
+    16 bits are scaled to 8.
 
     Returns:
         uint8 [3, H, W], RGB.
@@ -108,7 +110,11 @@ def read_image(path: str | Path) -> Tensor:
     try:
         with Image.open(path) as opened:
             ImageOps.exif_transpose(opened, in_place=True)
-            if opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
+            if opened.mode.startswith("I;16"):
+                # Pillow clips 16-bit greys at 255 in `convert`, which leaves them white
+                grey = np.rint(np.array(opened).astype(np.float64) / 257).astype(np.uint8)
+                pixels = np.stack([grey] * 3, axis=-1)
+            elif opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info:
                 layer = opened.convert("RGBA")
                 pixels = np.array(Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB"))
             else:

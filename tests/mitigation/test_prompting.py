@@ -59,7 +59,7 @@ def test_refuses_nonsense(run: Run) -> None:
         run(AttributeWords({"hair": {"red": "red-haired"}}))
 
 
-LONG = PROMPT + " a" * 68  # 7 + 68 tokens fill what the text encoder reads, but for the marks of both ends
+LONG = PROMPT + " a" * 67  # 8 + 67 tokens fill what the text encoder reads, but for the marks of both ends
 
 
 def test_words_behind_the_cut_are_refused(run: Run, tiny_pipeline_folder: Path, target: TargetDistribution) -> None:

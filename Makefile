@@ -17,10 +17,10 @@ $(VENV)/installed: pyproject.toml setup.py fairlit_miniature/pyproject.toml cons
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]' --editable ./fairlit_miniature
 	touch $@
 
-## Finetune the embedded model to half women, half men, and audit it before and after.
+## Finetune the embedded model to half women, half men, and audit it before and after; goes on with a run that is there.
 demo: $(VENV)/installed
-	$(BIN)/fairlit fit --config configs/demo.yaml
-	$(BIN)/fairlit test --config configs/demo.yaml --ckpt_path runs/demo/checkpoints/last.ckpt
+	$(BIN)/fairlit fit --config configs/demo.yaml --ckpt_path last
+	$(BIN)/fairlit test --config configs/demo.yaml
 
 ## All methods on the embedded model beside the adaptor that `make demo` has trained; another one: make compare ADAPTOR=path
 compare: $(VENV)/installed
@@ -29,9 +29,8 @@ compare: $(VENV)/installed
 
 ## Pictures of several people by the embedded landscape model: finetuning, editing the output, and both under one judge.
 groups: $(VENV)/installed
-	$(BIN)/fairlit fit --config configs/demo.yaml --config configs/demo/groups.yaml
-	$(BIN)/fairlit test --config configs/demo.yaml --config configs/demo/groups.yaml \
-		--ckpt_path runs/demo_groups/checkpoints/last.ckpt
+	$(BIN)/fairlit fit --config configs/demo.yaml --config configs/demo/groups.yaml --ckpt_path last
+	$(BIN)/fairlit test --config configs/demo.yaml --config configs/demo/groups.yaml
 	$(BIN)/fairlit compare --config configs/compare/landscape_groups.yaml
 	$(BIN)/fairlit edit runs/compare/groups/images/judged/unchanged_model --config configs/edit/landscape_groups.yaml \
 		--out runs/edited_groups

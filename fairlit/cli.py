@@ -22,7 +22,8 @@ def main(args: list[str] | None = None) -> None:
 
     Raises:
         SystemExit: after a message; with status 2 where the input is wrong, with 1 where training had to stop or a disk
-            or the network let it down, with 130 where somebody has stopped a command that can go on later.
+            or the network let it down, with 130 where somebody has stopped a command that can go on later, with 143
+            where SIGTERM has stopped training or an evaluation.
     """
     given = sys.argv[1:] if args is None else args
     command = given[0] if given else "--help"
@@ -41,9 +42,9 @@ def main(args: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except KeyboardInterrupt:
-        if command in COMMANDS and COMMANDS[command].module == TRAINING:  # the Trainer has its own way
-            raise
-        print("\nfairlit: stopped; the same command goes on from here", file=sys.stderr)
+        before = command in COMMANDS and COMMANDS[command].module == TRAINING  # later, training stops in its own way
+        advice = "before training began; run the same command again" if before else "the same command goes on from here"
+        print(f"\nfairlit: stopped{' ' if before else '; '}{advice}", file=sys.stderr)
         raise SystemExit(130) from None
     except Exception as error:
         explained = surroundings_error(error)

@@ -28,6 +28,10 @@ class TrainingError(FairlitError, RuntimeError):
     """Training cannot go on, on any rank; what it has learnt so far is saved."""
 
 
+class NotFiniteError(FairlitError, ArithmeticError):
+    """A model gave NaN or infinity, of which neither a file nor a figure is made."""
+
+
 class Problems:
     """Collects problems and raises them as one `ConfigurationError`.
 

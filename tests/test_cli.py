@@ -229,7 +229,7 @@ def test_all_commands_end_to_end(
     main(["export", str(run / "adaptor_ema"), "--to", "kohya", "--out", str(tmp_path / "out")])
     measured = card.split("## Measured")[1]
     assert (tmp_path / "out" / "README.md").read_text().split("## Measured")[1] == measured
-    main(["fit", "--config", str(tiny_config), "--trainer.max_steps", "2"])
+    main(["fit", "--config", str(tiny_config), "--trainer.max_steps", "2", "--overwrite"])
     card = (run / "adaptor_ema" / "README.md").read_text()
     assert "Not measured" in card  # the summary beside it is of another adaptor now
 

@@ -163,7 +163,7 @@ class Adaptor(ABC):
         file = location / self.file_name if location.is_dir() else adaptor_files(location)[0]
         tensors, header = read_tensors(file)
         saved = {self._canonical_name(name): tensor for name, tensor in tensors.items()}
-        objection = self._objection(header)
+        objection = self._objection(str(file), header)
         if objection:
             raise CheckpointError(f"{file}: {objection}")
         require_same_shapes(str(file), saved, self.parameters())
@@ -174,7 +174,7 @@ class Adaptor(ABC):
         """Return the header strings that stock diffusers reads."""
         return {}
 
-    def _objection(self, header: Mapping[str, str]) -> str | None:
+    def _objection(self, source: str, header: Mapping[str, str]) -> str | None:
         """Return why tensors with this header would mean something else here, and the remedy; None if they do not."""
         return None
 

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
-from fairlit.adaptors.files import AdaptorMetadata, adaptor_files, metadata_of, read_tensors
-from fairlit.adaptors.formats import diffusers, published
+from fairlit.adaptors.files import (
+    LORA_CONFIG_KEY,
+    PEFT_FILE,
+    AdaptorMetadata,
+    adaptor_files,
+    check_values,
+    header_object,
+    metadata_of,
+    read_tensors,
+)
+from fairlit.adaptors.formats import kohya, peft, published
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component
-from fairlit.adaptors.pipelines import kind_of
+from fairlit.adaptors.formats.reading import read_lora
 from fairlit.adaptors.soft_tokens import placeholder_tokens
+from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 from fairlit.faces.weights import read_state_dict
 
@@ -50,6 +62,20 @@ class AdaptorContents:
         tokens = placeholder_tokens(self.token, len(self.rows))
         return dataclasses.replace(self.record, kind="soft_tokens", rank=None, alpha=None, modules={}, tokens=tokens)
 
+    def require_plain(self) -> None:
+        """Refuse an update that is more than a LoRA.
+
+        Raises:
+            CheckpointError: it is a DoRA, or trained biases too.
+        """
+        for layer, update in self.updates.items():
+            if update.magnitude is not None or update.bias is not None:
+                kind = "a DoRA, which also scales the model's weights" if update.bias is None else "trained biases"
+                raise CheckpointError(
+                    f"{update.origin.source}: layer '{layer}': got {kind}; expected a LoRA; export and merge know no "
+                    "other: load it with load_adaptor"
+                )
+
     def describe(self) -> str:
         """Return one line for people."""
         parts = []
@@ -62,29 +88,85 @@ class AdaptorContents:
         return "; ".join(parts)
 
 
-def read_adaptor(path: str | Path) -> AdaptorContents:
-    """Read what a run or `save_adaptor` has written: a folder, or one of its files.
+def read_adaptor(path: str | Path, layers: Collection[str] | None = None) -> AdaptorContents:
+    """Read an adaptor: a folder, or one of its files, of diffusers, peft or kohya-ss' scripts.
+
+    Args:
+        path: what a run, `save_adaptor` or another program has written.
+        layers: names of the base model's layers, which alone explain the names in kohya-ss' layout.
 
     Raises:
-        CheckpointError: no adaptor there, or a damaged one.
+        CheckpointError: no adaptor there, a damaged one, or one that cannot be read whole.
     """
     contents = AdaptorContents(AdaptorMetadata(version=""))
     for file in adaptor_files(path):
         tensors, header = read_tensors(file)
         record = metadata_of(file, header)
         if kind_of(file, tensors) == "lora":
-            updates = diffusers.read_lora(str(file), tensors, header)
-            contents = dataclasses.replace(contents, updates=updates, record=record)
+            component = file.parent.name if file.name == PEFT_FILE and file.parent.name in ADAPTED_PARTS else ""
+            settings = _settings(file, header)
+            updates = read_lora(str(file), tensors, settings, layers=layers, component=component)
+            contents = dataclasses.replace(contents, updates={**contents.updates, **updates}, record=record)
         else:
-            ((token, rows),) = tensors.items()
+            ((name, rows),) = tensors.items()
             contents = dataclasses.replace(
                 contents,
-                token=token,
+                token=_token(file, name, record),
                 rows=rows.reshape(-1, rows.shape[-1]),
                 record=contents.record if contents.updates else record,
             )
         contents = dataclasses.replace(contents, files=(*contents.files, file))
     return contents
+
+
+def kind_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
+    """Return whether tensors are a ``lora`` or ``soft_tokens``.
+
+    Raises:
+        CheckpointError: they are neither.
+    """
+    if len(tensors) == 1 and not any(_LOW_RANK.search(name) for name in tensors):
+        (rows,) = tensors.values()
+        if rows.ndim in (1, 2) and rows.numel() > 0:
+            return "soft_tokens"
+    if any(_LOW_RANK.search(name) for name in tensors):
+        return "lora"
+    raise CheckpointError(
+        f"{file}: neither a LoRA nor soft tokens ({len(tensors)} tensors, first: {next(iter(tensors), 'none')!r}); "
+        "give a file that save_adaptor or a fairlit run has written"
+    )
+
+
+_LOW_RANK = re.compile(r"lora_|\.lora\.|_lora\.|hada_|lokr_|oft_")
+
+
+def _settings(file: Path, header: Mapping[str, str]) -> dict[str, Any]:
+    """Return peft's settings of a LoRA: of the file's header, or of the file that lies beside it in a peft folder."""
+    beside = file.with_name(peft.CONFIG_FILE)
+    if file.name != PEFT_FILE or not beside.is_file():
+        return header_object(file, header, LORA_CONFIG_KEY)
+    try:
+        text = beside.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{beside}: cannot be read ({error}); copy the folder again") from error
+    settings = header_object(beside, {peft.CONFIG_FILE: text}, peft.CONFIG_FILE)
+    if settings.get("peft_type", "LORA") != "LORA":
+        raise CheckpointError(
+            f"{beside}: peft_type: got {settings['peft_type']!r}; expected 'LORA'; merge it with peft"
+        )
+    return settings
+
+
+def _token(file: Path, name: str, record: AdaptorMetadata) -> str:
+    """Return the name of the first soft token; files of web user interfaces are called by it."""
+    if name != kohya.TOKENS_KEY:
+        return name
+    token = record.tokens[0] if record.tokens else f"<{re.sub(r'[^a-z0-9_-]+', '-', file.stem.lower()).strip('-')}>"
+    if len(token) < 3 or token != token.lower() or any(character.isspace() for character in token):
+        raise CheckpointError(
+            f"{file}: name of the soft tokens: got {token!r}; expected a lower-case word; rename the file"
+        )
+    return token
 
 
 def read_published(
@@ -104,7 +186,9 @@ def read_published(
     updates: LowRankUpdates = {}
     rows = None
     for path in paths:
-        found, found_rows = published.read_published(str(path), read_state_dict(Path(path)), alpha)
+        tensors = read_state_dict(Path(path))
+        check_values(path, {name: tensor for name, tensor in tensors.items() if name != published.POSITIONS})
+        found, found_rows = published.read_published(str(path), tensors, alpha)
         for layer, update in found.items():
             if layer in updates:
                 raise CheckpointError(

@@ -18,11 +18,8 @@ from torch import Tensor, nn
 from fairlit.adaptors.contents import AdaptorContents
 from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, TOKENS_FILE, write_tensors
 from fairlit.adaptors.formats import diffusers, kohya, peft
-from fairlit.adaptors.lora import canonical_name
+from fairlit.adaptors.formats.low_rank import canonical_name
 from fairlit.adaptors.pipelines import (
-    adaptable_layers,
-    check_factor,
-    check_tokens,
     load_adaptor,
     pipeline_components,
     quiet_loaders,
@@ -32,7 +29,6 @@ from fairlit.io.atomic import atomic_write_text
 
 Format = Literal["diffusers", "peft", "kohya"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_TOLERANCE = 1e-5  # of an update that was read back, relative to its largest entry; float32 rounds at 1e-7
 
 
 def check_format(contents: AdaptorContents, format_: Format) -> None:
@@ -45,25 +41,6 @@ def check_format(contents: AdaptorContents, format_: Format) -> None:
         raise ConfigurationError(
             f"to: peft has no file for soft tokens ('{contents.token}'); take diffusers or kohya, or give the LoRA file"
         )
-
-
-def check_fit(contents: AdaptorContents, pipeline: DiffusionPipeline) -> None:
-    """Refuses an adaptor that was made for another model than `pipeline`.
-
-    Args:
-        contents: of the adaptor.
-        pipeline: whole, or a skeleton.
-
-    Raises:
-        CheckpointError: a tensor does not fit; the first one is named as its file names it, with both shapes.
-    """
-    layers = adaptable_layers(pipeline)
-    for layer, update in contents.updates.items():
-        source, down, up = update.origin
-        check_factor(layers, source, down, layer_name=layer, tensor=update.down, is_down=True)
-        check_factor(layers, source, up, layer_name=layer, tensor=update.up, is_down=False)
-    if contents.rows is not None:
-        check_tokens(pipeline, str(contents.files[-1]), contents.token, rows=contents.rows)
 
 
 def write_adaptor(
@@ -195,8 +172,7 @@ def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> 
 
 def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], folder: Path) -> None:
     for layer, update in contents.updates.items():
-        expected = update.delta()
-        if layer not in found or not _close(found[layer], expected):
+        if layer not in found or not update.has_delta(found[layer]):
             raise CheckpointError(
                 f"{folder}: read back by its stock reader, the update of layer '{layer}' is "
                 f"{'missing' if layer not in found else 'something else'}; do not use the files"
@@ -204,11 +180,6 @@ def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], fol
     for layer, delta in found.items():
         if layer not in contents.updates and bool(delta.any()):
             raise CheckpointError(f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor")
-
-
-def _close(found: Tensor, expected: Tensor) -> bool:
-    scale = float(expected.abs().max())
-    return found.shape == expected.shape and float((found - expected).abs().max()) <= _TOLERANCE * scale
 
 
 def _has_second_encoder(contents: AdaptorContents) -> bool:

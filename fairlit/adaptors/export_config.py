@@ -13,7 +13,8 @@ class ExportConfig:
     """Settings of `fairlit export`; see `fairlit.export`.
 
     Args:
-        adaptor: folder that a run saved its adaptor to, or a file in it
+        adaptor: folder that a run saved its adaptor to, or a file in it; or a LoRA of diffusers, peft or (with --base)
+            kohya-ss
         published: instead of an adaptor: weights that Shen et al. published, one file or text encoder and U-Net
         to: format of the files: diffusers, peft (a folder for each part), kohya (ComfyUI, AUTOMATIC1111's web UI)
         merge: write the whole pipeline, finetuned, instead of adaptor files

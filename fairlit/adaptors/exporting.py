@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
-from fairlit.adaptors.export import check_fit, check_format, merge_adaptor, verify_written, write_adaptor
+from fairlit.adaptors.export import check_format, merge_adaptor, verify_written, write_adaptor
 from fairlit.adaptors.export_config import ExportConfig
 from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
+from fairlit.adaptors.pipelines import adaptable_layers, check_fit
 from fairlit.adaptors.soft_tokens import check_token
 from fairlit.diffusion.settings import check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
@@ -89,7 +90,7 @@ def _check(config: ExportConfig) -> None:
         else:
             check_new_folder(config.out, "out", problems)
         if config.base is not None:
-            check_pipeline(config.base, problems, "base")
+            check_pipeline(config.base, problems, "base", stable_diffusion=False)
         if config.published is None and config.alpha is not None:
             problems.add(f"alpha: got {config.alpha}, but an adaptor knows its own; it goes with --published alone")
         if config.alpha is not None and not config.alpha > 0:
@@ -101,7 +102,9 @@ def _read(config: ExportConfig) -> _Source:
     """Read the adaptor, and settle which base model it is checked against."""
     if config.published is None:
         assert config.adaptor is not None
-        contents, path = read_adaptor(config.adaptor), config.adaptor
+        layers = None if config.base is None else adaptable_layers(open_skeleton(config.base, allocate=False))
+        contents, path = read_adaptor(config.adaptor, layers), config.adaptor
+        contents.require_plain()
     else:
         path = config.published[0]
         contents = read_published(config.published, config.alpha, config.token, base_model=config.base or "")
@@ -113,7 +116,7 @@ def _read(config: ExportConfig) -> _Source:
             named = repr(contents.record.base_model) if contents.record.base_model else "none"
             problems.add(f"base: the adaptor names {named}, which is not here, and merging needs it; give --base")
         if base is not None and config.base is None:
-            check_pipeline(base, problems, "base")
+            check_pipeline(base, problems, "base", stable_diffusion=False)
         if config.to is not None:
             with problems.collecting():
                 check_format(contents, config.to)

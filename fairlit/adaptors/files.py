@@ -2,89 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fairlit.adaptors.formats.peft import WEIGHTS_FILE as PEFT_FILE
+from fairlit.adaptors.records import AdaptorMetadata as AdaptorMetadata
+from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 from fairlit.io.atomic import atomic_path
-from fairlit.io.digests import fairlit_version
+from fairlit.io.digests import tensor_digest
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # what diffusers' load_lora_weights looks for in a folder
 TOKENS_FILE = "learned_embeds.safetensors"  # what diffusers' load_textual_inversion looks for in a folder
 LORA_CONFIG_KEY = "lora_adapter_metadata"  # where diffusers keeps rank and alpha
 FAIRLIT_KEY = "fairlit"
-
-
-@dataclass(frozen=True)
-class AdaptorMetadata:
-    """What an adaptor file says about itself, kept as JSON in its safetensors header.
-
-    A caller fills in the first four fields; the adaptor adds the rest when it saves.
-
-    Attributes:
-        base_model: folder or hub id of the model that was finetuned.
-        attributes: perceived attributes and their classes, in order.
-        targets: the target distribution, as `TargetDistribution.to_dict` gives it.
-        config_hash: digest of the config of the run.
-        kind: ``lora`` or ``soft_tokens``.
-        rank: rank of the low-rank update.
-        alpha: the update is multiplied by ``alpha / rank``.
-        modules: names of the adapted layers, for each of ``text_encoder`` and ``unet``.
-        tokens: placeholder tokens, the first of which stands for all of them in a stock pipeline's prompt.
-        version: version of fairlit that trained it; empty: another program.
-        origin: who trained it, where it was another program and that is known.
-
-    Example:
-        >>> record = AdaptorMetadata(base_model="runs/base", attributes={"age": ("young", "old")})
-        >>> AdaptorMetadata.from_json(record.to_json()) == record
-        True
-    """
-
-    base_model: str = ""
-    attributes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    targets: Mapping[str, Any] = field(default_factory=dict)
-    config_hash: str = ""
-    kind: str = ""
-    rank: int | None = None
-    alpha: float | None = None
-    modules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    tokens: tuple[str, ...] = ()
-    version: str = field(default_factory=fairlit_version)
-    origin: str = ""
-
-    def to_json(self) -> str:
-        """Return one line of JSON; equal records give equal text."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> AdaptorMetadata:
-        """Return what `to_json` wrote; fields that a newer version may have added are passed over."""
-        known = {item.name for item in dataclasses.fields(cls)}
-        values = {name: value for name, value in json.loads(text).items() if name in known}
-        for name in ("attributes", "modules"):
-            values[name] = {key: tuple(entries) for key, entries in values.get(name, {}).items()}
-        values["tokens"] = tuple(values.get("tokens", ()))
-        return cls(**values)
+DIGEST_KEY = "fairlit_digest"  # of the tensors, as `tensor_digest` names them
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> Path:
-    """Write tensors and header strings atomically; equal content gives equal bytes.
+    """Write tensors, their digest and header strings atomically; equal content gives equal bytes.
 
     Args:
         path: the file to write.
-        tensors: any shape, dtype and device.
+        tensors: floating-point tensors of any shape, on any device.
         header: strings for the safetensors header.
+
+    Raises:
+        CheckpointError: a value is NaN or infinite, or a tensor holds integers; nothing is written then.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    content = safetensors.torch.save(stored, metadata={"format": "pt", **header})
+    check_values(path, stored)
+    content = safetensors.torch.save(stored, metadata={"format": "pt", **header, DIGEST_KEY: tensor_digest(stored)})
     with atomic_path(path) as temporary:
         temporary.write_bytes(_sorted_header(content))
     return path
@@ -104,21 +60,76 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors (on the CPU) and header strings of a safetensors file.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: the file is missing or damaged, holds NaN, infinities or integers, or other values than those
+            whose digest its header tells.
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            header = dict(file.metadata() or {})
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file; check the path of the adaptor") from error
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path}: not a readable safetensors file ({error}); it is damaged or of another format: save it again"
         ) from error
+    check_values(path, tensors)
+    if DIGEST_KEY in header and (found := tensor_digest(tensors)) != header[DIGEST_KEY]:
+        raise CheckpointError(
+            f"{path}: tensors: got digest {found}; expected {header[DIGEST_KEY]}, as its header tells: the tensors "
+            f"were changed since they were saved; get the file again (or drop '{DIGEST_KEY}' from its header if the "
+            "change was meant)"
+        )
+    return tensors, header
+
+
+def check_values(source: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that cannot be an adaptor's.
+
+    Args:
+        source: file that they come from or go to, the beginning of messages.
+        tensors: tensors by name.
+
+    Raises:
+        CheckpointError: a value is NaN or infinite, or a tensor holds integers or eight-bit numbers.
+    """
+    for name, tensor in tensors.items():
+        # The strength alone is a whole number in files of some trainers.
+        if tensor.dtype not in _DTYPES and not name.endswith(".alpha"):
+            raise CheckpointError(
+                f"{source}: tensor '{name}': got {str(tensor.dtype).removeprefix('torch.')}; expected float32, "
+                "float16, bfloat16 or float64; save the adaptor again without quantisation"
+            )
+        if not bool(tensor.isfinite().all()):
+            count = int((~tensor.isfinite()).sum())
+            raise CheckpointError(
+                f"{source}: tensor '{name}': got {count} of {tensor.numel()} values that are NaN or infinite; expected "
+                "finite numbers; its training has diverged or the file is damaged: take an earlier one"
+            )
+
+
+def header_object(source: str | Path, header: Mapping[str, str], key: str) -> dict[str, Any]:
+    """Return the JSON object that a header string holds; an empty one where there is no such string.
+
+    Raises:
+        CheckpointError: the string is not the JSON of an object.
+    """
+    try:
+        found = json.loads(header.get(key, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{source}: its '{key}' header is damaged ({error}); save the adaptor again") from error
+    if not isinstance(found, dict):
+        raise CheckpointError(
+            f"{source}: its '{key}' header is damaged (got {type(found).__name__}; expected an object); "
+            "save the adaptor again"
+        )
+    return found
 
 
 def adaptor_files(path: str | Path) -> list[Path]:
     """Return the adaptor files at `path`: the file itself, or those of the stock names in a folder.
+
+    A folder of peft holds one file, or a folder for each part of the pipeline (``unet``, ``text_encoder``) with one.
 
     Raises:
         CheckpointError: there is none.
@@ -127,9 +138,13 @@ def adaptor_files(path: str | Path) -> list[Path]:
     if location.is_dir():
         found = [location / name for name in (LORA_FILE, TOKENS_FILE) if (location / name).is_file()]
         if not found:
+            places = (location, *(location / part for part in ADAPTED_PARTS))
+            found = [place / PEFT_FILE for place in places if (place / PEFT_FILE).is_file()]
+        if not found:
             present = ", ".join(sorted(entry.name for entry in location.iterdir())) or "nothing"
             raise CheckpointError(
-                f"{location}: no adaptor here: expected {LORA_FILE} or {TOKENS_FILE}, found {present}; "
+                f"{location}: no adaptor here: expected {LORA_FILE}, {TOKENS_FILE} or {PEFT_FILE}, "
+                f"found {present}; "
                 "give the folder that a run saved its adaptor to, or the file itself"
             )
         return found
@@ -160,7 +175,7 @@ def metadata_of(file: Path, header: Mapping[str, str]) -> AdaptorMetadata:
         return AdaptorMetadata(version="")
     try:
         return AdaptorMetadata.from_json(header[FAIRLIT_KEY])
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(
             f"{file}: its '{FAIRLIT_KEY}' header is damaged ({error}); save the adaptor again"
         ) from error

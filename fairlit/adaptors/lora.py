@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +16,11 @@ from torch import nn
 
 from fairlit.adaptors.base import Adaptor, Components, master_dtype
 from fairlit.adaptors.contrasts import Contrast, check_templates, contrast_directions
-from fairlit.adaptors.files import LORA_CONFIG_KEY, LORA_FILE, AdaptorMetadata
+from fairlit.adaptors.files import LORA_CONFIG_KEY, LORA_FILE, AdaptorMetadata, header_object
+from fairlit.adaptors.formats import diffusers
+from fairlit.adaptors.formats.low_rank import LowRankUpdates, canonical_name
+from fairlit.adaptors.formats.reading import settings_alpha
+from fairlit.adaptors.peft_layers import living_updates
 from fairlit.errors import Problems
 
 ADAPTER_NAME = "fairlit"  # peft's name for ours among a model's adapters
@@ -25,8 +28,6 @@ TEXT_ENCODER_MODULES = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
 UNET_MODULES = ("to_q", "to_k", "to_v", "to_out.0")
 _READS_PROMPT = ("attn2.to_k", "attn2.to_v")  # diffusers' names in the U-Net
 _ROW_LENGTH = 1 / math.sqrt(3)  # root mean square length of a row of A at random, whatever its width
-# What peft must know to rebuild the layers. Its full config has fields that other versions of peft refuse.
-_CONFIG_FIELDS = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern", "use_dora", "lora_bias")
 
 
 class Lora(Adaptor):
@@ -40,6 +41,8 @@ class Lora(Adaptor):
         alpha: strength of the update, relative to `rank`; None means the rank itself (a factor of 1).
         text_encoder: whether to adapt the text encoder.
         unet: whether to adapt the U-Net.
+        use_rslora: whether the update is multiplied by ``alpha / sqrt(rank)`` instead (Kalajdzievski 2023), so that a
+            higher rank does not learn more slowly.
         text_encoder_modules: last part(s) of the names of the layers to adapt in the text encoder.
         unet_modules: the same for the U-Net.
         contrasts: words for the classes of attributes, e.g. ``[[female, male]]``, along whose directions the first
@@ -64,6 +67,7 @@ class Lora(Adaptor):
         text_encoder: bool = True,
         *,
         unet: bool = False,
+        use_rslora: bool = False,
         text_encoder_modules: Sequence[str] = TEXT_ENCODER_MODULES,
         unet_modules: Sequence[str] = UNET_MODULES,
         contrasts: Sequence[Sequence[str]] = (),
@@ -74,6 +78,7 @@ class Lora(Adaptor):
         super().__init__()
         self.rank = rank
         self.alpha = float(rank if alpha is None else alpha)
+        self.use_rslora = use_rslora
         self.seed = seed
         self.modules: dict[str, tuple[str, ...]] = {}
         if text_encoder:
@@ -112,7 +117,12 @@ class Lora(Adaptor):
         for component, names in self.modules.items():
             module = getattr(components, component)
             config = LoraConfig(
-                r=self.rank, lora_alpha=self.alpha, target_modules=list(names), lora_dropout=0.0, bias="none"
+                r=self.rank,
+                lora_alpha=self.alpha,
+                target_modules=list(names),
+                lora_dropout=0.0,
+                bias="none",
+                use_rslora=self.use_rslora,
             )
             device = next(module.parameters()).device
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -155,44 +165,41 @@ class Lora(Adaptor):
             "contrasts": [list(contrast.words) for contrast in self.contrasts],
             "contrast_templates": list(self.contrast_templates),
         }
-        return {**numbers, **contrasts, **switches, **names}
+        stabilised = {"use_rslora": True} if self.use_rslora else {}  # digests of runs without it stay what they were
+        return {**numbers, **stabilised, **contrasts, **switches, **names}
+
+    @property
+    def relative_alpha(self) -> float:
+        """Strength of the update, relative to `rank`, as files tell it: programs know ``alpha / rank`` alone."""
+        return self.alpha * math.sqrt(self.rank) if self.use_rslora else self.alpha
 
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
-        return dataclasses.replace(metadata, kind=self.kind, rank=self.rank, alpha=self.alpha, modules=self.modules)
+        return dataclasses.replace(
+            metadata, kind=self.kind, rank=self.rank, alpha=self.relative_alpha, modules=self.modules
+        )
 
     def _stock_header(self, components: Components) -> dict[str, str]:
-        return lora_header({name: (getattr(components, name), ADAPTER_NAME) for name in self.modules})
+        updates: LowRankUpdates = {}
+        for component in self.modules:
+            updates.update(living_updates(component, getattr(components, component), ADAPTER_NAME))
+        return diffusers.write_lora(updates)[1]
 
     def _canonical_name(self, name: str) -> str:
         return canonical_name(name)
 
-    def _objection(self, header: Mapping[str, str]) -> str | None:
-        config = json.loads(header.get(LORA_CONFIG_KEY, "{}"))
-        for component in self.modules:
-            rank = config.get(f"{component}.r", self.rank)
-            alpha = config.get(f"{component}.lora_alpha", rank)  # diffusers' meaning of a file without alpha
-            if rank == self.rank and alpha != self.alpha:
+    def _objection(self, source: str, header: Mapping[str, str]) -> str | None:
+        settings = header_object(source, header, LORA_CONFIG_KEY)
+        for layer in dict.fromkeys(name.split(".lora_")[0] for name in self.parameters()):
+            alpha = settings_alpha(source, settings, layer, self.rank)
+            if settings.get(f"{layer.split('.', 1)[0]}.r", self.rank) == self.rank and not math.isclose(
+                alpha, self.relative_alpha, rel_tol=1e-6
+            ):
+                wanted = alpha / math.sqrt(self.rank) if self.use_rslora else alpha
                 return (
-                    f"its {component} was trained with alpha {alpha:g}, this adaptor has alpha {self.alpha:g}; "
-                    f"set alpha to {alpha:g}"
+                    f"its layer '{layer}' was trained with alpha {wanted:g}, this adaptor has alpha {self.alpha:g}; "
+                    f"set alpha to {wanted:g}"
                 )
         return None
-
-
-def canonical_name(name: str) -> str:
-    """Return the name of a tensor as every version of transformers and diffusers writes or reads it.
-
-    Newer versions of transformers have no ``text_model`` level in the CLIP text encoder; files keep it, because
-    older ones need it and diffusers drops it where it does not belong.
-
-    Example:
-        >>> canonical_name("text_encoder.encoder.layers.0.mlp.fc1.lora_A.weight")
-        'text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight'
-    """
-    prefix = "text_encoder."
-    if name.startswith(prefix) and not name.startswith(f"{prefix}text_model."):
-        return f"{prefix}text_model.{name.removeprefix(prefix)}"
-    return name
 
 
 def lora_parameters(component: str, module: nn.Module, adapter: str) -> dict[str, nn.Parameter]:
@@ -202,21 +209,6 @@ def lora_parameters(component: str, module: nn.Module, adapter: str) -> dict[str
         for name, parameter in module.named_parameters()
         if ".lora_" in name and f".{adapter}." in name
     }
-
-
-def lora_header(adapters: Mapping[str, tuple[Any, str]]) -> dict[str, str]:
-    """Return the header string with which diffusers rebuilds the adapters, the true alpha included.
-
-    Args:
-        adapters: for each component, the module and the name of its adapter.
-    """
-    entries: dict[str, Any] = {}
-    for component, (module, adapter) in adapters.items():
-        config = module.peft_config[adapter].to_dict()
-        targets = config["target_modules"]
-        config["target_modules"] = targets if isinstance(targets, str) else sorted(targets)
-        entries.update({f"{component}.{name}": config[name] for name in _CONFIG_FIELDS})
-    return {LORA_CONFIG_KEY: json.dumps(entries, sort_keys=True)}
 
 
 def _check_modules(component: str, module: nn.Module, names: Sequence[str], *, problems: Problems) -> None:

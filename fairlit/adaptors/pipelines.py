@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,16 +17,20 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from transformers.utils import logging as transformers_logging
 
+from fairlit.adaptors.contents import AdaptorContents, read_adaptor
 from fairlit.adaptors.files import (
     FAIRLIT_KEY,
+    LORA_CONFIG_KEY,
     LORA_FILE,
     TOKENS_FILE,
     AdaptorMetadata,
-    adaptor_files,
-    read_tensors,
+    header_object,
     write_tensors,
 )
-from fairlit.adaptors.lora import canonical_name, lora_header, lora_parameters
+from fairlit.adaptors.formats import diffusers
+from fairlit.adaptors.formats.low_rank import LowRankUpdates, canonical_name, component_of, require_same
+from fairlit.adaptors.formats.reading import read_lora
+from fairlit.adaptors.peft_layers import living_updates
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError, ConfigurationError
 
@@ -47,15 +52,35 @@ def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableD
         CheckpointError: no adaptor there, a damaged one, or one for another model: names the first tensor that does
             not fit, and both shapes.
     """
-    files = adaptor_files(path)
-    kinds = [_check_file(pipeline, file) for file in files]
-    for file, kind in zip(files, kinds, strict=True):
-        with quiet_loaders():
-            if kind == "lora":
-                pipeline.load_lora_weights(str(file.parent), weight_name=file.name, local_files_only=True)
-            else:
-                pipeline.load_textual_inversion(str(file.parent), weight_name=file.name, local_files_only=True)
+    contents = read_adaptor(path, adaptable_layers(pipeline))
+    check_fit(contents, pipeline)
+    with quiet_loaders():
+        _load_lora(pipeline, contents.updates)
+        if contents.rows is not None:
+            pipeline.load_textual_inversion({contents.token: contents.rows})
     return pipeline
+
+
+def _load_lora(pipeline: StableDiffusionPipeline, updates: LowRankUpdates) -> None:
+    """Load updates by diffusers' own loaders, and make sure that all of them have arrived."""
+    for component in dict.fromkeys(component_of(layer) for layer in updates):
+        part = {layer: update for layer, update in updates.items() if component_of(layer) == component}
+        tensors, header = diffusers.write_lora(part)
+        module = getattr(pipeline, component)
+        shared = {"metadata": json.loads(header[LORA_CONFIG_KEY]), "low_cpu_mem_usage": True, "_pipeline": pipeline}
+        if component == "unet":
+            module.load_lora_adapter(tensors, prefix=component, **shared)
+        else:
+            # diffusers 0.42 knows the names of peft only where a layer of attention is among them.
+            factors = {".lora_A.": ".lora_linear_layer.down.", ".lora_B.": ".lora_linear_layer.up."}
+            for ours, its in factors.items():
+                tensors = {name.replace(ours, its): tensor for name, tensor in tensors.items()}
+            pipeline.load_lora_into_text_encoder(tensors, None, module, prefix=component, **shared)
+        require_same(
+            next(iter(part.values())).origin.source,
+            living_updates(component, module, list(module.peft_config)[-1]),
+            part,
+        )
 
 
 def save_adaptor(
@@ -96,7 +121,7 @@ _Content = tuple[str, dict[str, Tensor], dict[str, str]]  # stock file name, ten
 
 def _lora_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
     """Return what to write about the LoRA that the pipeline carries, None without one."""
-    adapters: dict[str, tuple[Any, str]] = {}
+    updates: LowRankUpdates = {}
     for component in pipeline_components(pipeline):
         module = getattr(pipeline, component)
         names = list(getattr(module, "peft_config", {}))
@@ -106,20 +131,13 @@ def _lora_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) ->
                 "delete all but one (pipeline.delete_adapters)"
             )
         if names:
-            adapters[component] = (module, names[0])
-    if not adapters:
+            updates.update(living_updates(component, module, names[0]))
+    if not updates:
         return None
-    tensors: dict[str, Tensor] = {}
-    for component, (module, name) in adapters.items():
-        tensors.update(lora_parameters(component, module, name))
-    configs = {component: module.peft_config[name] for component, (module, name) in adapters.items()}
-    first = next(iter(configs.values()))
-    layers = {
-        component: tuple(sorted({name.split(".lora_")[0] for name in tensors if name.startswith(f"{component}.")}))
-        for component in adapters
-    }
-    described = dataclasses.replace(record, kind="lora", rank=first.r, alpha=float(first.lora_alpha), modules=layers)
-    return LORA_FILE, tensors, {FAIRLIT_KEY: described.to_json(), **lora_header(adapters)}
+    tensors, header = diffusers.write_lora(updates)
+    given_back = read_lora("save_adaptor", tensors, header_object("save_adaptor", header, LORA_CONFIG_KEY))
+    require_same("save_adaptor", given_back, updates)
+    return LORA_FILE, tensors, {FAIRLIT_KEY: AdaptorContents(record, updates).lora_record().to_json(), **header}
 
 
 def _tokens_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
@@ -145,38 +163,6 @@ def _tokens_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) 
     return TOKENS_FILE, {heads[0]: rows}, {FAIRLIT_KEY: described.to_json()}
 
 
-def kind_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
-    """Return whether tensors are a ``lora`` or ``soft_tokens``.
-
-    Raises:
-        CheckpointError: they are neither.
-    """
-    if tensors and all("lora" in name for name in tensors):
-        return "lora"
-    if len(tensors) == 1 and next(iter(tensors.values())).ndim in (1, 2):
-        return "soft_tokens"
-    raise CheckpointError(
-        f"{file}: neither a LoRA nor soft tokens ({len(tensors)} tensors, first: {next(iter(tensors), 'none')!r}); "
-        "give a file that save_adaptor or a fairlit run has written"
-    )
-
-
-def _check_file(pipeline: StableDiffusionPipeline, file: Path) -> str:
-    """Return whether `file` is a ``lora`` or holds ``soft_tokens``, once it is sure to fit the pipeline."""
-    tensors, _ = read_tensors(file)
-    kind = kind_of(file, tensors)
-    if kind == "soft_tokens":
-        token, rows = next(iter(tensors.items()))
-        check_tokens(pipeline, str(file), token, rows=rows)
-        return kind
-    layers = adaptable_layers(pipeline)
-    for raw_name, tensor in tensors.items():
-        layer_name, _, part = canonical_name(raw_name).partition(".lora_")
-        if part in ("A.weight", "B.weight"):  # else another tool's layout, which diffusers converts
-            check_factor(layers, str(file), raw_name, layer_name=layer_name, tensor=tensor, is_down=part == "A.weight")
-    return kind
-
-
 def pipeline_components(pipeline: DiffusionPipeline) -> list[str]:
     """Return the names of the parts of `pipeline` that a LoRA may change."""
     return [name for name in ADAPTED_PARTS if getattr(pipeline, name, None) is not None]
@@ -189,6 +175,25 @@ def adaptable_layers(pipeline: DiffusionPipeline) -> dict[str, nn.Module]:
         for component in pipeline_components(pipeline)
         for name, layer in getattr(pipeline, component).named_modules()
     }
+
+
+def check_fit(contents: AdaptorContents, pipeline: DiffusionPipeline) -> None:
+    """Refuse an adaptor that was made for another model than `pipeline`.
+
+    Args:
+        contents: the adaptor.
+        pipeline: whole, or a skeleton.
+
+    Raises:
+        CheckpointError: a tensor does not fit; the first one is named as its file names it, with both shapes.
+    """
+    layers = adaptable_layers(pipeline)
+    for layer, update in contents.updates.items():
+        source, down, up = update.origin
+        check_factor(layers, source, down, layer_name=layer, tensor=update.down, is_down=True)
+        check_factor(layers, source, up, layer_name=layer, tensor=update.up, is_down=False)
+    if contents.rows is not None:
+        check_tokens(pipeline, str(contents.files[-1]), contents.token, rows=contents.rows)
 
 
 def check_factor(
@@ -214,9 +219,16 @@ def check_factor(
             f"layer '{layer_name}'; load it into the base model that it was made with"
         )
     base = layer.get_base_layer() if isinstance(layer, BaseTunerLayer) else layer
-    if not isinstance(base, nn.Linear):
-        return
-    needed = [tensor.shape[0], base.in_features] if is_down else [base.out_features, tensor.shape[-1]]
+    if isinstance(base, nn.Linear):
+        needed = [tensor.shape[0], base.in_features] if is_down else [base.out_features, tensor.shape[1]]
+    elif isinstance(base, nn.Conv2d):
+        inputs = [tensor.shape[0], *base.weight.shape[1:]]
+        needed = inputs if is_down else [base.out_channels, tensor.shape[1], 1, 1]
+    else:
+        raise CheckpointError(
+            f"{source}: tensor '{name}': got an update of '{layer_name}', a {type(base).__name__}; expected a linear "
+            "layer or a convolution; load it into the base model that it was made with"
+        )
     if list(tensor.shape) != needed:
         raise CheckpointError(
             f"{source}: tensor '{name}' has shape {list(tensor.shape)}, the pipeline needs {needed}; load it "

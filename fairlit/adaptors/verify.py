@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -15,7 +15,10 @@ from torch.distributed.tensor import DTensor
 
 from fairlit.adaptors.base import Adaptor, PipelineComponents
 from fairlit.adaptors.files import read_tensors
+from fairlit.adaptors.formats.low_rank import LowRankUpdates, require_same
+from fairlit.adaptors.peft_layers import living_updates
 from fairlit.adaptors.pipelines import load_adaptor
+from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 
 # Largest difference between latents, relative to the largest latent. diffusers casts a loaded LoRA to the model's
@@ -35,7 +38,7 @@ def verify_saved(
     tolerance: float | None = None,
     open_base: Callable[[], PipelineComponents] | None = None,
 ) -> float:
-    """Compare the files in `folder` with the living adaptor, tensor by tensor and by what they generate.
+    """Compare the files in `folder` with the living adaptor: tensors, strength in every layer, and what they generate.
 
     The files are opened by stock diffusers in a fresh pipeline, which samples one prompt with a fixed seed; the
     living model samples the same. The fresh pipeline has modules, tokenizer and scheduler of its own, without any
@@ -73,8 +76,9 @@ def verify_saved(
     devices = [unet.device] if unet.device.type == "cuda" else []
     text = adaptor.pipeline_prompt(prompt)
     with torch.random.fork_rng(devices=devices):  # loading token embeddings draws random numbers
-        fresh = fresh_pipeline(adaptor, components)
-        loaded = _sample(load_adaptor(fresh, file), text, num_steps, seed)
+        fresh = load_adaptor(fresh_pipeline(adaptor, components), file)
+        require_same(str(file), _low_rank_layers(fresh), _low_rank_layers(components))
+        loaded = _sample(fresh, text, num_steps, seed)
     living = _sample(_pipeline(components), text, num_steps, seed)
     difference = float((loaded - living).abs().max() / living.abs().max())
     allowed = TOLERANCES[unet.dtype] if tolerance is None else tolerance
@@ -147,6 +151,16 @@ def _sample(pipeline: StableDiffusionPipeline, prompt: str, num_steps: int, seed
     """Return the final latents [1, C, h, w] of one prompt, float32."""
     generator = torch.Generator().manual_seed(seed)
     return pipeline(prompt, num_inference_steps=num_steps, generator=generator, output_type="latent").images.float()
+
+
+def _low_rank_layers(components: PipelineComponents) -> LowRankUpdates:
+    """Return the low-rank updates of a model, as strong as peft makes them; none where it carries no LoRA."""
+    updates: LowRankUpdates = {}
+    for component in ADAPTED_PARTS:
+        module: Any = getattr(components, component, None)
+        for adapter in getattr(module, "peft_config", {}):
+            updates.update(living_updates(component, module, adapter))
+    return updates
 
 
 def _compare_tensors(adaptor: Adaptor, file: Path) -> None:

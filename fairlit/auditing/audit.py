@@ -12,6 +12,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import read_compositions
 from fairlit.io.devices import choose_device
+from fairlit.io.foreign_text import printable
 from fairlit.judging.config import find_folders
 from fairlit.judging.image_folders import ImageFolder, find_images
 from fairlit.results.audit import AuditResults
@@ -62,7 +63,7 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
         batch_size=config.batch_size,
         report_prompts=config.report_prompts,
         report_images=config.report_images,
-        title=config.title or f"Audit of {_subject(config)}",
+        title=printable(config.title or f"Audit of {_subject(config)}"),
         command=command,
         compositions=compositions,
     )

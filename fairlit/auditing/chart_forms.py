@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlit.io.atomic import atomic_path
+from fairlit.io.foreign_text import file_stem
 
 FIGURES = "figures"
 """Folder of a report's charts."""
@@ -34,5 +35,5 @@ def write_charts(out: Path, charts: Mapping[str, Chart]) -> None:
     """Write charts by their names as PNG and SVG below ``figures``."""
     for name, chart in charts.items():
         for form, content in (("png", chart.png), ("svg", chart.svg)):
-            with atomic_path(out / FIGURES / f"{name}.{form}") as temporary:
+            with atomic_path(out / FIGURES / f"{file_stem(name)}.{form}") as temporary:
                 temporary.write_bytes(content)

@@ -17,6 +17,7 @@ from fairlit.faces import FaceClassifier
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version
+from fairlit.io.foreign_text import cell, printable
 from fairlit.results.judging import EncodersRecord, JudgeRecord, Origin
 from fairlit.results.record import encode
 
@@ -27,7 +28,7 @@ PER_FACE = "per_face.csv"
 def origin(seed: int, command: str) -> Origin:
     """Return how results come about that are made now."""
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return Origin(seed=seed, version=fairlit_version(), made=made, command=command)
+    return Origin(seed=seed, version=fairlit_version(), made=made, command=printable(command))
 
 
 def write_table(
@@ -51,12 +52,13 @@ def write_table(
     writer = csv.writer(stream, lineterminator="\n")
     sides = ("left", "top", "right", "bottom")
     head = ["folder", "file", "prompt", "number", "status", "width", "height", *sides, "score", *columns, *more]
-    writer.writerow(head)
+    writer.writerow(map(cell, head))
     for label, judged in folders.items():
         beside = [further[label][name] for name in more] if further else []
         for place, (image, seen) in enumerate(zip(judged.folder.images, judged.seen, strict=True)):
             probabilities = [p for name in target.classes for p in seen.probabilities.get(name, ())]
-            row: list[object] = [label, image.file, judged.folder.prompts[image.prompt], image.number, seen.status]
+            told = (label, image.file, judged.folder.prompts[image.prompt], image.number, seen.status)
+            row = list(map(cell, told))
             row += [seen.width or "", seen.height or "", *(seen.box or ("",) * 4)]
             row += ["" if seen.score is None else seen.score, *(probabilities or ("",) * len(columns))]
             numbers = ["" if values[place] != values[place] else round(values[place], 5) for values in beside]
@@ -75,12 +77,14 @@ def write_faces(path: Path, folders: Mapping[str, JudgedFolder], target: TargetD
     stream = io.StringIO()
     columns = [f"{attribute}:{name}" for attribute, names in target.classes.items() for name in names]
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["folder", "file", "prompt", "face", "left", "top", "right", "bottom", "score", *columns])
+    writer.writerow(
+        ["folder", "file", "prompt", "face", "left", "top", "right", "bottom", "score", *map(cell, columns)]
+    )
     for label, judged in folders.items():
         for image, seen in zip(judged.folder.images, judged.seen, strict=True):
             for number, face in enumerate(seen.faces):
                 probabilities = [p for name in target.classes for p in face.probabilities[name]]
-                row = [label, image.file, judged.folder.prompts[image.prompt], number]
+                row = map(cell, (label, image.file, judged.folder.prompts[image.prompt], number))
                 writer.writerow([*row, *face.box, face.score, *probabilities])
     atomic_write_text(path, stream.getvalue())
 

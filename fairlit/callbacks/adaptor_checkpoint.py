@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 
 from fairlit.adaptors import AdaptorMetadata, verify_saved
 from fairlit.adaptors.model_card import adaptor_card
 from fairlit.callbacks.face_evaluation import FaceEvaluation
+from fairlit.callbacks.model_files import WritesModel
+from fairlit.callbacks.orderly_stop import RunStopped
 from fairlit.errors import ConfigurationError
 from fairlit.training import FairFinetuner
+from fairlit.training.finetuning.variants import AVERAGE, FINETUNED
 
 
-class AdaptorCheckpoint(L.Callback):
+class AdaptorCheckpoint(WritesModel):
     """Writes ``adaptor/`` (the finetuned model) and ``adaptor_ema/`` (its moving average) below a folder.
 
     After every save the files are reloaded into a fresh pipeline and compared on a fixed seed; a difference is an
@@ -50,6 +55,22 @@ class AdaptorCheckpoint(L.Callback):
         if trainer.global_step != self._saved_at:
             self._save(trainer, pl_module)
 
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the adaptor of a run that had ended before, where its process died before it was saved."""
+        folders = [self._folder(trainer, variant) for variant in self._variants(pl_module)]
+        if trainer.global_step and not set(folders) <= set(self.written(trainer)):
+            self._save(trainer, pl_module)
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        """Save what training has led to when it was told to stop."""
+        stopped = isinstance(exception, RunStopped) and exception.between_steps
+        if stopped and trainer.state.fn == TrainerFn.FITTING and trainer.global_step not in (0, self._saved_at):
+            self._save(trainer, pl_module)
+
+    def model_folders(self, trainer: L.Trainer) -> list[Path]:
+        """Return the folders of the adaptor and of its average."""
+        return [self._folder(trainer, variant) for variant in (FINETUNED, AVERAGE)]
+
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the figures of the test into the card of the adaptor that was measured."""
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
@@ -61,11 +82,10 @@ class AdaptorCheckpoint(L.Callback):
     @torch.no_grad()
     def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._saved_at = trainer.global_step
-        if not isinstance(module, FairFinetuner):
-            raise ConfigurationError(f"AdaptorCheckpoint: works with FairFinetuner, got {type(module).__name__}")
-        if not trainer.is_global_zero:
+        variants = self._variants(module)
+        if not trainer.is_global_zero or not isinstance(module, FairFinetuner):
             return
-        for variant in module.variants[1:]:
+        for variant in variants:
             folder = self._folder(trainer, variant)
             with module.as_variant(variant):
                 module.adaptor.save(folder, module.backbone, self._metadata(trainer, module))
@@ -73,9 +93,14 @@ class AdaptorCheckpoint(L.Callback):
                     verify_saved(module.adaptor, folder, module.backbone, open_base=module.frozen.load_backbone)
             self._describe(trainer, module, folder)
 
+    def _variants(self, module: L.LightningModule) -> Sequence[str]:
+        if not isinstance(module, FairFinetuner):
+            raise ConfigurationError(f"AdaptorCheckpoint: works with FairFinetuner, got {type(module).__name__}")
+        return module.variants[1:]
+
     def _folder(self, trainer: L.Trainer, variant: str) -> Path:
         root = Path(self.folder or trainer.default_root_dir)
-        return root / ("adaptor" if variant == "finetuned" else f"adaptor_{variant}")
+        return root / ("adaptor" if variant == FINETUNED else f"adaptor_{variant}")
 
     def _describe(self, trainer: L.Trainer, module: FairFinetuner, folder: Path) -> Path:
         """Write the card of a saved adaptor, with the figures of the last test if they are of this very one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -20,12 +22,25 @@ _UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, BadZipFile, Val
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it; reads tensors and plain data only."""
+    """Writes a checkpoint beside its place and renames it; reads tensors and plain data only.
+
+    Attributes:
+        loaded: whether a checkpoint has been read.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded = False
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         with atomic_path(path) as temporary:
-            torch.save(checkpoint, temporary)
+            try:
+                torch.save(checkpoint, temporary)
+            except RuntimeError as error:  # what torch's writer says of a full disk names no file
+                if "PytorchStreamWriter failed writing" not in str(error) and "unexpected pos" not in str(error):
+                    raise
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
     @override
     def load_checkpoint(
@@ -41,8 +56,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             raise CheckpointError(
                 f"ckpt_path: {path} cannot be read ({reason}); it is damaged or no training checkpoint of fairlit"
             ) from error
-        if not isinstance(content, dict) or "state_dict" not in content:
+        if not isinstance(content, dict) or not {"state_dict", "loops"} <= set(content):  # else it begins at step 0
             raise CheckpointError(f"ckpt_path: {path} is no training checkpoint; give one that `fairlit fit` wrote")
+        self.loaded = True
         return content
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import lightning as L
 
+from fairlit.callbacks.model_files import WritesModel
 from fairlit.data.faces.datamodule import FaceDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.faces.calibration import describe_validation
 from fairlit.training import AttributeClassifierTrainer
 
 
-class ClassifierExport(L.Callback):
+class ClassifierExport(WritesModel):
     """Calibrates the classifier on validation data when its training ends, and writes what `AttributeClassifier` loads.
 
     Temperatures, calibration errors and confusion matrices are saved with the weights. The main process looks at the
@@ -37,9 +38,13 @@ class ClassifierExport(L.Callback):
         data = getattr(trainer, "datamodule", None)
         if self.calibrate and isinstance(data, FaceDataModule):
             pl_module.calibrate(data.val_dataloader())
-        folder = Path(self.folder or Path(trainer.default_root_dir) / "classifier")
+        [folder] = self.model_folders(trainer)
         pl_module.export(folder)
         config = pl_module.classifier.config
         for line in describe_validation(config.temperature, config.validation):
             print(line)
         print(f"classifier  {folder}")
+
+    def model_folders(self, trainer: L.Trainer) -> list[Path]:
+        """Return the folder of the classifier."""
+        return [Path(self.folder or Path(trainer.default_root_dir) / "classifier")]

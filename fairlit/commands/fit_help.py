@@ -50,7 +50,13 @@ _GENERAL = (
     Setting("print_config", "", "print all settings as YAML, and exit"),
     Setting("help_all", "", "print every option, those of Lightning's Trainer included, and exit"),
 )
-_DRY_RUN = Setting("dry_run", "", "check everything, say what would be trained and in how much memory, and exit")
+_OF_FIT = (
+    Setting("overwrite", "", "start anew in a folder that holds an earlier run; its checkpoints are removed"),
+    Setting("dry_run", "", "check everything, say what would be trained and in how much memory, and exit"),
+)
+_JUDGED = Setting(
+    "ckpt_path PATH", "last", "checkpoint of the run, `last`, or `untrained` for the model before training"
+)
 
 # Of the Trainer's settings those that finetuning needs; Lightning documents the others.
 _TRAINER = (
@@ -78,7 +84,8 @@ def help_text(command: str) -> str:
         command: fit, validate, test or predict.
     """
     training = command == "fit"
-    general = (*_GENERAL[:3], _DRY_RUN, *_GENERAL[3:]) if training else _GENERAL
+    general = (*_GENERAL[:3], *(_OF_FIT if training else ()), *_GENERAL[3:])
+    general = tuple(_JUDGED if not training and entry.name == _JUDGED.name else entry for entry in general)
     trainer = [setting for setting in _TRAINER if training or setting.name in _EVALUATION]
     lines = [
         f"usage: fairlit {command} --config FILE [--config FILE ...] [--KEY VALUE ...]",

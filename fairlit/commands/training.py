@@ -13,21 +13,27 @@ from typing import Any
 
 import lightning as L
 from jsonargparse import Namespace, set_parsing_settings
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from typing_extensions import override
 
-from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO, check_checkpoint
+from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO
+from fairlit.callbacks.orderly_stop import OrderlyStop
+from fairlit.callbacks.resumed_settings import ResumedSettings
 from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
+from fairlit.commands.run_start import RemoveCheckpoints, RunStart, evaluation_start, training_start
 from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
-from fairlit.errors import FairlitError, Problems, own_error
+from fairlit.errors import CheckpointError, FairlitError, Problems, own_error
 from fairlit.io.class_paths import import_from_current_folder
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.terminal import quieten_libraries
 from fairlit.training import AttributeClassifierTrainer, FairFinetuner
 from fairlit.training.planning.dry_run import check_data, describe_other, dry_run_finetuning
+
+log = logging.getLogger(__name__)
 
 
 class FairlitCLI(LightningCLI):
@@ -53,6 +59,8 @@ class FairlitCLI(LightningCLI):
             explanation = "Check everything, say what would be trained and in how much memory, and stop."
             # No default: a config that was printed or saved is for the other commands too.
             parser.add_argument("--dry_run", action="store_true", default=SUPPRESS, help=explanation)
+            explanation = "Start anew in a folder that holds an earlier run, whose files are replaced."
+            parser.add_argument("--overwrite", action="store_true", default=SUPPRESS, help=explanation)
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})  # FaceEvaluation prints a table that one can read
         if subcommand == "predict":
@@ -61,22 +69,33 @@ class FairlitCLI(LightningCLI):
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        if self._built_trainer is not None:
+            return self._built_trainer
         settings = self._get(self.config_init, "trainer")
         given = settings.plugins or []
-        kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), AtomicCheckpointIO()]
+        kwargs["plugins"] = [*(given if isinstance(given, list) else [given]), self._files]
         if settings.logger is None:  # everything of a run in its one folder: events, config, checkpoints, adaptors
             kwargs["logger"] = TensorBoardLogger(settings.default_root_dir, name="", version="")
+        kwargs["callbacks"] = [self.stop, *self._callbacks(settings), ResumedSettings()]
         return super().instantiate_trainer(**kwargs)
+
+    def _callbacks(self, settings: Namespace) -> list[L.Callback]:
+        """The config's callbacks, but those that other settings of the trainer switch off."""
+        given = settings.callbacks or []
+        off: list[type[L.Callback]] = []
+        off += [ProgressBar] if settings.enable_progress_bar is False else []
+        off += [Checkpoint] if settings.enable_checkpointing is False else []
+        return [entry for entry in (given if isinstance(given, list) else [given]) if not isinstance(entry, tuple(off))]
 
     @override
     def before_instantiate_classes(self) -> None:
         """Looks at all that the config names before anything is built, so that all problems come together."""
-        self._name_run()
+        self.stop, self._files, self._built_trainer = OrderlyStop(), AtomicCheckpointIO(), None
+        self._start = RunStart(None)
+        settings = self.config.get(str(self.subcommand), self.config)
+        overwrite = bool(settings.pop("overwrite", False))  # for this once: the run's config.yaml is used again
+        named_by_configs = self._name_run()
         with Problems("config") as problems:
-            path = self._get(self.config, "ckpt_path")
-            if path and path != "last":  # Lightning's word for the newest in the run's folder
-                with _collecting(problems):
-                    check_checkpoint(path)
             model, data = self._try("model", problems), self._try("data", problems)
             if isinstance(model, FairFinetuner):
                 model.check(data if isinstance(data, PromptDataModule) else None, problems)
@@ -84,22 +103,56 @@ class FairlitCLI(LightningCLI):
                 model.check(data if isinstance(data, FaceDataModule) else None, problems)
             if isinstance(data, FaceDataModule):
                 data.check(problems, str(self.subcommand))
+            self._built_trainer = trainer = self._try_trainer(problems)
+            if trainer is not None and self.subcommand is not None:
+                given = settings.ckpt_path
+                if self.subcommand == "fit":
+                    self._start = training_start(
+                        given, trainer, overwrite=overwrite, named_by_configs=named_by_configs, problems=problems
+                    )
+                else:
+                    self._start = evaluation_start(given, trainer, named_by_configs=named_by_configs, problems=problems)
             if dry := self._get(self.config, "dry_run"):
                 report = self._dry_run(model, data, problems)
         if dry:
             print(f"Nothing is wrong with this config. `fairlit fit` would train:\n\n{report}")
             raise SystemExit(0)
 
-    def _name_run(self) -> None:
+    def _name_run(self) -> bool:
         """Gives a run that names no folder one named after its configs, so that no two share one by accident."""
         settings = self._get(self.config, "trainer")
-        if settings.default_root_dir is None:
+        unnamed = settings.default_root_dir is None
+        if unnamed:
             configs = [Path(str(path)).stem for path in self._get(self.config, "config") or []]
             settings.default_root_dir = str(Path("runs", "_".join(configs)))
+        return unnamed
+
+    @override
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        path = self._start.checkpoint
+        return super()._prepare_subcommand_kwargs(subcommand) | {"ckpt_path": None if path is None else str(path)}
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self._start.message and self.trainer.is_global_zero:
+            log.info(self._start.message)
+        if self._start.removed:
+            callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+            callbacks.insert(0, RemoveCheckpoints(self._start.removed))
+        try:
+            with self.stop.listening():
+                super()._run_subcommand(subcommand)
+        except (KeyError, IndexError, AttributeError, TypeError, ValueError) as error:
+            if not self._files.loaded or self.stop.running or own_error(error) is not None:
+                raise
+            raise CheckpointError(
+                f"ckpt_path: {self._start.checkpoint} cannot be gone on from ({type(error).__name__}: {error}); it was "
+                "written by another program or with other settings; give one that `fairlit fit` wrote with this config"
+            ) from error
 
     def _dry_run(self, model: Any, data: Any, problems: Problems) -> str:
         """Checks what else can be checked without loading weights; gives a description of the run."""
-        trainer = self._try_trainer(problems)
+        trainer = self._built_trainer
         if isinstance(data, L.LightningDataModule):
             check_data(data, problems)
         if isinstance(model, FairFinetuner) and isinstance(data, PromptDataModule):
@@ -111,9 +164,9 @@ class FairlitCLI(LightningCLI):
         part = Namespace(trainer=self._get(self.config, "trainer"))
         try:
             built = self._parser(self.subcommand).instantiate(part)
-            self.config_init = Namespace({self.subcommand: built})
+            self.config_init = built if self.subcommand is None else Namespace({self.subcommand: built})
             return self.instantiate_trainer()
-        except (MisconfigurationException, FairlitError, ValueError, RuntimeError, TypeError) as error:
+        except (MisconfigurationException, FairlitError, ImportError, ValueError, RuntimeError, TypeError) as error:
             problems.add(f"trainer: {own_error(error) or error}")
             return None
 

@@ -70,6 +70,9 @@ def compare(config: CompareConfig, *, command: str = "") -> ComparisonResults:
             if not problems.messages:
                 total, missing = planned_images(settings)
     assert settings is not None
+    for plans_of_kind in (settings.plans, settings.unrelated):
+        if settings.reference in plans_of_kind:
+            plans_of_kind[settings.reference].warn_of_cut_prompts()
     settings.out.mkdir(parents=True, exist_ok=True)
     with progress_bar(f"images by {len(plans)} methods", total, done=total - missing) as advance:
         make_images(settings, advance)

@@ -16,6 +16,7 @@ from diffusers import (
 )
 from torch import Tensor, nn
 
+from fairlit.diffusion.loading import load_pipeline
 from fairlit.diffusion.settings import ImageSize, PromptPadding, Solver, both_sides, check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
@@ -69,19 +70,13 @@ class Backbone(nn.Module):
                 which is PNDM for Stable Diffusion v1-5.
 
         Raises:
-            ConfigurationError: the folder is incomplete (see `check_pipeline`).
+            ConfigurationError: the folder is incomplete (see `check_pipeline`), or a config in it is damaged.
+            CheckpointError: weights are missing, of another shape, or not finite.
         """
         with Problems("backbone") as problems:
             check_pipeline(path, problems)
         with torch.device("cpu"):  # schedulers compute with numpy, whatever default device Lightning has set
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                str(path),
-                dtype=dtype,
-                safety_checker=None,
-                feature_extractor=None,
-                requires_safety_checker=False,
-                local_files_only=Path(path).is_dir(),
-            )
+            pipeline = load_pipeline(path, dtype)
             pipeline.scheduler = _with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(path), prompt_padding)
 
@@ -158,9 +153,13 @@ class Backbone(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Turns latents [N, C, h, w] into images [N, 3, H, W] in [0, 1], differentiable."""
+        return self.decode_unclamped(latents).clamp(0, 1)
+
+    def decode_unclamped(self, latents: Tensor) -> Tensor:
+        """Decode as `decode` does; what the autoencoder gives beyond [0, 1], infinity among it, is still there."""
         weight = next(self.vae.parameters())
         decoded = self.vae.decode(latents.to(weight.dtype) / self.vae.config.scaling_factor, return_dict=False)[0]
-        return (decoded.to(latents.dtype) / 2 + 0.5).clamp(0, 1)
+        return decoded.to(latents.dtype) / 2 + 0.5
 
     def pipeline(self) -> StableDiffusionPipeline:
         """A stock pipeline around the very same modules (no copy)."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairlit.diffusion.backbone import Backbone
+from fairlit.diffusion.finiteness import check_finite
 from fairlit.errors import Problems
 from fairlit.functional.sampling.noise import keyed_generator
 
@@ -79,6 +80,7 @@ class Inpainter:
             generator=[keyed_generator(key) for key in keys],
             output_type="pt",
         ).images
+        check_finite(self.backbone, made, "unet")
         return made[..., :height, :width].float().to(images.device)
 
     def _cells(self, masks: Tensor) -> Tensor:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES, check_configs, check_kind
 from fairlit.errors import Problems
-from fairlit.io.model_folders import check_weights, is_hub_id, read_json
+from fairlit.io.model_folders import check_weights, find_variant, is_hub_id, read_json
+
+_SINGLE_FILES = (".safetensors", ".ckpt")
 
 ImageSize = int | tuple[int, int]
 """Side of a square in pixels, or height and width."""
@@ -28,22 +31,32 @@ def check_guidance_scale(scale: float, problems: Problems) -> None:
         problems.add(f"guidance_scale: got {scale}; 1 is no guidance, 7.5 is usual")
 
 
-def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbone") -> None:
+def check_pipeline(
+    path: str | Path, problems: Problems, subject: str = "backbone", *, stable_diffusion: bool = True
+) -> None:
     """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
 
     Args:
         path: folder or hub id.
         problems: where messages go.
         subject: the parameter's name, begins every message.
+        stable_diffusion: whether the pipeline has to be one that can be trained and sampled.
     """
     folder = Path(path)
     if not folder.is_dir():
-        if folder.exists() or not is_hub_id(path):
+        if folder.suffix in _SINGLE_FILES and folder.is_file():
+            problems.add(
+                f"{subject}: got the file {str(path)!r}; expected the folder of a pipeline; write one with "
+                f"diffusers: StableDiffusionPipeline.from_single_file({str(path)!r}).save_pretrained('FOLDER'), which "
+                "takes configs from the model hub, or from a pipeline folder of the same kind with config='OTHER'"
+            )
+        elif folder.exists() or not is_hub_id(path):
             problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
         return
     index = read_json(folder / "model_index.json", subject, problems)
-    if index is None:
+    if index is None or (stable_diffusion and not check_kind(index, folder, problems, subject)):
         return
+    before = len(problems.messages)
     for part in ("tokenizer", "text_encoder", "unet", "vae", "scheduler"):
         if not isinstance(index.get(part), list):
             problems.add(
@@ -51,11 +64,15 @@ def check_pipeline(path: str | Path, problems: Problems, subject: str = "backbon
             )
         elif not (folder / part).is_dir():
             problems.add(f"{subject}: {folder / part} is missing; copy the pipeline folder again")
-        elif part in ("text_encoder", "unet", "vae"):
+        elif part in WEIGHTS_NAMES:
             read_json(folder / part / "config.json", subject, problems)
-            check_weights(folder / part, subject, problems)
+            check_weights(folder / part, subject, problems, suffixes=(".safetensors",))
+            with problems.collecting():
+                find_variant(folder / part, WEIGHTS_NAMES[part], subject)
         elif part == "scheduler":
             read_json(folder / part / "scheduler_config.json", subject, problems)
+    if stable_diffusion and len(problems.messages) == before:
+        check_configs(folder, problems, subject)
 
 
 def check_image_size(size: ImageSize | None, problems: Problems) -> None:

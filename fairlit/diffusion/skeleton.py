@@ -12,6 +12,7 @@ from diffusers import DiffusionPipeline
 from torch import nn
 from transformers import AutoConfig
 
+from fairlit.diffusion.loading import refused_if_damaged
 from fairlit.errors import ConfigurationError
 
 ADAPTED_PARTS = ("text_encoder", "text_encoder_2", "unet")  # of a pipeline; a LoRA may change them
@@ -42,14 +43,17 @@ def open_skeleton(
             continue
         if library not in _LIBRARIES:
             raise ConfigurationError(f"base: {name} of {base} is of {library}.{class_name}; give a stock pipeline")
-        kind = getattr(importlib.import_module(library), class_name)
-        with torch.device("meta"):
+        kind = getattr(importlib.import_module(library), str(class_name), None)
+        if kind is None:
+            raise ConfigurationError(f"base: {name} of {base} is of {class_name}, which {library} does not have")
+        with torch.device("meta"), refused_if_damaged(Path(base) / name):
             if library == "diffusers":
                 module = kind.from_config(kind.load_config(str(base), subfolder=name, local_files_only=local))
             else:
                 module = kind(AutoConfig.from_pretrained(str(base), subfolder=name, local_files_only=local))
         models[name] = _allocate(module) if allocate else module
-    return DiffusionPipeline.from_pretrained(str(base), **models, local_files_only=local)
+    with refused_if_damaged(base):
+        return DiffusionPipeline.from_pretrained(str(base), **models, local_files_only=local)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.inpainting import check_steps
+from fairlit.diffusion.text_length import open_tokenizer
 from fairlit.editing.config import IMAGES, EditConfig
 from fairlit.editing.run import EditingPlan, edit_folder, finished_sets
 from fairlit.editing.summary import edits_picture, summarise
@@ -22,6 +23,7 @@ from fairlit.io.devices import choose_device
 from fairlit.judging.config import find_folders
 from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
+from fairlit.mitigation.method import check_wordings
 from fairlit.results.edits import EditingResults
 from fairlit.terminal import progress_bar, quieten_libraries
 from fairlit.version import fairlit_version
@@ -58,6 +60,8 @@ def edit(config: EditConfig, *, command: str = "") -> EditingResults:
         if plan is not None and not problems.messages:
             with problems.collecting():
                 done = finished_sets(plan)
+            if (tokenizer := open_tokenizer(plan.model)) is not None:
+                check_wordings(plan.method, dict.fromkeys(plan.folder.prompts, plan.target), tokenizer, problems)
     assert plan is not None
     backbone = Backbone.load(plan.model, dtype=getattr(torch, plan.precision), solver=plan.solver).to(device)
     editor = plan.method.face_editor(backbone, plan.sampling, plan.target)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.io.finiteness import first_not_finite
 
 
 def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[str] = ()) -> None:
@@ -23,7 +24,8 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
         prefixes_to_drop: Tensors whose name begins with one of these are left out.
 
     Raises:
-        CheckpointError: The file is missing, damaged, or does not fit; the first wrong tensor is named.
+        CheckpointError: The file is missing, damaged, or does not fit, or its numbers are not finite or were
+            quantised to whole numbers; the first wrong tensor is named.
         ConfigurationError: The file holds something other than tensors by name.
     """
     tensors = read_state_dict(path)
@@ -37,11 +39,21 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
             raise CheckpointError(
                 f"weights {str(path)!r} have {name!r} of shape {shapes}: they belong to another model"
             )
+        if tensor.is_floating_point() and not tensors[name].is_floating_point():
+            raise CheckpointError(
+                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point: "
+                "give weights that are not quantised"
+            )
     if extra := sorted(set(tensors) - set(expected)):
         raise CheckpointError(
             f"weights {str(path)!r} have {extra[0]!r}, which the model lacks: they belong to another model"
         )
     module.load_state_dict(tensors)
+    if (wrong := first_not_finite(module.state_dict())) is not None:
+        raise CheckpointError(
+            f"weights {str(path)!r} have NaN or infinity in {wrong!r}; expected finite numbers: "
+            "copy them again from their source, or train again"
+        )
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -53,6 +53,7 @@ def make_planned(plan: GenerationPlan, device: str) -> GenerationResults:
     """Make the missing images of a checked plan, with a progress bar on terminals."""
     total = len(plan.prompts) * plan.images
     missing = sum(map(len, missing_images(plan)))
+    plan.warn_of_cut_prompts()
     with progress_bar(f"images, {plan.method.display_name}", total, done=total - missing) as advance:
         made = make_images(plan, device, advance)
     before = f", {total - made} were there already" if made < total else ""

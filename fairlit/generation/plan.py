@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion.settings import (
@@ -16,14 +17,18 @@ from fairlit.diffusion.settings import (
     check_image_size,
     check_pipeline,
 )
+from fairlit.diffusion.text_length import open_tokenizer, warn_of_cut_texts
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.digests import fairlit_version
 from fairlit.mitigation import Method, NoMitigation, SamplingPlan
-from fairlit.mitigation.method import as_plain
-from fairlit.pictures.files import read_parameters
+from fairlit.mitigation.method import as_plain, check_wordings
+from fairlit.pictures.files import is_torn_png, read_parameters
 from fairlit.pictures.manifest import folder_name
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _TEST_STREAM = 2  # of noise keys: the noise of `fairlit test` and `fairlit predict` for the same prompts and seed
 
@@ -106,6 +111,24 @@ class GenerationPlan:
                 self.method.check(target, problems)
         with problems.collecting():
             self.method.describe()
+        if not problems.messages and (tokenizer := open_tokenizer(self.model)) is not None:
+            self.check_texts(tokenizer, problems)
+
+    def check_texts(self, tokenizer: PreTrainedTokenizerBase, problems: Problems) -> None:
+        """Note prompts that are too long for what the method adds to them.
+
+        Args:
+            tokenizer: tokenizer of the model.
+            problems: collector of the messages.
+        """
+        targets = {prompt.text: self.target_of(prompt) for prompt in self.prompts}
+        check_wordings(self.method, targets, tokenizer, problems)
+
+    def warn_of_cut_prompts(self) -> None:
+        """Say which prompts are longer than what the model's text encoder reads, as far as that can be seen."""
+        if (tokenizer := open_tokenizer(self.model)) is not None:
+            wordings = [self.method.wordings(prompt.text, self.target_of(prompt)) for prompt in self.prompts]
+            warn_of_cut_texts(tokenizer, (wording.text for wording in itertools.chain(*wordings)))
 
     def sampling(self) -> SamplingPlan:
         """How images are sampled, as methods take it.
@@ -153,12 +176,20 @@ class GenerationPlan:
 
 
 def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
-    """Whether an image is there already, made in the very way that is planned; notes one that was made otherwise."""
-    if not (out / image.file).exists():
+    """Return whether an image is there, whole and made in the very way that is planned.
+
+    Notes one that was made otherwise; part of an image is none.
+    """
+    path = out / image.file
+    if not path.exists():
         return False
-    written = read_parameters(out / image.file)
+    written, torn = None, False
+    if path.is_file():  # a pipe would be waited for
+        written, torn = read_parameters(path), is_torn_png(path)
+    if written is None and torn:
+        return False
     if written is None:
-        problems.add(f"out: {out / image.file} is not from fairlit generate; remove it, or give another --out")
+        problems.add(f"out: {path} is not from fairlit generate; remove it, or give another --out")
         return False
     found = current_parameters(written)
     keys = (found.keys() | image.parameters.keys()) - {"version", "edits"}  # `edits`: what a method did to the image
@@ -169,4 +200,4 @@ def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
             f"out: {out} holds images that were made with {key} {found.get(key)!r}, not {image.parameters.get(key)!r}; "
             "give another --out, or the same settings to go on"
         )
-    return not differing
+    return not differing and not torn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import torch
 
 from fairlit.diffusion import Backbone
+from fairlit.diffusion.finiteness import finite_images
 from fairlit.errors import Problems
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation.plan import GenerationPlan, PlannedImage, is_made
@@ -18,6 +20,8 @@ from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import write_manifest
 from fairlit.results.edits import EditRecord
 from fairlit.results.manifest import ManifestEntry
+
+_LOG = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 """Told after every batch how many images more are on disk."""
@@ -72,11 +76,17 @@ def make_images(
     Raises:
         ConfigurationError: the folder holds images that were made otherwise, or the method does not fit the model.
         CheckpointError: a file of model or method is damaged.
+        NotFiniteError: the model gives NaN or infinity.
     """
     missing = missing_images(plan)
+    torn = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
+    if torn:
+        _LOG.warning("made again: %d damaged images in %s, %s first", len(torn), plan.out, torn[0])
     write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
     if missing:
         backbone = backbone or load_backbone(plan, device)
+        with Problems("generate") as problems:  # of a model from the hub, its tokenizer is known only now
+            plan.check_texts(backbone.tokenizer, problems)
         stopwatch = stopwatch or (lambda count, seconds: None)
         by_target = itertools.groupby(missing, key=lambda images: plan.target_of(images[0].prompt))
         for target, group in by_target:
@@ -97,11 +107,6 @@ def _parts(plan: GenerationPlan, images: list[PlannedImage]) -> Iterator[list[Pl
     size = len(images) if plan.method.needs_full_batch else plan.batch_size
     for start in range(0, len(images), size):
         yield images[start : start + size]
-
-
-@torch.no_grad()
-def _decode(backbone: Backbone, latents: torch.Tensor, size: int) -> torch.Tensor:
-    return torch.cat([backbone.decode(part).float().cpu() for part in latents.split(size)])
 
 
 def _make(
@@ -125,9 +130,10 @@ def _make(
     places = [positions.index(image.position) for image in part]
     edits: list[list[EditRecord]] = [[] for _ in part]
     if edit is None:
-        decoded = _decode(backbone, latents[places], plan.batch_size)
+        decoded = finite_images(backbone, latents[places], plan.batch_size).cpu()
     else:
-        pixels, own = edit(chunk, (_decode(backbone, latents, plan.batch_size) * 255).round().to(torch.uint8))
+        finished = finite_images(backbone, latents, plan.batch_size).cpu()
+        pixels, own = edit(chunk, (finished * 255).round().to(torch.uint8))
         decoded, edits = pixels[places].float() / 255, [own[place] for place in places]
     stopwatch(len(positions), time.perf_counter() - started)
     for image, pixels, records in zip(part, decoded, edits, strict=True):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fairlit.errors import Problems
+from fairlit.errors import ConfigurationError, Problems
 
+_VARIANTS = ("fp32", "fp16", "bf16")  # in the order in which they are taken
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -85,9 +86,42 @@ def check_weights(
     files = sorted(folder.glob("[!.]*")) if folder.is_dir() else []  # a killed writer leaves hidden files: no matter
     weights = [file for file in files if file.suffix in suffixes]
     if not weights:
-        problems.add(f"{subject}: {folder} holds no weights ({' or '.join(suffixes)}); copy it again")
+        pickled = any(file.suffix in (".bin", ".ckpt", ".pt", ".pth") for file in files)
+        remedy = (
+            "what it holds may run code when it is opened; if you trust it, open it with its own library and write it "
+            "with save_pretrained(FOLDER, safe_serialization=True)"
+            if pickled
+            else "copy it again"
+        )
+        problems.add(f"{subject}: {folder} holds no weights ({' or '.join(suffixes)}); {remedy}")
     for file in weights:
         check_weight_file(file, subject, problems)
+
+
+def find_variant(folder: Path, name: str, subject: str) -> str | None:
+    """Return the variant (`fp16` of ``model.fp16.safetensors``) of the weights to load; None where they have none.
+
+    Args:
+        folder: folder of one model.
+        name: name of its weights without variant and ending.
+        subject: name of the parameter, begins the message.
+
+    Raises:
+        ConfigurationError: there are weights under other names alone.
+    """
+    ends = (f"{name}.safetensors", f"{name}.safetensors.index.json")
+    if any((folder / end).is_file() for end in ends):
+        return None
+    for variant in _VARIANTS:
+        if any((folder / end).is_file() for end in (f"{name}.{variant}.safetensors", f"{ends[1][:-5]}.{variant}.json")):
+            return variant
+    found = sorted(file.name for file in folder.glob("[!.]*.safetensors"))
+    if not found:
+        return None
+    raise ConfigurationError(
+        f"{subject}: got {', '.join(found)} in {folder}; expected {ends[0]}, or variants of it "
+        f"({', '.join(_VARIANTS)}); rename the file that you want"
+    )
 
 
 def check_weight_file(file: Path, subject: str, problems: Problems) -> None:

@@ -10,13 +10,16 @@ Nothing in such a folder is trusted to be there, whole, or an image: what cannot
 from __future__ import annotations
 
 import itertools
+import os
 import re
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from fairlit.errors import ConfigurationError
+from fairlit.io.foreign_text import is_sound, printable
 from fairlit.pictures.files import SUFFIXES
 from fairlit.pictures.manifest import MANIFEST, read_manifest
 from fairlit.results.judging import NotCounted
@@ -27,6 +30,9 @@ PROMPT_FILE = "prompt.txt"
 
 _PROMPT_FOLDER = re.compile(r"prompt_(\d+)")
 _IMAGE_FILE = re.compile(r"img_(\d+)")
+_MAX_NUMBER = 99_999  # of prompts and images that are numbered: each number below it is asked for
+_MAX_LISTED = 100  # missing images of a prompt that are listed one by one
+_MAX_PROMPT = 100_000  # bytes of a prompt.txt
 
 
 @dataclass(frozen=True)
@@ -82,15 +88,19 @@ def find_images(
         ConfigurationError: there is no such folder, no image in it, or fewer prompts than folders.
     """
     folder = Path(root)
-    if not folder.is_dir():
+    if not is_sound(str(folder)):
+        raise ConfigurationError(
+            f"folder: got {printable(str(folder))!r}; expected a path in UTF-8; rename the folder, or link to it"
+        )
+    if not _is_folder(folder):
         raise ConfigurationError(f"folder: got {str(folder)!r}; expected a folder with images; give its path")
-    subfolders = [entry for entry in _entries(folder) if entry.is_dir()]
-    if (folder / MANIFEST).is_file():
+    entries = list(_entries(folder))
+    if _is_file(folder / MANIFEST):
         found = _read_listed(folder)
-    elif any(_PROMPT_FOLDER.fullmatch(entry.name) for entry in subfolders):
-        found = _read_published(folder, prompts, num_people)
+    elif any(_PROMPT_FOLDER.fullmatch(entry.name) and _is_folder(entry) for entry in entries):
+        found = _read_published(folder, entries, prompts=prompts, num_people=num_people)
     else:
-        found = _read_subfolders(folder, subfolders)
+        found = _read_subfolders(folder, entries)
     if not found.images:
         raise ConfigurationError(
             f"folder: got {folder}; expected images in a layout that is known; give it a {MANIFEST}, folders prompt_0, "
@@ -106,55 +116,62 @@ def _read_listed(root: Path) -> ImageFolder:
     prompts: dict[str, int] = {}
     counts: dict[int, int] = {}
     images: dict[str, FoundImage] = {}
-    inside = root.resolve()
+    inside = Path(os.path.realpath(root))
     for entry in entries:
         file = Path(entry.file).as_posix()
-        if not (root / file).resolve().is_relative_to(inside):
+        if not is_sound(file):
+            skipped.append(NotCounted(printable(file), "no name of a file"))
+        elif not Path(os.path.realpath(root / file)).is_relative_to(inside):
             skipped.append(NotCounted(file, "outside the folder"))
         elif file in images:
             skipped.append(NotCounted(file, "listed twice in the manifest"))
         else:
             prompt = prompts.setdefault(entry.prompt, len(prompts))
             counts[prompt] = counts.get(prompt, -1) + 1
-            if not (root / file).is_file():
-                skipped.append(NotCounted(file, "missing"))
+            if not _is_file(root / file):
+                skipped.append(NotCounted(file, _no_file(root / file) or "missing"))
                 continue
             number = counts[prompt] if entry.number is None else entry.number
             images[file] = FoundImage(file, prompt, number, noise_key=entry.noise_key, num_people=_num_people(entry))
-    listed = {(root / entry.file).resolve() for entry in entries}
-    unlisted = [path for path in sorted(root.rglob("*")) if path.resolve() not in listed and not _hidden(path, root)]
-    names = [path.relative_to(root).as_posix() for path in unlisted if path.suffix.lower() in SUFFIXES]
-    skipped.extend(NotCounted(name, "not in the manifest") for name in names)
+    listed = {os.path.realpath(root / file) for entry in entries if is_sound(file := entry.file)}
+    unlisted = [path for path in _all_images(root) if os.path.realpath(path) not in listed]
+    skipped.extend(NotCounted(_name(path, root), "not in the manifest") for path in unlisted)
     ordered = sorted(images.values(), key=lambda image: (image.prompt, image.number, image.file))
     return ImageFolder(root, "manifest", list(prompts), ordered, skipped)
 
 
-def _read_published(root: Path, prompts: Sequence[str] | None, num_people: Sequence[int] | None) -> ImageFolder:
+def _read_published(
+    root: Path, entries: Sequence[Path], *, prompts: Sequence[str] | None, num_people: Sequence[int] | None
+) -> ImageFolder:
     """The published layout. A number that others have and a prompt lacks is a missing image."""
     skipped: list[NotCounted] = []
     by_prompt: dict[int, dict[int, str]] = {}
-    for folder in _entries(root):
+    for folder in entries:
         match = _PROMPT_FOLDER.fullmatch(folder.name)
-        if match is None or not folder.is_dir():
-            skipped.append(NotCounted(folder.name, "not a folder of a prompt"))
+        if match is None or not _is_folder(folder) or int(match[1]) > _MAX_NUMBER:
+            skipped.append(NotCounted(printable(folder.name), "not a folder of a prompt"))
             continue
         numbered = by_prompt.setdefault(int(match[1]), {})
-        for path in _entries(folder):
-            name = path.relative_to(root).as_posix()
+        for path in _entries(folder, skipped):
+            name = _name(path, root)
             number = _IMAGE_FILE.fullmatch(path.stem)
             if reason := _no_image(path):
                 skipped.append(NotCounted(name, reason))
-            elif number is None:
+            elif number is None or int(number[1]) > _MAX_NUMBER:
                 skipped.append(NotCounted(name, "not called img_NUMBER"))
             elif int(number[1]) in numbered:
                 skipped.append(NotCounted(name, f"a second image of number {number[1]}"))
             else:
                 numbered[int(number[1])] = name
+    if not by_prompt:
+        return ImageFolder(root, "published", [], [], skipped)
     last_image = max(itertools.chain.from_iterable(by_prompt.values()), default=-1)
     for prompt in range(max(by_prompt) + 1):
         absent = [number for number in range(last_image + 1) if number not in by_prompt.get(prompt, {})]
         if len(absent) > last_image:
             skipped.append(NotCounted(f"prompt_{prompt}", "missing, or without any image"))
+        elif len(absent) > _MAX_LISTED:
+            skipped.append(NotCounted(f"prompt_{prompt}", f"{len(absent)} of img_0 to img_{last_image} are missing"))
         else:
             skipped.extend(NotCounted(f"prompt_{prompt}/img_{number}", "missing") for number in absent)
     if prompts is not None and len(prompts) <= max(by_prompt):
@@ -171,17 +188,21 @@ def _read_published(root: Path, prompts: Sequence[str] | None, num_people: Seque
     return ImageFolder(root, "published", names, images, skipped)
 
 
-def _read_subfolders(root: Path, subfolders: list[Path]) -> ImageFolder:
+def _read_subfolders(root: Path, entries: Sequence[Path]) -> ImageFolder:
     """One folder a prompt; images beside these folders, or without any, are of a prompt called after the whole."""
     skipped: list[NotCounted] = []
     prompts: list[str] = []
     images: list[FoundImage] = []
-    loose = [path for path in _entries(root) if path.is_file()]
+    subfolders = [path for path in entries if _is_folder(path)]
+    loose = [path for path in entries if path not in subfolders]
     for folder in [root, *subfolders]:
         usable: list[str] = []
-        for path in loose if folder == root else _entries(folder):
-            name = path.relative_to(root).as_posix()
-            if path.name == PROMPT_FILE:
+        if folder != root and (reason := _no_folder(folder, root)):
+            skipped.append(NotCounted(_name(folder, root), reason))
+            continue
+        for path in loose if folder == root else _entries(folder, skipped):
+            name = _name(path, root)
+            if path.name == PROMPT_FILE and _is_file(path):
                 continue
             if reason := _no_image(path):
                 skipped.append(NotCounted(name, reason))
@@ -189,40 +210,110 @@ def _read_subfolders(root: Path, subfolders: list[Path]) -> ImageFolder:
                 usable.append(name)
         if usable:
             images.extend(FoundImage(name, len(prompts), number) for number, name in enumerate(usable))
-            prompts.append(_prompt_of(folder))
+            prompts.append(_prompt_of(folder, root, skipped))
         elif folder != root:
-            skipped.append(NotCounted(folder.relative_to(root).as_posix(), "a folder without any image"))
+            skipped.append(NotCounted(_name(folder, root), "a folder without any image"))
     return ImageFolder(root, "folders", prompts, images, skipped)
 
 
-def _prompt_of(folder: Path) -> str:
+def _prompt_of(folder: Path, root: Path, skipped: list[NotCounted]) -> str:
+    """What ``prompt.txt`` says, else the folder's name; one that cannot be read is noted in `skipped`."""
+    path = folder / PROMPT_FILE
+    name = Path(os.path.realpath(folder)).name
+    if not _is_file(path):
+        return name
     try:
-        text = (folder / PROMPT_FILE).read_text(encoding="utf-8-sig").strip()
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_PROMPT + 1)
+        text = content.decode("utf-8-sig").strip()
     except (OSError, UnicodeDecodeError):
-        text = ""
-    return text or folder.resolve().name
+        content, text = b"", "\0"
+    if len(content) > _MAX_PROMPT or not is_sound(text):
+        skipped.append(NotCounted(_name(path, root), "no prompt in UTF-8; the folder's name is taken for it"))
+        return name
+    return text or name
+
+
+def _no_folder(folder: Path, root: Path) -> str | None:
+    """Why a folder beside the images cannot be looked into; None where it may be."""
+    if not is_sound(folder.name):
+        return "its name is not UTF-8"
+    if Path(os.path.realpath(root)).is_relative_to(os.path.realpath(folder)):
+        return "a link to a folder around it"
+    return None
 
 
 def _no_image(path: Path) -> str | None:
     """Why something beside the images is none; None where it may be one."""
-    if path.is_dir():
+    if _is_folder(path):
         return "a folder within"
+    if not is_sound(path.name):
+        return "its name is not UTF-8"
     if path.suffix.lower() not in SUFFIXES:
         return "not an image"
-    return None
+    return _no_file(path)
 
 
-def _entries(folder: Path) -> list[Path]:
-    """What lies in a folder, img_2 before img_10; hidden files are nobody's images."""
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+def _is_folder(path: Path) -> bool:
+    return stat.S_ISDIR(_mode(path))
+
+
+def _is_file(path: Path) -> bool:
+    return stat.S_ISREG(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    """What a path leads to; 0 for nothing, where `Path.is_file` of Python 3.11 raises for overlong names."""
+    try:
+        return path.stat().st_mode
+    except OSError:
+        return 0
+
+
+def _no_file(path: Path) -> str | None:
+    """Why a path is no file to read; None where it is one, or nothing is there."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a link that leads nowhere" if path.is_symlink() else None
+    except OSError as error:
+        return f"cannot be opened ({error.strerror})"
+    return None if stat.S_ISREG(mode) else "no regular file"  # a pipe would be waited for, for ever
+
+
+def _entries(folder: Path, skipped: list[NotCounted] | None = None) -> list[Path]:
+    """What lies in a folder, img_2 before img_10; hidden files are nobody's images.
+
+    A folder within that cannot be opened is noted in `skipped`.
+    """
+    try:
+        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=_natural)
+    except OSError as error:
+        if skipped is None:
+            raise ConfigurationError(
+                f"folder: got {str(folder)!r}, which cannot be opened ({error.strerror}); expected a folder with "
+                "images; give one that you may read"
+            ) from error
+        skipped.append(NotCounted(printable(folder.name), f"cannot be opened ({error.strerror})"))
+        return []
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
 
 
-def _hidden(path: Path, root: Path) -> bool:
-    return any(part.startswith(".") for part in path.relative_to(root).parts)
+def _all_images(root: Path) -> list[Path]:
+    """Whatever is called like an image below a folder, but for hidden ones; links to folders are not followed."""
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in files if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES)
+
+
+def _name(path: Path, root: Path) -> str:
+    """A path relative to the folder, as it can be written."""
+    return printable(path.relative_to(root).as_posix())
 
 
 def _num_people(entry: ManifestEntry) -> int | None:

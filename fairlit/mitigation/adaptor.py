@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 from fairlit.adaptors import load_adaptor
-from fairlit.adaptors.files import adaptor_files, read_tensors
+from fairlit.adaptors.contents import kind_of
+from fairlit.adaptors.files import adaptor_files, metadata_of, read_tensors
 from fairlit.diffusion import Backbone
 from fairlit.errors import CheckpointError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -39,9 +40,12 @@ class FinetunedAdaptor(Method):
         return {"path": self.path, "digest": adaptor_digest(self.path)}
 
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
-        """Note a path that holds no adaptor."""
+        """Note a path that holds no adaptor, or a damaged one."""
         try:
-            adaptor_files(self.path)
+            for file in adaptor_files(self.path):
+                tensors, header = read_tensors(file)
+                metadata_of(file, header)
+                kind_of(file, tensors)
         except CheckpointError as error:
             problems.add(f"path: {error}")
 

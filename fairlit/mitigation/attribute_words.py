@@ -20,8 +20,9 @@ from fairlit.mitigation.class_words import (
     insert_words,
     joint_labels,
     phrases,
+    word_wordings,
 )
-from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
+from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 
 class AttributeWords(Method):
@@ -64,6 +65,10 @@ class AttributeWords(Method):
     def insert(self, prompt: str, words: str) -> str:
         """The prompt with words for a class."""
         return insert_words(prompt, words, self.after, template=self.template)
+
+    def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
+        """Return the prompt with the words of each class."""
+        return word_wordings(prompt, phrases(self.words, self.required(target)), self.after, template=self.template)
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:

@@ -12,9 +12,11 @@ from torch import Tensor
 from fairlit.errors import Problems
 from fairlit.functional.alignment.apportionment import apportion
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.mitigation.method import Chunk
+from fairlit.mitigation.method import Chunk, Wording
 
 WORDS, PROMPT = "{words}", "{prompt}"
+
+_MAX_WORDINGS = 64
 
 Words = Mapping[str, Mapping[str, str]]
 """Attribute -> class -> what a prompt calls it, e.g. ``{skin_tone: {dark: dark-skinned}}``."""
@@ -65,6 +67,24 @@ def insert_words(prompt: str, words: str, after: str | None, *, template: str) -
     if match is None:
         return template.replace(PROMPT, prompt).replace(WORDS, words)
     return f"{prompt[: match.end()].rstrip()} {words} {prompt[match.end() :].lstrip()}".strip()
+
+
+def word_wordings(prompt: str, spoken: Sequence[str], after: str | None, *, template: str) -> list[Wording]:
+    """Return the texts of a prompt with words for each class; the words have to be read to their end.
+
+    Args:
+        prompt: the prompt.
+        spoken: words for each class; of very many, the longest are looked at.
+        after: see `insert_words`.
+        template: see `insert_words`.
+    """
+    match = re.search(after, prompt) if after else None
+    until_words = template[: template.rindex(WORDS) + len(WORDS)] if match is None else ""
+    beginning = until_words.replace(PROMPT, prompt) if match is None else f"{prompt[: match.end()].rstrip()} {WORDS}"
+    return [
+        Wording(text=insert_words(prompt, words, after, template=template), needed=beginning.replace(WORDS, words))
+        for words in sorted(spoken, key=len)[-_MAX_WORDINGS:]
+    ]
 
 
 def phrases(words: Words, target: TargetDistribution) -> list[str]:

@@ -16,7 +16,7 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.class_paths import ClassSpec
 from fairlit.mitigation.class_words import check_words, words_by_attribute
 from fairlit.mitigation.face_editing.judge import FaceJudge
-from fairlit.mitigation.method import Method, Need, Sampler, SamplingPlan
+from fairlit.mitigation.method import Method, Need, Sampler, SamplingPlan, Wording
 from fairlit.mitigation.model_editing.projections import ProjectionEditor, cross_attention_projections, embed_tokens
 from fairlit.mitigation.model_editing.share_measurement import ShareMeasurement
 from fairlit.mitigation.model_editing.strength_search import StrengthSearch
@@ -145,6 +145,13 @@ class UnifiedConceptEditing(Method):
         """Note words, and a classifier, that do not fit the target."""
         check_words(self.words, self.required(target), problems)
         self.judge.check(self.required(target), problems)
+
+    def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
+        """Return the prompt and the texts that stand for concepts and classes."""
+        spoken = [word for words in words_by_attribute(self.words, self.required(target)) for word in words]
+        texts = [self.class_template.replace(WORD, word) for word in spoken]
+        texts += [self.prompt_template.replace(CONCEPT, concept) for concept in self.concepts]
+        return [Wording(text=prompt), *(Wording(text=text, needed=text) for text in texts)]
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:

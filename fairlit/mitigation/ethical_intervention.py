@@ -9,7 +9,7 @@ from typing import ClassVar
 from fairlit.diffusion import Backbone
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.mitigation.method import Method, Sampler, SamplingPlan
+from fairlit.mitigation.method import Method, Sampler, SamplingPlan, Wording
 from fairlit.mitigation.unchanged import one_prompt_sampler
 
 ATTRIBUTES = "{attributes}"
@@ -22,8 +22,8 @@ class EthicalIntervention(Method):
     EMNLP 2022 (arXiv 2210.15230), who found the words "irrespective of their gender" to matter most.
 
     Args:
-        sentence: what comes behind the prompt, with ``{attributes}`` for the names of the target's attributes. What
-            the text encoder cannot read any more is cut off at the end, as with any prompt.
+        sentence: what comes behind the prompt, with ``{attributes}`` for the names of the target's attributes. A
+            prompt that leaves no room for it in what the text encoder reads is refused.
 
     Raises:
         ConfigurationError: the sentence is empty.
@@ -37,11 +37,18 @@ class EthicalIntervention(Method):
             if not sentence.strip():
                 problems.add(f"sentence: got {sentence!r}; write one, or choose the method `none`")
 
+    def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
+        """Return the prompt with the sentence."""
+        whole = prompt + self._ending(self.required(target))
+        return [Wording(text=whole, needed=whole)]
+
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
         """Write the sentence for the attributes of `target`."""
-        target = self.required(target)
+        ending = self._ending(self.required(target))
+        yield one_prompt_sampler(backbone, plan, lambda prompt: prompt + ending)
+
+    def _ending(self, target: TargetDistribution) -> str:
         *most, last = [name.replace("_", " ") for name in target.attributes]
         named = f"{', '.join(most)} and {last}" if most else last
-        ending = self.sentence.replace(ATTRIBUTES, named)
-        yield one_prompt_sampler(backbone, plan, lambda prompt: prompt + ending)
+        return self.sentence.replace(ATTRIBUTES, named)

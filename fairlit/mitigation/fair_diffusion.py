@@ -16,7 +16,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.guidance import classifier_free_guidance, semantic_edit, semantic_momentum
 from fairlit.mitigation.class_words import check_words, joint_labels, words_by_attribute
-from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
+from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 WORD = "{word}"
 
@@ -86,6 +86,14 @@ class FairDiffusion(Method):
         """Note words that do not fit the target."""
         check_words(self.words, self.required(target), problems)
 
+    def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
+        """Return the prompt and the edit prompts."""
+        return [Wording(text=prompt), *(Wording(text=edit, needed=edit) for edit in self._edits(self.required(target)))]
+
+    def _edits(self, target: TargetDistribution) -> list[str]:
+        spoken = itertools.chain(*words_by_attribute(self.words, target))
+        return [self.edit_template.replace(WORD, word) for word in spoken]
+
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
         """Writes an edit prompt for every class of the target."""
@@ -93,8 +101,7 @@ class FairDiffusion(Method):
         with Problems(self.name) as problems:
             self.check(target, problems)
         chain = plan.chain(backbone, self.guidance_scale)
-        spoken = itertools.chain(*words_by_attribute(self.words, target))
-        edits = [self.edit_template.replace(WORD, word) for word in spoken]
+        edits = self._edits(target)
         weights = edit_weights(target, self.reverse)
         at_once = max(2 * plan.batch_size // (2 + len(edits)), 1)  # of the size of a guided batch of that many images
 

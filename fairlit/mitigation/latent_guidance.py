@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fairlit.diffusion import Backbone, Conditioning, noise_gradient, rollout
+from fairlit.diffusion.finiteness import check_finite
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier, FaceDetectorBase, Faces
 from fairlit.faces.detection import FaceDetection, with_renamed_settings
@@ -126,6 +127,8 @@ class LatentGuidance(Method):
             moved, least = noise.float(), float("inf")
             for iteration in range(self.iterations + 1):
                 sampled = rollout(chain, moved.to(noise), conditioning, plan.batch_size)
+                if iteration == 0:
+                    check_finite(backbone, sampled.latents, "unet")
                 value, seen, cotangent = divergence(sampled.latents)
                 if iteration == 0:
                     best, first = sampled.latents, seen

@@ -20,6 +20,7 @@ from fairlit.errors import ConfigurationError, Problems
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
 
     from fairlit.diffusion import Backbone, Chain
     from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -65,6 +66,19 @@ class SamplingPlan:
 
         scale = self.guidance_scale if guidance_scale is None else guidance_scale
         return Chain(backbone, linear_solver(backbone.scheduler, self.steps), scale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wording:
+    """A text that a method gives to the text encoder, which reads its beginning alone where it is long.
+
+    Attributes:
+        text: the whole text.
+        needed: beginning of it that has to be read, lest the method does nothing; empty: none.
+    """
+
+    text: str
+    needed: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +200,15 @@ class Method(ABC):
             problems: collector of the messages.
         """
 
+    def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
+        """Return the texts that the model reads for a prompt; a method that adds words says how far they reach.
+
+        Args:
+            prompt: prompt as it was given.
+            target: distribution to work towards; None where the method needs none.
+        """
+        return [Wording(text=prompt)]
+
     @abstractmethod
     def prepare(
         self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None
@@ -255,6 +278,37 @@ def as_plain(value: Any) -> Plain:
     if isinstance(value, list | tuple):
         return [as_plain(item) for item in value]
     raise TypeError(f"{value!r}, a {type(value).__name__}")
+
+
+def check_wordings(
+    method: Method,
+    prompts: Mapping[str, TargetDistribution | None],
+    tokenizer: PreTrainedTokenizerBase,
+    problems: Problems,
+) -> None:
+    """Note prompts so long that the words which a method adds are cut off, so that it does nothing.
+
+    Args:
+        method: checked method.
+        prompts: prompt -> target of its images.
+        tokenizer: tokenizer of the model.
+        problems: collector of the messages.
+    """
+    from fairlit.diffusion.text_length import cut_tokens, shown
+
+    found = {}
+    for prompt, target in prompts.items():
+        cut = max(cut_tokens(tokenizer, wording.needed) for wording in method.wordings(prompt, target))
+        if cut:
+            found[prompt] = cut
+    if found:
+        prompt, cut = next(iter(found.items()))
+        others = f" ({len(found) - 1} others too)" if len(found) > 1 else ""
+        problems.add(
+            f"prompts: got {shown(prompt)!r}{others}, which is so long that words of the method {method.name!r} are "
+            f"{cut} tokens beyond what the text encoder reads; expected room for them; shorten the prompt, or have the "
+            "method put its words further to the front"
+        )
 
 
 def require_full_batch(name: str, chunk: Chunk) -> None:

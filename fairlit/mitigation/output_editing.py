@@ -24,11 +24,20 @@ from fairlit.faces.detection import (
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import read_compositions
 from fairlit.io.class_paths import ClassSpec
-from fairlit.mitigation.class_words import WORDS, check_wording, check_words, insert_words, phrases
+from fairlit.mitigation.class_words import WORDS, check_wording, check_words, insert_words, phrases, word_wordings
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.mitigation.face_editing.judge import FaceJudge
 from fairlit.mitigation.face_editing.settings import FaceChange, FaceEditing
-from fairlit.mitigation.method import Chunk, ImageEditor, Method, Need, Sampler, SamplingPlan, require_full_batch
+from fairlit.mitigation.method import (
+    Chunk,
+    ImageEditor,
+    Method,
+    Need,
+    Sampler,
+    SamplingPlan,
+    Wording,
+    require_full_batch,
+)
 from fairlit.mitigation.unchanged import one_prompt_sampler
 from fairlit.results.edits import EditRecord
 
@@ -123,6 +132,12 @@ class OutputEditing(Method):
             )
         with suppress(CheckpointError), problems.collecting():  # one that cannot be read: `judge.check` has said so
             check_words(self.words, self._named(target, read_classes(self.classifier)), problems)
+
+    def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
+        """Return the prompt, and the prompts of faces with the words of each class."""
+        named = self._named(self.required(target), read_classes(self.classifier))
+        of_faces = word_wordings(prompt, phrases(self.words, named), self.after, template=self.template)
+        return [Wording(text=prompt), *of_faces]
 
     def _named(self, target: TargetDistribution, classes: dict[str, tuple[str, ...]]) -> TargetDistribution:
         """Everything that a face's prompt names: the target's attributes, then those that are kept."""

@@ -16,7 +16,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.model_editing.debiasing_projection import debiasing_projection
 from fairlit.mitigation.class_words import check_words, words_by_attribute
-from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan
+from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 WORD = "{word}"
 
@@ -66,6 +66,13 @@ class PromptProjection(Method):
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
         """Note words that do not fit the target."""
         check_words(self.words, self.required(target), problems)
+
+    def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
+        """Return the prompt and the texts whose embeddings are projected out."""
+        templates = (self.template, *self.pair_templates)
+        words = itertools.chain(*words_by_attribute(self.words, self.required(target)))
+        texts = [template.replace(WORD, word) for template, word in itertools.product(templates, words)]
+        return [Wording(text=prompt), *(Wording(text=text, needed=text) for text in texts)]
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:

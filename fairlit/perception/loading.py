@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
 from fairlit.errors import CheckpointError, ConfigurationError
+
+# transformers 5 checks a config's types with huggingface_hub's dataclasses, which raise errors of their own
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError)
 
 
 def load_frozen(
@@ -34,7 +38,7 @@ def load_frozen(
     """
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=local_files_only)
-    except (OSError, ValueError) as error:
+    except _DAMAGED as error:
         raise CheckpointError(
             f"{subject} {path!r} has no readable config.json ({_first_line(error)}): give a model folder or a hub id"
         ) from error
@@ -45,12 +49,17 @@ def load_frozen(
         model, report = model_class.from_pretrained(
             path, local_files_only=local_files_only, dtype=torch.float32, use_safetensors=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*_DAMAGED, RuntimeError, SafetensorError) as error:
         raise CheckpointError(
             f"weights of {subject} {path!r} cannot be read ({_first_line(error)}): copy model.safetensors again"
         ) from error
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model")
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(
+                f"weights of {subject} {path!r} hold NaN or infinity in {name!r}: copy the model again"
+            )
     model.requires_grad_(False)
     return model.eval()
 

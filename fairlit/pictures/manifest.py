@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fairlit.io.atomic import atomic_write_text
+from fairlit.io.foreign_text import parsed
 from fairlit.results.manifest import ManifestEntry
 
 MANIFEST = "manifest.jsonl"
@@ -33,7 +34,8 @@ def read_manifest(folder: str | Path) -> tuple[list[ManifestEntry], list[int]]:
     """Read a manifest, whole or not, of this version or an older one.
 
     Returns:
-        Entries, and the numbers (from 1) of lines that are not: they lack a ``file`` or a ``prompt``, or are cut off.
+        Entries, and the numbers (from 1) of lines that are not: they lack a ``file`` or a ``prompt``, or are no
+        JSON that can be read.
 
     Raises:
         ConfigurationError: a line is of a newer version.
@@ -45,10 +47,7 @@ def read_manifest(folder: str | Path) -> tuple[list[ManifestEntry], list[int]]:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
-            try:
-                content = json.loads(line)
-            except ValueError:
-                content = None
+            content = parsed(line)
             if isinstance(content, dict) and all(isinstance(content.get(key), str) for key in ("file", "prompt")):
                 entries.append(ManifestEntry.from_json(content, f"{path}, line {number}"))
             else:

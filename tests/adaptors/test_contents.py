@@ -12,6 +12,7 @@ from diffusers import StableDiffusionPipeline
 
 from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, SoftTokens
 from fairlit.adaptors.contents import read_adaptor, read_published
+from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
 from fairlit.errors import CheckpointError, ConfigurationError
 
 DOWN = "text_model.encoder.layers.0.mlp.fc1.lora_linear_layer.down.weight"
@@ -88,3 +89,19 @@ def test_damaged_and_missing_published_files_are_refused(tmp_path: Path) -> None
         read_published([path])
     with pytest.raises(CheckpointError, match=r"nowhere\.pth"):
         read_published([tmp_path / "nowhere.pth"])
+
+
+def test_soft_tokens_of_web_user_interfaces_have_the_name_that_the_file_tells(tmp_path: Path) -> None:
+    rows = torch.randn(2, 32)
+    record = AdaptorMetadata(kind="soft_tokens", tokens=("<mine>", "<mine>_1"))
+    path = write_tensors(tmp_path / "other.safetensors", {"emb_params": rows}, {FAIRLIT_KEY: record.to_json()})
+    contents = read_adaptor(path)
+    assert contents.token == "<mine>"
+    assert contents.rows is not None
+    assert torch.equal(contents.rows, rows)
+    path = write_tensors(tmp_path / "My Style.safetensors", {"emb_params": rows}, {})  # of another program
+    assert read_adaptor(path).token == "<my-style>"
+    record = AdaptorMetadata(kind="soft_tokens", tokens=("A b",))
+    path = write_tensors(tmp_path / "other.safetensors", {"emb_params": rows}, {FAIRLIT_KEY: record.to_json()})
+    with pytest.raises(CheckpointError, match="name of the soft tokens: got 'A b'; expected a lower-case word"):
+        read_adaptor(path)

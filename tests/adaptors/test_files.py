@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fairlit.adaptors import AdaptorMetadata, Lora, read_metadata
 from fairlit.adaptors.files import adaptor_files, read_tensors, write_tensors
@@ -48,7 +50,8 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     assert len(contents) == 1
     stored = load_file(tmp_path / "x.safetensors")
     assert all(torch.equal(stored[name], tensor) for name, tensor in tensors.items())
-    assert read_tensors(tmp_path / "x.safetensors")[1] == {"format": "pt", **header}
+    written = read_tensors(tmp_path / "x.safetensors")[1]
+    assert written == {"format": "pt", **header, "fairlit_digest": tensor_digest(tensors)}
 
 
 def test_interrupted_save_leaves_the_old_file(
@@ -76,7 +79,7 @@ def test_interrupted_save_leaves_the_old_file(
 def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"nowhere: no such file or folder"):
         adaptor_files(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match=r"no adaptor here: expected pytorch_lora_weights.safetensors .* nothing"):
+    with pytest.raises(CheckpointError, match=r"no adaptor here: expected pytorch_lora_weights.* nothing"):
         adaptor_files(tmp_path)
     path = write_tensors(tmp_path / "learned_embeds.safetensors", {"a": torch.zeros(100)}, {})
     path.write_bytes(path.read_bytes()[:-7])
@@ -110,3 +113,66 @@ def test_digest_is_of_names_types_shapes_and_values() -> None:
         {"a": tensors["a"].bfloat16(), "b": tensors["b"]},
     ]
     assert len({digest, *map(tensor_digest, others)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.tensor([0.0, float("nan"), 1.0]), "got 1 of 3 values that are NaN or infinite"),
+        (torch.tensor([float("inf")]), "got 1 of 1 values that are NaN or infinite"),
+        (torch.ones(2, dtype=torch.int8), "got int8; expected float32"),
+    ],
+)
+def test_values_that_no_adaptor_has_are_refused_by_reader_and_writer(
+    tensor: Tensor, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.safetensors"
+    with pytest.raises(CheckpointError, match=rf"'a': {message}"):
+        write_tensors(path, {"a": tensor}, {})
+    assert not path.exists()
+    save_file({"a": tensor}, path)
+    with pytest.raises(CheckpointError, match=rf"'a': {message}"):
+        read_tensors(path)
+
+
+def test_tensors_that_changed_since_they_were_saved_are_refused(tmp_path: Path) -> None:
+    path = write_tensors(tmp_path / "x.safetensors", {"a": torch.ones(4)}, {})
+    with safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    save_file({"a": torch.tensor([1.0, 1.0, 0.0, 0.0])}, path, metadata=header)
+    with pytest.raises(CheckpointError, match=r"tensors: got digest .* expected"):
+        read_tensors(path)
+    save_file({"a": torch.ones(4)}, path)  # older files and those of others have no digest
+    assert torch.equal(read_tensors(path)[0]["a"], torch.ones(4))
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        "3",
+        "[" * 100_000,
+        '{"rank": "four"}',
+        '{"rank": 0}',
+        '{"rank": true}',
+        '{"alpha": NaN}',
+        f'{{"alpha": 1{"0" * 400}}}',
+        '{"tokens": "<x>"}',
+        '{"modules": {"unet": [3]}}',
+        '{"attributes": []}',
+        '{"base_model": null}',
+    ],
+)
+def test_damaged_records_are_named(record: str, tmp_path: Path) -> None:
+    path = write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(1)}, {"fairlit": record})
+    with pytest.raises(CheckpointError, match=r"x\.safetensors: its 'fairlit' header is damaged"):
+        read_metadata(path)
+
+
+def test_cut_headers_are_named(tmp_path: Path) -> None:
+    path = write_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(10)}, {})
+    whole = path.read_bytes()
+    for length in (1, 7, 8, 9, 40, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"x\.safetensors: not a readable safetensors file"):
+            read_tensors(path)

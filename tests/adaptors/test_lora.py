@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, read_metadata
+from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, read_metadata, verify_saved
 from fairlit.errors import CheckpointError, ConfigurationError
 
 Open = Callable[[], StableDiffusionPipeline]
@@ -117,3 +117,26 @@ def test_unknown_layers_and_a_second_lora_are_refused(tiny_pipeline: StableDiffu
     Lora(rank=2).attach(tiny_pipeline)
     with pytest.raises(ConfigurationError, match="carries a LoRA already"):
         Lora(rank=2).attach(tiny_pipeline)
+
+
+def test_rank_stabilised(
+    open_pipeline: Open, generate: Callable[..., Tensor], train: Callable[[Adaptor], None], tmp_path: Path
+) -> None:
+    """alpha / sqrt(rank): 6 / sqrt(4) = 3 = 12 / 4, which is what files tell."""
+    pipeline, adaptor = open_pipeline(), Lora(rank=4, alpha=6, unet=True, use_rslora=True)
+    adaptor.attach(pipeline)
+    train(adaptor)
+    assert pipeline.text_encoder.get_submodule("encoder.layers.0.mlp.fc1").scaling == {"fairlit": 3}
+    (path,) = adaptor.save(tmp_path, pipeline, AdaptorMetadata())
+    assert read_metadata(path).alpha == 12
+    loaded = open_pipeline()
+    loaded.load_lora_weights(str(tmp_path))
+    assert (generate(loaded) - generate(pipeline)).abs().max() < 1e-5
+    assert verify_saved(adaptor, tmp_path, pipeline) < 1e-4
+    twin = adaptor.twin(open_pipeline())
+    twin.load(path)
+    plain = Lora(rank=4, alpha=6, unet=True)
+    plain.attach(open_pipeline())
+    with pytest.raises(CheckpointError, match="trained with alpha 12, this adaptor has alpha 6; set alpha to 12"):
+        plain.load(path)
+    assert "use_rslora" not in Lora().settings()  # digests of runs are what they were

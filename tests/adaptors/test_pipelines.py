@@ -86,15 +86,21 @@ def test_nothing_or_too_much_to_save(
     ("tensors", "message"),
     [
         (
-            {"unet.conv_in.lora_A.weight": torch.zeros(2, 9), "unet.lost.to_q.lora_A.weight": torch.zeros(2, 9)},
+            {"unet.lost.to_q.lora_A.weight": torch.zeros(2, 9), "unet.lost.to_q.lora_B.weight": torch.zeros(9, 2)},
             r"tensor 'unet\.lost\.to_q\.lora_A\.weight' of shape \[2, 9\] has no place .* no layer 'unet\.lost\.to_q'",
         ),
         (
-            {"text_encoder.encoder.layers.0.mlp.fc1.lora_A.weight": torch.zeros(2, 768)},
+            {
+                "text_encoder.encoder.layers.0.mlp.fc1.lora_A.weight": torch.zeros(2, 768),
+                "text_encoder.encoder.layers.0.mlp.fc1.lora_B.weight": torch.zeros(64, 2),
+            },
             r"fc1\.lora_A\.weight' has shape \[2, 768\], the pipeline needs \[2, 32\]",
         ),
         (
-            {"text_encoder.text_model.encoder.layers.1.mlp.fc1.lora_B.weight": torch.zeros(768, 2)},
+            {
+                "text_encoder.text_model.encoder.layers.1.mlp.fc1.lora_A.weight": torch.zeros(2, 32),
+                "text_encoder.text_model.encoder.layers.1.mlp.fc1.lora_B.weight": torch.zeros(768, 2),
+            },
             r"fc1\.lora_B\.weight' has shape \[768, 2\], the pipeline needs \[64, 2\]",
         ),
         ({"<fair>": torch.zeros(5, 768)}, r"tensor '<fair>' has shape \[5, 768\], the pipeline needs \[5, 32\]"),

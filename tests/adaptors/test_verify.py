@@ -75,7 +75,7 @@ def test_a_tensor_that_differs_is_named(trained: tuple[Adaptor, StableDiffusionP
     assert f"tensor '{name}' is not what the adaptor holds" in str(caught.value)
 
 
-def test_a_lost_alpha_is_caught_by_the_image(open_pipeline: Open, train: Train, tmp_path: Path) -> None:
+def test_a_lost_alpha_is_caught(open_pipeline: Open, train: Train, tmp_path: Path) -> None:
     """The tensors alone are right here; without alpha in the header a stock pipeline scales them differently."""
     pipeline, adaptor = open_pipeline(), Lora(rank=4, alpha=8)
     adaptor.attach(pipeline)
@@ -84,7 +84,7 @@ def test_a_lost_alpha_is_caught_by_the_image(open_pipeline: Open, train: Train, 
     tensors, header = read_tensors(path)
     config = {**json.loads(header.pop(LORA_CONFIG_KEY)), "text_encoder.lora_alpha": 4.0}
     write_tensors(path, tensors, {**header, LORA_CONFIG_KEY: json.dumps(config)})
-    with pytest.raises(CheckpointError, match="generates something else than the trained model"):
+    with pytest.raises(CheckpointError, match=r"update of layer .* got another one"):
         verify_saved(adaptor, tmp_path, pipeline)
 
 

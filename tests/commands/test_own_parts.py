@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from cli_runs import SUPPORT
+from cli_runs import run_fairlit
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
 TARGET = "{gender: {female: 0.5, male: 0.5}}"
 
 OWN_PARTS = '''
@@ -92,25 +89,7 @@ class Blueness(Redness):
 
 def fairlit(folder: Path, *arguments: str) -> str:
     """What ``fairlit ARGUMENTS`` prints, started in a folder by a process of its own."""
-    environment = {
-        "PYTHONPATH": f"{ROOT}:{SUPPORT}",
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "HOME": str(folder),
-    }
-    code = (
-        "import sys; from fairlit.cli import main; sys.path.remove('') if '' in sys.path else None; main(sys.argv[1:])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    done = run_fairlit(*arguments, folder=folder)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

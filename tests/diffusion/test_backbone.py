@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import pytest
 import torch
 from diffusers import PNDMScheduler, StableDiffusionPipeline
+from safetensors.torch import load_file, save_file
 
 from fairlit.diffusion import Backbone, check_pipeline
-from fairlit.errors import ConfigurationError, Problems
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.functional.sampling.solver import linear_solver
 
 
@@ -152,3 +154,121 @@ def test_another_default_device_does_not_matter(tiny_pipeline_folder: Path, solv
     assert {parameter.device.type for parameter in backbone.parameters()} == {"cpu"}
     assert backbone.scheduler.alphas_cumprod.device.type == "cpu"
     assert linear_solver(backbone.scheduler, 4).num_evaluations == 4
+
+
+def change(file: Path, **fields: Any) -> None:
+    file.write_text(json.dumps(json.loads(file.read_text()) | fields))
+
+
+@pytest.mark.parametrize(
+    ("file", "fields", "words"),
+    [
+        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "Stable Diffusion XL"),
+        ("model_index.json", {"_class_name": "FluxPipeline"}, "Flux"),
+        ("model_index.json", {"_class_name": "StableDiffusionInpaintPipeline"}, "an inpainting model"),
+        ("model_index.json", {"_class_name": None}, "a None"),
+        ("model_index.json", {"unet": ["a"]}, "unet ['a']"),
+        ("model_index.json", {"vae": [None, None]}, "expected AutoencoderKL"),
+        ("unet/config.json", {"in_channels": 9}, "an inpainting model"),
+        ("unet/config.json", {"addition_embed_type": "text_time"}, "addition_embed_type 'text_time'"),
+        ("unet/config.json", {"cross_attention_dim": 48}, "embeddings of width 48"),
+        ("unet/config.json", {"cross_attention_dim": None}, "has no cross_attention_dim"),
+        ("unet/config.json", {"time_cond_proj_dim": 256}, "time_cond_proj_dim 256"),
+        ("vae/config.json", {"latent_channels": 16}, "16 latent_channels, the U-Net 4"),
+        ("vae/config.json", {"shift_factor": 0.1}, "shift_factor"),
+        ("vae/config.json", {"scaling_factor": "0.2"}, "scaling_factor '0.2'"),
+    ],
+)
+def test_what_is_no_stable_diffusion(folder: Path, file: str, fields: dict[str, Any], words: str) -> None:
+    change(folder / file, **fields)
+    [message] = complaints(folder)
+    assert str(folder) in message
+    assert words in message
+
+
+def test_an_image_to_image_pipeline_has_the_same_parts(folder: Path) -> None:
+    change(folder / "model_index.json", _class_name="StableDiffusionImg2ImgPipeline")
+    assert complaints(folder) == []
+
+
+def test_half_precision_files_alone_and_a_checker_that_was_deleted(folder: Path) -> None:
+    whole = Backbone.load(folder)
+    change(folder / "model_index.json", safety_checker=["stable_diffusion", "StableDiffusionSafetyChecker"])
+    for part, name, variant in (
+        ("unet", "diffusion_pytorch_model", "fp16"),
+        ("vae", "diffusion_pytorch_model", "bf16"),
+        ("text_encoder", "model", "fp16"),
+    ):
+        (folder / part / f"{name}.safetensors").rename(folder / part / f"{name}.{variant}.safetensors")
+    assert complaints(folder) == []
+    variant_state = Backbone.load(folder).state_dict()
+    assert all(torch.equal(tensor, variant_state[name]) for name, tensor in whole.state_dict().items())
+
+
+def test_variants_without_a_known_name_pickles_and_single_files(folder: Path) -> None:
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    other = weights.rename(weights.with_name("diffusion_pytorch_model.non_ema.safetensors"))
+    [message] = complaints(folder)
+    assert "got diffusion_pytorch_model.non_ema.safetensors" in message
+    assert "rename the file that you want" in message
+    [message] = complaints(other)
+    assert "from_single_file" in message
+    other.rename(weights.with_suffix(".bin"))
+    [message] = complaints(folder)
+    assert "save_pretrained(FOLDER, safe_serialization=True)" in message
+
+
+@pytest.mark.parametrize("part", ["unet", "vae", "text_encoder"])
+@pytest.mark.parametrize("harm", ["missing", "shape", "nan"])
+def test_weights_that_would_stay_random_or_are_no_numbers(folder: Path, part: str, harm: str) -> None:
+    [file] = (folder / part).glob("*.safetensors")
+    tensors = load_file(file)
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+    if harm == "missing":
+        del tensors[name]
+    elif harm == "shape":
+        tensors[name] = tensors[name][:-1].clone()
+    else:
+        tensors[name][0, 0] = float("nan")
+    save_file(tensors, file, {"format": "pt"})
+    with pytest.raises(
+        (CheckpointError, ConfigurationError), match=re.escape(name.removeprefix("text_model."))
+    ) as raised:
+        Backbone.load(folder)
+    assert part in str(raised.value)
+
+
+def test_text_encoders_with_and_without_the_level_of_transformers_4(folder: Path) -> None:
+    file = folder / "text_encoder" / "model.safetensors"
+    tensors = {name.removeprefix("text_model."): tensor for name, tensor in load_file(file).items()}
+    embeddings = []
+    for prefix in ("", "text_model."):
+        save_file({prefix + name: tensor for name, tensor in tensors.items()}, file, {"format": "pt"})
+        embeddings.append(Backbone.load(folder).encode(["a nurse"]))
+    assert torch.equal(*embeddings)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("vae/config.json", '{"_class_name": "AutoencoderKL", "block_out_channels": 5}'),
+        ("tokenizer/tokenizer.json", "{}"),
+        ("text_encoder/config.json", '{"hidden_size": "wide"}'),
+        ("scheduler/scheduler_config.json", '{"_class_name": "DDIMScheduler", "beta_schedule": 3}'),
+    ],
+)
+def test_damaged_configs_are_refused_with_the_folders_name(folder: Path, file: str, content: str) -> None:
+    (folder / file).write_text(content)
+    for opened in (Backbone.load, Backbone.skeleton):
+        with pytest.raises(ConfigurationError, match=re.escape(str(folder))):
+            opened(folder)
+
+
+def test_a_snapshot_of_links(folder: Path, tmp_path: Path) -> None:
+    linked = tmp_path / "snapshot"
+    for file in folder.rglob("*"):
+        if file.is_file():
+            (linked / file.relative_to(folder)).parent.mkdir(parents=True, exist_ok=True)
+            (linked / file.relative_to(folder)).symlink_to(file)
+    assert complaints(linked) == []
+    assert Backbone.load(linked).name == str(linked)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ from PIL import Image
 
 from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import Backbone
-from fairlit.errors import ConfigurationError, Problems
+from fairlit.errors import ConfigurationError, NotFiniteError, Problems
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
@@ -121,3 +124,52 @@ def test_everything_wrong_is_said_at_once(plan: GenerationPlan) -> None:
         wrong.check(problems)
     for name in ("model", "images", "steps", "guidance_scale", "image_size", "seed", "out"):
         assert f"{name}: " in str(caught.value)
+
+
+def test_a_model_that_gives_nan_makes_no_image(plan: GenerationPlan) -> None:
+    backbone = runner.load_backbone(plan)
+    with torch.no_grad():
+        backbone.unet.conv_out.bias[0] = torch.nan
+    with pytest.raises(NotFiniteError, match=r"for 2 of 2; .*conv_out\.bias first"):
+        make_images(plan, backbone=backbone)
+    assert list(plan.out.rglob("*.png")) == []
+
+
+def test_an_image_cut_short_is_made_again(plan: GenerationPlan) -> None:
+    plan = dataclasses.replace(plan, images=3)
+    make_images(plan)
+    files = [plan.out / image.file for image in plan.planned()[0]]
+    whole = [file.read_bytes() for file in files]
+    os.truncate(files[0], len(whole[0]) * 6 // 10)  # behind its text chunks
+    files[1].write_bytes(b"")
+    flipped = bytearray(whole[2])
+    flipped[-30] ^= 1  # among the pixels
+    files[2].write_bytes(flipped)
+    assert make_images(plan) == 3
+    assert [read_parameters(file) for file in files] == [image.parameters for image in plan.planned()[0]]
+    assert make_images(plan) == 0
+    assert files[0].read_bytes() == whole[0]
+
+
+@pytest.mark.parametrize("kind", ["bomb", "text", "folder", "pipe"])
+def test_what_is_no_image_of_ours_is_left_alone(plan: GenerationPlan, kind: str) -> None:
+    plan = dataclasses.replace(plan, prompts=PROMPTS[:1], images=1)
+    place = plan.out / plan.planned()[0][0].file
+    place.parent.mkdir(parents=True)
+    if kind == "bomb":
+        header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+        body = [
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in chunks
+        ]
+        place.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(body))
+    elif kind == "text":
+        place.write_text("notes")
+    elif kind == "folder":
+        place.mkdir()
+    else:
+        os.mkfifo(place)
+    with pytest.raises(ConfigurationError, match="is not from fairlit generate; remove it"):
+        make_images(plan)
+    assert place.exists()

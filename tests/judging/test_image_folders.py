@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,84 @@ def test_nothing_to_look_at(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
     with pytest.raises(ConfigurationError, match="expected images in a layout that is known"):
         find_images(tmp_path)
+
+
+def test_one_bad_name_or_file_is_listed_and_the_others_are_found(tmp_path: Path) -> None:
+    touch(tmp_path, "chefs/0.png", "chefs/²1.png")
+    chefs = tmp_path / "chefs"
+    (chefs / os.fsdecode(b"caf\xe9.png")).touch()
+    (tmp_path / os.fsdecode(b"m\xfcller")).mkdir()
+    os.mkfifo(chefs / "pipe.png")
+    os.mkfifo(chefs / "prompt.txt")
+    (chefs / "loop.png").symlink_to("loop.png")
+    (chefs / "gone.png").symlink_to("nowhere.png")
+    (chefs / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "around").symlink_to(".")
+    found = find_images(tmp_path)
+    assert (found.prompts, [image.file for image in found.images]) == (["chefs"], ["chefs/0.png", "chefs/²1.png"])
+    assert {(entry.file, entry.reason) for entry in found.skipped} == {
+        (r"chefs/caf\udce9.png", "its name is not UTF-8"),
+        (r"m\udcfcller", "its name is not UTF-8"),
+        ("chefs/pipe.png", "no regular file"),
+        ("chefs/prompt.txt", "not an image"),
+        ("chefs/loop.png", f"cannot be opened ({os.strerror(errno.ELOOP)})"),
+        ("chefs/gone.png", "a link that leads nowhere"),
+        ("chefs/zero.png", "no regular file"),
+        ("around", "a link to a folder around it"),
+    }
+
+
+@pytest.mark.parametrize("content", [b"caf\xe9", b"a\0b", b"x" * 100_001])
+def test_a_prompt_that_cannot_be_read_is_listed(tmp_path: Path, content: bytes) -> None:
+    touch(tmp_path, "chefs/0.png")
+    (tmp_path / "chefs" / "prompt.txt").write_bytes(content)
+    found = find_images(tmp_path)
+    assert found.prompts == ["chefs"]
+    assert [entry.file for entry in found.skipped] == ["chefs/prompt.txt"]
+
+
+def test_lines_of_a_manifest_that_name_no_file_are_listed(tmp_path: Path) -> None:
+    touch(tmp_path, "0.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / os.fsdecode(b"caf\xe9.png")).touch()
+    (tmp_path / "round").symlink_to(".")
+    long = "a" * 300 + ".png"
+    names = ["0.png", "a\0b.png", long, "pipe.png", "loop.png", "\ud800.png", ""]
+    lines = [json.dumps({"file": name, "prompt": "a \ud800 chef"}) for name in names]
+    (tmp_path / "manifest.jsonl").write_text("\n".join([*lines, "[" * 200_000, '{"file": 3}']))
+    found = find_images(tmp_path)
+    assert (found.prompts, [image.file for image in found.images]) == (["a \ufffd chef"], ["0.png"])
+    listed = {entry.file: entry.reason for entry in found.skipped}
+    assert listed == {
+        "manifest.jsonl": "line 9 is damaged",
+        r"a\x00b.png": "no name of a file",
+        long: f"cannot be opened ({os.strerror(errno.ENAMETOOLONG)})",
+        "pipe.png": "no regular file",
+        "loop.png": f"cannot be opened ({os.strerror(errno.ELOOP)})",
+        "\ufffd.png": "missing",
+        ".": "no regular file",
+        r"caf\udce9.png": "not in the manifest",
+    }
+    assert NotCounted("manifest.jsonl", "line 8 is damaged") in found.skipped
+
+
+def test_numbers_that_nobody_counts_to_do_not_fill_memory(tmp_path: Path) -> None:
+    touch(tmp_path, "prompt_0/img_0.png", "prompt_0/img_999999999.png", "prompt_0/img_400.png", "prompt_1/img_0.png")
+    (tmp_path / "prompt_99999999999").mkdir()
+    found = find_images(tmp_path)
+    assert [image.number for image in found.images] == [0, 400, 0]
+    assert set(found.skipped) == {
+        NotCounted("prompt_99999999999", "not a folder of a prompt"),
+        NotCounted("prompt_0/img_999999999.png", "not called img_NUMBER"),
+        NotCounted("prompt_0", "399 of img_0 to img_400 are missing"),
+        NotCounted("prompt_1", "400 of img_0 to img_400 are missing"),
+    }
+
+
+def test_a_folder_whose_path_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"m\xfcller")
+    folder.mkdir()
+    (folder / "0.png").touch()
+    with pytest.raises(ConfigurationError, match=r"got .*udcfcller.*; expected a path in UTF-8; rename the folder"):
+        find_images(folder)

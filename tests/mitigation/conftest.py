@@ -33,13 +33,18 @@ def run(backbone: Backbone, target: TargetDistribution) -> Run:
     """Final latents of a set of images by a method, given to it in chunks of any size."""
 
     def run_(
-        method: Method, count: int = 4, chunk: int | None = None, batch_size: int = 3, guidance_scale: float = 2.0
+        method: Method,
+        count: int = 4,
+        chunk: int | None = None,
+        batch_size: int = 3,
+        guidance_scale: float = 2.0,
+        prompt: str = PROMPT,
     ) -> Tensor:
         plan = SamplingPlan(steps=3, guidance_scale=guidance_scale, batch_size=batch_size)
         noise = keyed_noise([(0, image) for image in range(count)], backbone.latent_shape())
         with method.prepare(backbone, plan, target) as sample:
             parts = [
-                sample(Chunk(PROMPT, positions.tolist(), count), noise[positions])
+                sample(Chunk(prompt, positions.tolist(), count), noise[positions])
                 for positions in torch.arange(count).split(chunk or count)
             ]
         return torch.cat(parts)

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from closeness import close
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, SoftTokens
 from fairlit.diffusion import Backbone, Conditioning, rollout
-from fairlit.errors import CheckpointError, Problems
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.mitigation import FinetunedAdaptor, NoMitigation, SamplingPlan
@@ -74,3 +75,11 @@ def test_says_what_is_wrong_with_the_path(
     with pytest.raises(CheckpointError, match="no such file"):
         run(method)
     assert list(state()) == list(before)
+
+
+@pytest.mark.parametrize("tensor", [torch.tensor([[float("nan"), 1.0]]), torch.ones(1, 2, dtype=torch.int8)])
+def test_damaged_adaptors_are_refused_before_weights_load(tensor: Tensor, tmp_path: Path) -> None:
+    save_file({"<x>": tensor}, tmp_path / "some.safetensors")
+    method = FinetunedAdaptor(str(tmp_path / "some.safetensors"))
+    with pytest.raises(ConfigurationError, match=r"path: .*some\.safetensors"), Problems("adaptor") as problems:
+        method.check(None, problems)

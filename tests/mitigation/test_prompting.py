@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ from closeness import close
 from torch import Tensor
 
 from fairlit.diffusion import Backbone, Conditioning, rollout
-from fairlit.errors import ConfigurationError
+from fairlit.diffusion.text_length import open_tokenizer
+from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
-from fairlit.mitigation import AttributeWords, Chunk, EthicalIntervention, SamplingPlan
+from fairlit.mitigation import AttributeWords, Chunk, EthicalIntervention, FairDiffusion, NoMitigation, SamplingPlan
 from fairlit.mitigation.class_words import joint_labels
+from fairlit.mitigation.method import check_wordings
 
 Run = Callable[..., Tensor]
 PROMPT = "a photo of the face of a doctor"
@@ -54,3 +57,40 @@ def test_refuses_nonsense(run: Run) -> None:
         EthicalIntervention(" ")
     with pytest.raises(ConfigurationError, match="'hair' is no attribute of the target"):
         run(AttributeWords({"hair": {"red": "red-haired"}}))
+
+
+LONG = PROMPT + " a" * 67  # 8 + 67 tokens fill what the text encoder reads, but for the marks of both ends
+
+
+def test_words_behind_the_cut_are_refused(run: Run, tiny_pipeline_folder: Path, target: TargetDistribution) -> None:
+    """Behind the cut they change nothing, to the last bit."""
+    plain = run(NoMitigation(), prompt=LONG)
+    tokenizer = open_tokenizer(tiny_pipeline_folder)
+    assert tokenizer is not None
+    for method, cut in (
+        (EthicalIntervention(" a person"), 2),
+        (AttributeWords(template="{prompt} {words}"), 1),
+        (FairDiffusion(edit_template="{word} person" + " a" * 74), 1),
+    ):
+        if not isinstance(method, FairDiffusion):
+            assert torch.equal(run(method, prompt=LONG), plain)
+        problems = Problems("generate")
+        check_wordings(method, {"a doctor": target, LONG: target}, tokenizer, problems)
+        assert len(problems.messages) == 1
+        assert f"{method.name!r} are {cut} tokens beyond what the text encoder reads" in problems.messages[0]
+
+
+def test_words_in_front_of_the_cut_act(run: Run, tiny_pipeline_folder: Path, target: TargetDistribution) -> None:
+    tokenizer = open_tokenizer(tiny_pipeline_folder)
+    assert tokenizer is not None
+    method = AttributeWords(after="face of an?")
+    check_wordings(method, {LONG: target}, tokenizer, problems := Problems("generate"))
+    assert problems.messages == []
+    assert not torch.equal(run(method, prompt=LONG), run(NoMitigation(), prompt=LONG))
+    assert {wording.needed for wording in method.wordings(LONG, target)} == {
+        "a photo of the face of a woman",
+        "a photo of the face of a man",
+    }
+    short = EthicalIntervention(" a person")
+    check_wordings(short, {LONG.removesuffix(" a a"): target}, tokenizer, problems)
+    assert problems.messages == []

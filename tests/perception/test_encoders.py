@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     CLIPImageProcessor,
@@ -157,3 +159,19 @@ def test_pixels_beyond_bytes_are_not_lost() -> None:
     PixelNormalizer(4, (0.5,) * 3, (0.5,) * 3)(images).sum().backward()
     assert images.grad is not None
     torch.testing.assert_close(images.grad.sum(), torch.tensor(3 * 16 * 2.0))
+
+
+@pytest.mark.parametrize("harm", ["nan", "config"])
+def test_weights_that_are_no_numbers_and_configs_of_wrong_types_are_refused(
+    dino_folder: Path, tmp_path: Path, harm: str
+) -> None:
+    folder = Path(shutil.copytree(dino_folder, tmp_path / "dino"))
+    if harm == "nan":
+        tensors = load_file(folder / "model.safetensors")
+        next(iter(tensors.values())).view(-1)[0] = float("nan")
+        save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"hidden_size": "wide"}))
+    with pytest.raises(CheckpointError, match="NaN or infinity" if harm == "nan" else "config.json|cannot be read"):
+        DinoEncoder.load(str(folder))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -33,6 +34,13 @@ def test_grey_palette_and_transparent_pictures_become_rgb_over_white(tmp_path: P
     assert read_image(tmp_path / "grey.png").unique().tolist() == [100]
     assert read_image(tmp_path / "clear.png").unique().tolist() == [255]
     assert read_image(tmp_path / "palette.png")[:, 0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_sixteen_bit_greys_keep_their_shades(tmp_path: Path, ending: str) -> None:
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(grey * 257).save(tmp_path / f"grey.{ending}")  # 65535 = 255 * 257
+    assert torch.equal(read_image(tmp_path / f"grey.{ending}"), torch.arange(256).view(1, 16, 16).expand(3, -1, -1))
 
 
 def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:

@@ -117,3 +117,31 @@ class KillInsideWrite(L.Callback):
                 os.kill(os.getpid(), signal.SIGKILL)
 
         torch.save = save
+
+
+class SignalBefore(L.Callback):
+    """Sends the process a signal when a batch of a stage is about to start.
+
+    Args:
+        number: number of the signal.
+        stage: train, validation or test.
+        batch: number of the batch, from 0, over all epochs.
+    """
+
+    def __init__(self, number: int, stage: str, batch: int = 0) -> None:
+        self.number, self.stage, self.left = number, stage, batch
+
+    def _count(self, stage: str) -> None:
+        if stage == self.stage:
+            self.left -= 1
+            if self.left == -1:
+                os.kill(os.getpid(), self.number)
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self._count("train")
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self._count("validation")
+
+    def on_test_batch_start(self, *_: Any) -> None:
+        self._count("test")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runs import adaptors, largest_difference, last_checkpoint, read_checkpoint, run_fairlit, variant
+from cli_runs import adaptors, largest_difference, last_checkpoint, read_checkpoint, run_installed, variant
 
 from fairlit.cli import main
 
@@ -27,7 +27,7 @@ ACCUMULATED = {"trainer.accumulate_grad_batches": 2, "trainer.max_steps": 2}
 
 def run_with_two(command: str, config: Path, strategy: str, *more: str) -> None:
     overlay = OVERLAYS / f"{strategy}.yaml"
-    done = run_fairlit(command, "--config", config, "--config", overlay, "--trainer.devices", "2", *more)
+    done = run_installed(command, "--config", config, "--config", overlay, "--trainer.devices", "2", *more)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -15,6 +15,14 @@ TOKENS_KEY = "emb_params"
 _BASE_MODELS = {768: "sd_v1", 1024: "sd_v2", 2048: "sdxl_base_v1-0"}
 
 
+_PREFIXES = {"unet": ("lora_unet",), "text_encoder": ("lora_te", "lora_te1"), "text_encoder_2": ("lora_te2",)}
+
+
+def layer_prefixes(component: str) -> tuple[str, ...]:
+    """Return how names of layers in a part of the pipeline may begin: with one text encoder, and with two."""
+    return _PREFIXES[component]
+
+
 def write_lora(updates: LowRankUpdates, sdxl: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return tensors and header of a kohya LoRA: ``lora_unet_mid_block_...to_q.lora_down.weight`` and ``....alpha``.
 
@@ -25,7 +33,7 @@ def write_lora(updates: LowRankUpdates, sdxl: bool) -> tuple[dict[str, Tensor], 
         updates: of one or more parts of a pipeline.
         sdxl: whether the base model has two text encoders; the first is then ``lora_te1`` instead of ``lora_te``.
     """
-    prefixes = {"unet": "lora_unet", "text_encoder": "lora_te1" if sdxl else "lora_te", "text_encoder_2": "lora_te2"}
+    prefixes = {component: names[-1 if sdxl else 0] for component, names in _PREFIXES.items()}
     tensors: dict[str, Tensor] = {}
     for component, part in by_component(_with_outputs(updates)).items():
         alpha = Counter(update.alpha for update in part.values()).most_common(1)[0][0]

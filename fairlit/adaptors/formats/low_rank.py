@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from fairlit.errors import CheckpointError
@@ -28,19 +30,25 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class LowRank:
-    """The update of one linear layer's weight [out, in]: ``alpha / rank * up @ down``.
+    """The update of one layer's weight [out, in]: ``alpha / rank * up @ down``.
+
+    Convolutions [out, in, h, w] have a `down` of [rank, in, h, w] and an `up` of [out, rank, 1, 1].
 
     Attributes:
         down: [rank, in], called A elsewhere.
         up: [out, rank], called B elsewhere.
         alpha: strength of the update, relative to the rank.
         origin: where it was read.
+        magnitude: of a DoRA: norms that the rows of the updated weight are scaled to; None for a LoRA.
+        bias: what the update adds to the layer's output beside, as peft's ``lora_bias`` trains it; None without.
     """
 
     down: Tensor
     up: Tensor
     alpha: float
     origin: Origin
+    magnitude: Tensor | None = None
+    bias: Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -48,8 +56,37 @@ class LowRank:
         return self.down.shape[0]
 
     def delta(self) -> Tensor:
-        """Return what is added to the layer's weight, [out, in]."""
-        return self.alpha / self.rank * (self.up @ self.down)
+        """Return what is added to the layer's weight, in float32 at least: half precision rounds products away."""
+        down, up = (factor.to(torch.promote_types(factor.dtype, torch.float32)) for factor in (self.down, self.up))
+        product = up.flatten(1) @ down.flatten(1)
+        return self.alpha / self.rank * product.reshape(len(up), *down.shape[1:])
+
+    def has_delta(self, found: Tensor) -> bool:
+        """Return whether `found` is the update's delta, as far as its precision and that of the factors go.
+
+        Scaling a factor to another alpha rounds it in its own precision.
+        """
+        expected = self.delta()
+        allowed = max(1e-5, *(4 * torch.finfo(tensor.dtype).eps for tensor in (self.down, self.up, found)))
+        return found.shape == expected.shape and bool(
+            (found.to(expected) - expected).abs().max() <= allowed * expected.abs().max()
+        )
+
+    def equals(self, other: LowRank) -> bool:
+        """Return whether `other` is the same update, cast to this one's precision."""
+
+        def equal(mine: Tensor | None, its: Tensor | None) -> bool:
+            if mine is None or its is None:
+                return mine is its
+            return torch.equal(mine.cpu().flatten(), its.to(mine.dtype).cpu().flatten())
+
+        return (
+            equal(self.down, other.down)
+            and equal(self.up, other.up)
+            and equal(self.magnitude, other.magnitude)
+            and equal(self.bias, other.bias)
+            and math.isclose(self.alpha, other.alpha, rel_tol=1e-6)
+        )
 
 
 # Updates under the names of their layers in a diffusers file: `unet.mid_block...attn1.to_q`. CLIP's layers keep the
@@ -69,11 +106,17 @@ def pair(
         alphas: of layers whose alpha is not their rank.
 
     Raises:
-        CheckpointError: a factor is missing, or two do not fit each other; names the tensor and both shapes.
+        CheckpointError: a factor is missing, is there twice, or two do not fit each other; names the tensor and both
+            shapes.
     """
     names: dict[str, dict[str, str]] = {}
     for name, layer, factor in named:
-        names.setdefault(layer, {})[factor] = name
+        first = names.setdefault(layer, {}).setdefault(factor, name)
+        if first != name and not torch.equal(tensors[first], tensors[name]):
+            raise CheckpointError(
+                f"{source}: tensor '{name}': got another one than '{first}', which is for the same layer; expected "
+                "one adapter in a file; save each to a file of its own"
+            )
     updates: LowRankUpdates = {}
     for layer, factors in names.items():
         for factor, other in (("down", "up"), ("up", "down")):
@@ -83,16 +126,38 @@ def pair(
                     "is missing; the file is incomplete: get it again"
                 )
         down, up = tensors[factors["down"]], tensors[factors["up"]]
-        if down.ndim != 2 or up.ndim != 2 or up.shape[1] != down.shape[0]:
+        fitting = down.ndim == up.ndim and down.ndim in (2, 4) and up.shape[1] == down.shape[0] > 0
+        if not fitting or up.shape[2:].numel() != 1:
             raise CheckpointError(
                 f"{source}: tensor '{factors['up']}' of shape {list(up.shape)} does not fit '{factors['down']}' of "
-                f"shape {list(down.shape)}; expected [out, rank] and [rank, in] of a linear layer"
+                f"shape {list(down.shape)}; expected [out, rank] and [rank, in] of a linear layer, or "
+                "[out, rank, 1, 1] and [rank, in, height, width] of a convolution"
             )
         rank = down.shape[0]
         updates[layer] = LowRank(
             down, up, alphas.get(layer, float(rank)), Origin(source, factors["down"], factors["up"])
         )
     return updates
+
+
+def require_same(source: str, found: LowRankUpdates, expected: LowRankUpdates) -> None:
+    """Refuse updates that are not `expected` ones, cast to their own precision.
+
+    Args:
+        source: what they were read from, the beginning of messages.
+        found: updates that a reader gave back.
+        expected: updates that were given to it.
+
+    Raises:
+        CheckpointError: a layer is missing, too many, or has another update; names it.
+    """
+    for layer in [*expected, *(layer for layer in found if layer not in expected)]:
+        if layer not in found or layer not in expected or not found[layer].equals(expected[layer]):
+            what = "none" if layer not in found else "one too many" if layer not in expected else "another one"
+            raise CheckpointError(
+                f"{source}: update of layer '{layer}': got {what} when read back; expected the one that was saved; do "
+                "not use the file: save it again, with the versions of diffusers and peft that fairlit asks for"
+            )
 
 
 def component_of(layer: str) -> str:
@@ -112,6 +177,22 @@ def by_component(updates: LowRankUpdates) -> dict[str, LowRankUpdates]:
         component, name = layer.split(".", 1)
         parts.setdefault(component, {})[name] = update
     return parts
+
+
+def canonical_name(name: str) -> str:
+    """Return the name of a tensor as every version of transformers and diffusers writes or reads it.
+
+    Newer versions of transformers have no ``text_model`` level in the CLIP text encoder; files keep it, because
+    older ones need it and diffusers drops it where it does not belong.
+
+    Example:
+        >>> canonical_name("text_encoder.encoder.layers.0.mlp.fc1.lora_A.weight")
+        'text_encoder.text_model.encoder.layers.0.mlp.fc1.lora_A.weight'
+    """
+    prefix = "text_encoder."
+    if name.startswith(prefix) and not name.startswith(f"{prefix}text_model."):
+        return f"{prefix}text_model.{name.removeprefix(prefix)}"
+    return name
 
 
 def module_name(component: str, layer: str) -> str:
@@ -135,6 +216,16 @@ def peft_settings(component: str, updates: LowRankUpdates) -> dict[str, object]:
         "target_modules": sorted(named),
         "rank_pattern": {name: update.rank for name, update in sorted(named.items()) if update.rank != rank},
         "alpha_pattern": {name: update.alpha for name, update in sorted(named.items()) if update.alpha != alpha},
-        "use_dora": False,
-        "lora_bias": False,
+        "use_dora": any(update.magnitude is not None for update in named.values()),
+        "lora_bias": any(update.bias is not None for update in named.values()),
     }
+
+
+def peft_tensors(layer: str, update: LowRank) -> dict[str, Tensor]:
+    """Return the tensors of one layer under the names that peft gives them."""
+    tensors = {f"{layer}.lora_A.weight": update.down, f"{layer}.lora_B.weight": update.up}
+    if update.bias is not None:
+        tensors[f"{layer}.lora_B.bias"] = update.bias
+    if update.magnitude is not None:
+        tensors[f"{layer}.lora_magnitude_vector"] = update.magnitude
+    return tensors

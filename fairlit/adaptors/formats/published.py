@@ -18,7 +18,8 @@ _TEXT_ENCODER = re.compile(
 )
 _UNET = re.compile(r"(?P<layer>.+)\.processor\.to_(?P<kind>q|k|v|out)_lora\.(?P<factor>down|up)\.weight")
 _TOKENS = "token_embedding.weight"
-_BESIDE_TOKENS = ("position_embedding.weight", "position_ids")  # frozen copies of the base model's own
+POSITIONS = "position_ids"  # whole numbers
+_BESIDE_TOKENS = ("position_embedding.weight", POSITIONS)  # frozen copies of the base model's own
 
 
 def read_published(

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import lightning as L
-from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
+from fairlit.callbacks.evaluation.image_logging import log_picture
 from fairlit.data import PromptBatch
 from fairlit.faces.observation import Observation
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path
-from fairlit.pictures.comparison import PictureRow, comparison_picture, picture_tensor
+from fairlit.pictures.comparison import PictureRow, comparison_picture
 from fairlit.training import Generated
 
 TITLES = {"original": "before", "finetuned": "after", "ema": "after (moving average)"}
@@ -71,19 +71,17 @@ def test_titles(variants: Sequence[str]) -> dict[str, str]:
 
 
 def save_picture(picture: Image.Image, path: Path, trainer: L.Trainer, *, tag: str) -> Path:
-    """Write a picture to a file and to TensorBoard, and return the file's path.
+    """Write a picture to a file and to the loggers, and return the file's path.
 
     Args:
         picture: the picture.
         path: path of the file.
         trainer: trainer with the loggers.
-        tag: tag in TensorBoard.
+        tag: name of the picture for the loggers.
     """
     with atomic_path(path) as temporary:
         picture.save(temporary)
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(tag, picture_tensor(picture), trainer.global_step)
+    log_picture(trainer.loggers, tag, picture, step=trainer.global_step)
     return path
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fairlit.diffusion import Backbone
+from fairlit.diffusion.finiteness import finite_images
 from fairlit.faces import FaceClassifier, FaceDetectorBase
 from fairlit.faces.observation import observe
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -66,7 +67,7 @@ class ShareMeasurement:
         order = {name: [known[name].index(entry) for entry in names] for name, names in self.target.classes.items()}
         counts = torch.zeros(sum(map(len, order.values())), dtype=torch.float64)
         for part in latents.split(self.batch_size):
-            seen = observe(self.backbone.decode(part).float(), self.detector, self.classifier)
+            seen = observe(finite_images(self.backbone, part, len(part)), self.detector, self.classifier)
             counts += torch.cat([_counts(seen.probabilities[name])[columns] for name, columns in order.items()])
         return counts * len(order) / counts.sum()
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from fairlit.data import PromptBatch
 from fairlit.diffusion import rollout
+from fairlit.diffusion.finiteness import finite_images
+from fairlit.errors import NotFiniteError, TrainingError
 from fairlit.faces.detection import FaceSelection
 from fairlit.faces.observation import observe
 from fairlit.perception import ClipEncoder
@@ -44,8 +47,20 @@ class Evaluator:
         with variants.applied(name):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
-        images = sampler.decode(latents)
+        images = self._decode(latents, batch.prompt)
         observation = observe(images, self.models.detector, self.models.audit_classifier, selection=self.faces)
         clip = self.objective.encoders.get("clip")
         text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
         return Generated(images, observation, self.objective.features(images), text)
+
+    def _decode(self, latents: Tensor, prompt: str) -> Tensor:
+        """Images of this rank; where those of any rank are not finite, all ranks stop together."""
+        problem, images = "", latents
+        try:
+            images = finite_images(self.sampler.backbone, latents, self.sampler.sampling.batch_size)
+        except NotFiniteError as error:
+            problem = str(error)
+        [stop] = ranks.any_rank([bool(problem)], latents.device)
+        if stop:
+            raise TrainingError(f"evaluation of {prompt!r}: {problem or 'images of another process are not finite'}")
+        return images

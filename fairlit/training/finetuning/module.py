@@ -17,8 +17,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fairlit.adaptors import Adaptor, AdaptorEMA
 from fairlit.data import PromptBatch, PromptDataModule
+from fairlit.data.prompts.families import SPLITS
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.acceleration import Acceleration, accelerate
+from fairlit.diffusion.text_length import open_tokenizer, warn_of_cut_texts
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier
 from fairlit.faces.detection import FaceDetection, FaceSelection, check_face_selection
@@ -145,6 +147,13 @@ class FinetuningModule(L.LightningModule, ABC):
         with Problems("config") as problems:
             self.check(data, problems)
             self.check_trainer(self.trainer, data, problems)
+        if self.trainer.is_global_zero:
+            self.warn_of_cut_prompts(data)
+
+    def warn_of_cut_prompts(self, data: PromptDataModule) -> None:
+        """Say which prompts are longer than what the model's text encoder reads."""
+        if (tokenizer := open_tokenizer(self.models.backbone)) is not None:
+            warn_of_cut_texts(tokenizer, (prompt.text for split in SPLITS for prompt in data.prompts(split)))
 
     def check_trainer(self, trainer: L.Trainer, data: PromptDataModule, problems: Problems) -> None:
         """Note where the trainer's settings do not fit those of this module and its data."""

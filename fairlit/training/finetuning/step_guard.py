@@ -7,7 +7,6 @@ the moving average stay as they are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import lightning as L
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from fairlit.errors import TrainingError
 from fairlit.training.distributed import ranks
+from fairlit.training.run_checkpoints import save_last_checkpoint
 
 
 class StepGuard:
@@ -80,9 +80,7 @@ class StepGuard:
         if self.in_a_row < self.limit:
             return
         self.in_a_row = 0
-        checkpoints = getattr(trainer.checkpoint_callback, "dirpath", None)
-        path = Path(checkpoints or Path(trainer.default_root_dir) / "checkpoints") / "last.ckpt"
-        trainer.save_checkpoint(path)
+        path = save_last_checkpoint(trainer)
         raise TrainingError(
             f"stopped at step {trainer.global_step}: the gradients of {self.limit} steps in a row were not finite. "
             f"The weights of the last good step are in {path}: go on from there with --ckpt_path and "

@@ -15,6 +15,7 @@ from transformers import CLIPTokenizer
 
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.data.prompts.sets import SPLITS
+from fairlit.diffusion.loading import refused_if_damaged
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.model_folders import local_folder
@@ -46,7 +47,9 @@ def dry_run_finetuning(
     Returns:
         Several lines of text; only part of them where there are problems.
     """
-    _check_contrasts(module, problems)
+    with problems.collecting():
+        _check_contrasts(module, problems)
+    module.warn_of_cut_prompts(data)
     if trainer is None:
         return ""
     module.check_trainer(trainer, data, problems)
@@ -94,7 +97,8 @@ def _check_contrasts(module: FairFinetuner, problems: Problems) -> None:
     folder = local_folder(module.models.backbone)
     contrasts = getattr(module.adaptor, "contrasts", ())
     if folder is not None and contrasts and (folder / "tokenizer").is_dir():
-        tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        with refused_if_damaged(folder / "tokenizer"):
+            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
         for contrast in contrasts:
             contrast.check_tokens(tokenizer, problems)
 

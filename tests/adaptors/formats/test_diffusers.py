@@ -7,12 +7,11 @@ import json
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
-from torch import Tensor
 
 from fairlit.adaptors.files import LORA_CONFIG_KEY
 from fairlit.adaptors.formats import diffusers
 from fairlit.adaptors.formats.low_rank import LowRank, LowRankUpdates, Origin
-from fairlit.errors import CheckpointError
+from fairlit.adaptors.formats.reading import read_lora
 
 Q = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj"
 FC1 = "text_encoder.text_model.encoder.layers.1.mlp.fc1"
@@ -40,7 +39,7 @@ def same(found: LowRankUpdates, expected: LowRankUpdates) -> bool:
 def test_there_and_back_with_a_rank_and_alpha_for_each_layer() -> None:
     updates = {Q: update(2, 5.0), FC1: update(3, 1.0, out=64), TO_K: update(4, 4.0, out=16)}
     tensors, header = diffusers.write_lora(updates)
-    found = diffusers.read_lora("file", tensors, header)
+    found = read_lora("file", tensors, json.loads(header[LORA_CONFIG_KEY]))
     assert same(found, updates)
     assert found[Q].origin == Origin("file", f"{Q}.lora_A.weight", f"{Q}.lora_B.weight")
     assert torch.allclose(found[Q].delta(), 2.5 * updates[Q].up @ updates[Q].down, atol=1e-5)
@@ -58,33 +57,3 @@ def test_stock_diffusers_takes_each_layer_s_alpha(tiny_pipeline: StableDiffusion
         component, layer = name.split(".", 1)
         module = getattr(tiny_pipeline, component).get_submodule(layer.removeprefix("text_model."))
         assert torch.allclose(module.get_delta_weight("default_0"), expected.delta(), atol=1e-5), name
-
-
-def test_alpha_is_the_rank_where_the_header_is_silent() -> None:
-    tensors, _ = diffusers.write_lora({Q: update(3, 9.0)})
-    assert diffusers.read_lora("file", tensors, {})[Q].alpha == 3
-
-
-def test_names_without_text_model_are_the_same_layers() -> None:
-    tensors, header = diffusers.write_lora({Q: update(3, 9.0)})
-    flat = {name.replace("text_model.", ""): tensor for name, tensor in tensors.items()}
-    assert diffusers.read_lora("file", flat, header).keys() == {Q}
-
-
-@pytest.mark.parametrize(
-    ("changes", "header", "message"),
-    [
-        ({f"{Q}.lora_magnitude_vector": torch.ones(3)}, {}, r"q_proj\.lora_magnitude_vector' of shape \[3\] is not"),
-        ({f"{TO_K}.lora_A.weight": torch.ones(2, 3)}, {}, rf"'{TO_K}.lora_A.weight' has no counterpart: the up factor"),
-        ({f"{TO_K}.lora_B.weight": torch.ones(2, 3)}, {}, rf"'{TO_K}.lora_B.weight' has no counterpart: the down"),
-        ({f"{Q}.lora_B.weight": torch.ones(32, 4)}, {}, r"lora_B.weight' of shape \[32, 4\] does not fit .* \[3, 32\]"),
-        ({}, {LORA_CONFIG_KEY: "{1"}, "header is damaged"),
-        ({}, {LORA_CONFIG_KEY: "[]"}, "header is damaged"),
-        ({}, {LORA_CONFIG_KEY: '{"text_encoder.alpha_pattern": 3}'}, "header is damaged"),
-        ({}, {LORA_CONFIG_KEY: '{"text_encoder.use_dora": true}'}, "a DoRA"),
-    ],
-)
-def test_what_is_no_lora_is_refused(changes: dict[str, Tensor], header: dict[str, str], message: str) -> None:
-    tensors, _ = diffusers.write_lora({Q: update(3, 9.0)})
-    with pytest.raises(CheckpointError, match=message):
-        diffusers.read_lora("file", tensors | changes, header)

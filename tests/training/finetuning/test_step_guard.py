@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from cli_runs import adaptors, largest_difference, last_checkpoint, read_checkpoint, run_fairlit, variant
+from cli_runs import adaptors, largest_difference, last_checkpoint, read_checkpoint, run_installed, variant
 from safetensors.torch import load_file
 
 from fairlit.cli import main
@@ -110,7 +110,7 @@ HALF_BLIND = {
 
 def fit_in_processes(config: Path, strategy: str, count: int) -> Any:
     overlay = OVERLAYS / f"{strategy}.yaml"
-    return run_fairlit("fit", "--config", config, "--config", overlay, "--trainer.devices", str(count))
+    return run_installed("fit", "--config", config, "--config", overlay, "--trainer.devices", str(count))
 
 
 @pytest.mark.parametrize("strategy", ["ddp", pytest.param("fsdp2", marks=pytest.mark.slow)])

@@ -1,0 +1,98 @@
+"""Opens Stable Diffusion pipelines, and refuses those of which some weights would stay random."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from torch import nn
+from transformers import CLIPTextModel
+
+from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES
+from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, surroundings_error
+from fairlit.io.model_folders import find_variant
+
+_CLASSES: dict[str, Any] = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
+
+
+def load_pipeline(path: str | Path, dtype: torch.dtype) -> StableDiffusionPipeline:
+    """Return a pipeline without its safety checker.
+
+    Args:
+        path: folder that `check_pipeline` has checked, or a hub id.
+        dtype: precision of the weights.
+
+    Raises:
+        ConfigurationError: a config or the tokenizer is damaged; names its folder.
+        CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
+    """
+    local = Path(path).is_dir()
+    models = {name: _load_part(Path(path) / name, name, dtype) for name in WEIGHTS_NAMES} if local else {}
+    with refused_if_damaged(path):
+        pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(
+            str(path),
+            dtype=dtype,
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+            local_files_only=local,
+            **models,
+        )
+    for name in WEIGHTS_NAMES:
+        _check_finite(getattr(pipeline, name), f"{name} of {path}")
+    return pipeline
+
+
+@contextmanager
+def refused_if_damaged(path: str | Path) -> Iterator[None]:
+    """Turn what a library raises over a damaged model folder into a message that names the folder.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        ConfigurationError: something in the block failed, and neither the disk nor the network is why.
+    """
+    try:
+        yield
+    except FairlitError:
+        raise
+    except Exception as error:  # libraries raise whatever their own code meets: KeyError, AttributeError, ...
+        if surroundings_error(error) is not None or isinstance(error, torch.OutOfMemoryError):
+            raise
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ConfigurationError(
+            f"{path}: got files that cannot be opened ({type(error).__name__}: {reason}); expected a whole model; "
+            "copy it again"
+        ) from error
+
+
+def _load_part(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+    """Return one model of a pipeline, once every tensor of it is sure to come from its files."""
+    variant = find_variant(folder, WEIGHTS_NAMES[name], "backbone")
+    with refused_if_damaged(folder):
+        model, report = _CLASSES[name].from_pretrained(
+            str(folder),
+            dtype=dtype,
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            ignore_mismatched_sizes=True,  # transformers does not name them otherwise; refused below
+            output_loading_info=True,
+        )
+    # diffusers 0.42 and transformers 5 fill what is missing with random numbers and warn
+    for kind, told in (("missing_keys", "lack"), ("mismatched_keys", "have another shape of")):
+        if names := sorted(str(entry[0] if isinstance(entry, tuple) else entry) for entry in report[kind]):
+            more = f" and {len(names) - 1} more tensors" if names[1:] else ""
+            raise CheckpointError(f"{folder}: the weights {told} {names[0]!r}{more}; copy the model again")
+    return model
+
+
+def _check_finite(model: nn.Module, subject: str) -> None:
+    for name, tensor in model.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise CheckpointError(f"{subject}: got NaN or infinity in {name!r}; expected numbers; copy the model again")

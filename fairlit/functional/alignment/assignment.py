@@ -16,7 +16,6 @@ from fairlit.errors import ConfigurationError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.alignment.transport import ClassCosts, expected_assignment
 
-
 UNDECIDED = -2
 """Label that no class has, not even the -1 of a face that is not there; see `Assignment.decided`."""
 

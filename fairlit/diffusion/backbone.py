@@ -4,28 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from diffusers import (
-    DDIMScheduler,
-    DPMSolverMultistepScheduler,
-    EulerDiscreteScheduler,
-    SchedulerMixin,
-    StableDiffusionPipeline,
-)
+from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from fairlit.diffusion.loading import load_pipeline
+from fairlit.diffusion.schedulers import with_solver
 from fairlit.diffusion.settings import ImageSize, PromptPadding, Solver, both_sides, check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
-
-_SOLVERS: dict[str, type[SchedulerMixin]] = {
-    "dpm-solver++": DPMSolverMultistepScheduler,  # of second order by default, as Shen et al. use it
-    "ddim": DDIMScheduler,
-    "euler": EulerDiscreteScheduler,
-}
 
 
 class Backbone(nn.Module):
@@ -77,7 +65,7 @@ class Backbone(nn.Module):
             check_pipeline(path, problems)
         with torch.device("cpu"):  # schedulers compute with numpy, whatever default device Lightning has set
             pipeline = load_pipeline(path, dtype)
-            pipeline.scheduler = _with_solver(pipeline.scheduler, solver)
+            pipeline.scheduler = with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(path), prompt_padding)
 
     @classmethod
@@ -95,7 +83,7 @@ class Backbone(nn.Module):
             solver: see `load`.
         """
         pipeline = open_skeleton(folder, ("text_encoder", "unet", "vae"), allocate=False)
-        pipeline.scheduler = _with_solver(pipeline.scheduler, solver)
+        pipeline.scheduler = with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(folder), prompt_padding)
 
     def train(self, mode: bool = True) -> Backbone:
@@ -173,10 +161,3 @@ class Backbone(nn.Module):
             feature_extractor=None,
             requires_safety_checker=False,
         )
-
-
-def _with_solver(scheduler: Any, solver: Solver) -> Any:
-    """The scheduler itself, or another one on its noise schedule."""
-    if solver == "pipeline":
-        return scheduler
-    return _SOLVERS[solver].from_config({**scheduler.config, "clip_sample": False})  # clipping is not linear

@@ -10,6 +10,7 @@ import torch
 
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.inpainting import check_steps
+from fairlit.diffusion.schedulers import check_sampling
 from fairlit.diffusion.text_length import open_tokenizer
 from fairlit.editing.config import IMAGES, EditConfig
 from fairlit.editing.run import EditingPlan, edit_folder, finished_sets
@@ -108,6 +109,8 @@ def _plan(config: EditConfig, target: TargetDistribution | None, problems: Probl
     ):
         return None
     check_steps(config.steps, method.editing.strength, problems)
+    if not problems.messages:
+        check_sampling(config.model, config.solver, [config.steps], problems=problems, subject="model")
     return EditingPlan(
         folder=folders[0],
         out=Path(config.out),

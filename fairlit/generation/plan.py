@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairlit.data.prompts.families import Prompt
+from fairlit.diffusion.schedulers import check_sampling
 from fairlit.diffusion.settings import (
     ImageSize,
     Precision,
@@ -93,7 +94,10 @@ class GenerationPlan:
 
     def check(self, problems: Problems) -> None:
         """Notes what is wrong, without loading any weights."""
+        before = len(problems.messages)
         check_pipeline(self.model, problems, "model")
+        if len(problems.messages) == before:
+            check_sampling(self.model, self.solver, [self.steps], problems=problems, subject="model")
         problems.at_least("images", self.images, 1)
         problems.at_least("seed", self.seed, 0)
         check_image_size(self.image_size, problems)

@@ -21,6 +21,9 @@ WeightScheme = Literal["uniform", "reference", "natural"]
 
 _PROBE_SCALE = 50.0  # far outside any clipping range, so that a clipped prediction cannot pass for linear
 _LINEARITY_TOLERANCE = 1e-5  # float32 schedules leave 1e-7; clipping and noise leave 1e-1 and more
+_MAX_NOISE_LEFT = 0.5  # few steps from a leading timestep leave up to 0.3; one step of DDIM or PNDM nearly all
+_MAX_NOISE_LEFT_OF_FLOW = 0.01  # DEIS and SA-Solver of diffusers 0.42.1 leave 1 / steps
+_WAY_OUT = "take solver dpm-solver++, ddim or euler, which sample on the same noise schedule"
 
 
 class Scheduler(Protocol):
@@ -71,6 +74,14 @@ class LinearSolver:
         """Derivative of the final latent by each predicted noise (k_t), float64 [S]; infinite where noise is fixed."""
         return self.output_coefficients / self.noise_per_output
 
+    def noise_left(self, output_of_noise: Tensor) -> float:
+        """Return the share of the initial noise in the final latent if the model predicts nothing but that noise.
+
+        Args:
+            output_of_noise: [S], what the model says at each evaluation of a state that is unit noise alone.
+        """
+        return abs(float(self.states[-1, 0] + self.output_coefficients @ output_of_noise))
+
     def to(self, device: torch.device | str) -> LinearSolver:
         """The same chain with what the model is told on `device`, so that no evaluation waits for a copy."""
         return replace(self, timesteps=self.timesteps.to(device), input_scale=self.input_scale.to(device))
@@ -106,10 +117,36 @@ def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
 
     Raises:
         ConfigurationError: the scheduler is not a linear map (it adds fresh noise, clips or thresholds its
-            predictions), or `num_steps` is not positive.
+            predictions), cannot make `num_steps` steps, or stops before the noise is gone.
     """
     if num_steps < 1:
         raise ConfigurationError(f"num_steps: got {num_steps}; a sampling chain needs at least one step")
+    name = type(scheduler).__name__
+    try:
+        timesteps, input_scale, states, error, noise_per_output = _probe(scheduler, num_steps)
+    except ConfigurationError:
+        raise
+    except Exception as reason:  # what schedulers raise is of any kind: IndexError, TypeError, AttributeError
+        raise ConfigurationError(
+            f"scheduler: {name} cannot sample in {num_steps} steps ({type(reason).__name__}: {reason}); "
+            f"choose another number of steps, or {_WAY_OUT}"
+        ) from reason
+    if not error < _LINEARITY_TOLERANCE:
+        raise ConfigurationError(
+            f"scheduler: {name} is not linear in the model output (off by {error:.2g}): it adds fresh noise, clips or "
+            f"thresholds; {_WAY_OUT}"
+        )
+    solver = LinearSolver(timesteps, input_scale, states, noise_per_output)
+    left = solver.noise_left(_output_of_noise(scheduler, noise_per_output))
+    if not left < (_MAX_NOISE_LEFT_OF_FLOW if _is_flow(scheduler) else _MAX_NOISE_LEFT):
+        raise ConfigurationError(
+            f"scheduler: {name} leaves {left:.0%} of the noise in its images (steps: {num_steps}); {_WAY_OUT}"
+        )
+    return solver
+
+
+def _probe(scheduler: Scheduler, num_steps: int) -> tuple[Tensor, Tensor, Tensor, float, Tensor]:
+    """Run a copy of a scheduler; return the fields of its `LinearSolver`, and how far it is from linear."""
     runner = copy.deepcopy(scheduler)
     runner.set_timesteps(num_steps)
     for name in ("sigmas", "alphas_cumprod", "final_alpha_cumprod", "alpha_t", "sigma_t", "lambda_t"):
@@ -124,27 +161,17 @@ def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
     problems = torch.cat([torch.eye(evaluations + 1, dtype=torch.float64), checks], dim=1)
     problems = problems[:, None, None, None, :].as_subclass(_Exact)  # schedulers expect images: all problems as one
     sample = problems[0] * float(getattr(runner, "init_noise_sigma", 1.0))
-    states, input_scale = [sample], []
+    states, scales = [sample], []
     for evaluation, timestep in enumerate(timesteps):
         if hasattr(runner, "scale_model_input"):
-            input_scale.append(float(runner.scale_model_input(torch.ones_like(sample), timestep).flatten()[0]))
+            scales.append(float(runner.scale_model_input(torch.ones_like(sample), timestep).flatten()[0]))
         sample = runner.step(problems[1 + evaluation], timestep, sample, return_dict=False)[0]
         states.append(sample)
     chain = torch.stack(states).as_subclass(Tensor).reshape(evaluations + 1, -1)
     matrix, checked = chain[:, : evaluations + 1], chain[:, evaluations + 1 :]
-    error = (matrix @ checks - checked).abs().max() / _PROBE_SCALE
-    if not error < _LINEARITY_TOLERANCE:
-        raise ConfigurationError(
-            f"scheduler: {type(scheduler).__name__} is not linear in the model output (off by {float(error):.2g}); "
-            "take a deterministic one without clip_sample or thresholding, e.g. DPMSolverMultistepScheduler, "
-            "DDIMScheduler(clip_sample=False) or EulerDiscreteScheduler"
-        )
-    return LinearSolver(
-        timesteps,
-        torch.tensor(input_scale or [1.0] * evaluations, dtype=torch.float64),
-        matrix.contiguous(),
-        _noise_per_output(runner),
-    )
+    error = float((matrix @ checks - checked).abs().max()) / _PROBE_SCALE
+    input_scale = torch.tensor(scales or [1.0] * evaluations, dtype=torch.float64)
+    return timesteps, input_scale, matrix.contiguous(), error, _noise_per_output(runner, input_scale)
 
 
 def solver_coefficients(scheduler: Scheduler, num_steps: int) -> Tensor:
@@ -172,13 +199,16 @@ def step_weights(scheduler: Scheduler, num_steps: int, scheme: WeightScheme = "u
       the code published with Shen et al. computes.
     - ``uniform``: the sign of k_t times the geometric mean of all abs(k_t): the paper's A_t = 1.
 
+    With a single evaluation all schemes are ``natural``, the full gradient.
+
     Args:
         scheduler: a diffusers scheduler.
         num_steps: number of inference steps.
         scheme: one of the three above.
 
     Returns:
-        float64 [S], stated for the predicted noise.
+        float64 [S], stated for the predicted noise. ``natural`` is infinite where the state fixes the noise (flow
+        models at sigma 1, zero terminal SNR); `output_weights` is finite there.
 
     Raises:
         ConfigurationError: unknown scheme, a nonlinear scheduler, or ``reference`` for a scheduler without betas.
@@ -187,19 +217,19 @@ def step_weights(scheduler: Scheduler, num_steps: int, scheme: WeightScheme = "u
         raise ConfigurationError(f"weights: got {scheme!r}; choose one of {', '.join(get_args(WeightScheme))}")
     solver = linear_solver(scheduler, num_steps)
     coefficients = solver.noise_coefficients
-    if scheme == "natural":
+    if scheme == "natural" or solver.num_evaluations == 1:
         return coefficients
     if scheme == "uniform":
         return coefficients.sign() * _geometric_mean(coefficients.abs())
     rescaling = _reference_rescaling(scheduler, solver.timesteps)
-    return rescaling * coefficients
+    return torch.where(rescaling == 0, 0.0, rescaling * coefficients)  # at zero SNR 0 times infinity
 
 
 def output_weights(scheduler: Scheduler, num_steps: int, scheme: WeightScheme = "uniform") -> Tensor:
     """`step_weights` turned into factors on the cotangent of the model output: w_t d(noise)/d(output), float64 [S]."""
     solver = linear_solver(scheduler, num_steps)
-    if scheme == "natural":
-        return solver.output_coefficients  # finite also where the predicted noise is fixed (flow models at sigma 1)
+    if scheme == "natural" or solver.num_evaluations == 1:
+        return solver.output_coefficients  # finite also where the predicted noise is fixed
     return step_weights(scheduler, num_steps, scheme) * solver.noise_per_output
 
 
@@ -215,30 +245,63 @@ class _Exact(Tensor):
         return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
 
 
-def signal_shares(scheduler: Any) -> Tensor:
-    """sqrt(abar_t) at each evaluation of a variance-preserving scheduler whose timesteps are set, float64 [S]."""
+def signal_shares(scheduler: Any, input_scale: Tensor) -> Tensor:
+    """Return sqrt(abar_t) at each evaluation of a scheduler with a noise schedule of betas.
+
+    Args:
+        scheduler: scheduler whose timesteps are set.
+        input_scale: float64 [S], see `LinearSolver`.
+
+    Returns:
+        float64 [S].
+
+    Raises:
+        ConfigurationError: the scheduler does not tell its noise levels.
+    """
+    if not torch.equal(input_scale, torch.ones_like(input_scale)):
+        return input_scale  # 1 / sqrt(1 + sigma^2); KDPM2 evaluates between the levels of its `sigmas`
     if isinstance(sigmas := getattr(scheduler, "sigmas", None), Tensor):
         return (1 + sigmas[: len(scheduler.timesteps)].double() ** 2).rsqrt()
-    return scheduler.alphas_cumprod[scheduler.timesteps.long()].double().sqrt()
+    if isinstance(shares := getattr(scheduler, "alphas_cumprod", None), Tensor):
+        return shares[scheduler.timesteps.long()].double().sqrt()
+    raise ConfigurationError(f"scheduler: {type(scheduler).__name__} does not tell its noise levels; {_WAY_OUT}")
 
 
-def _noise_per_output(scheduler: Any) -> Tensor:
-    """d(predicted noise) / d(model output) at each evaluation of a scheduler whose timesteps are set, float64 [S]."""
+def _is_flow(scheduler: Any) -> bool:
+    kind = getattr(scheduler.config, "prediction_type", None)
+    return kind in (None, "flow_prediction") or bool(getattr(scheduler.config, "use_flow_sigmas", False))
+
+
+def _noise_per_output(scheduler: Any, input_scale: Tensor) -> Tensor:
+    """Return d(predicted noise) / d(model output) at each evaluation of a scheduler whose timesteps are set."""
     evaluations = len(scheduler.timesteps)
     kind = getattr(scheduler.config, "prediction_type", None)
-    flow = kind == "flow_prediction" or getattr(scheduler.config, "use_flow_sigmas", False) or kind is None
-    if kind == "epsilon" and not flow:
-        return torch.ones(evaluations, dtype=torch.float64)
-    if flow and isinstance(sigmas := getattr(scheduler, "sigmas", None), Tensor):
+    if getattr(scheduler.config, "sigma_data", None) is not None:
+        raise ConfigurationError(
+            f"scheduler: {type(scheduler).__name__} scales its model as EDM does, unlike Stable Diffusion; {_WAY_OUT}"
+        )
+    if _is_flow(scheduler):
+        if not isinstance(sigmas := getattr(scheduler, "sigmas", None), Tensor):
+            raise ConfigurationError(
+                f"scheduler: {type(scheduler).__name__} does not say what its model predicts; {_WAY_OUT}"
+            )
         return 1 - sigmas[:evaluations].double()
-    alpha = signal_shares(scheduler)
-    if kind == "v_prediction":
-        return alpha
-    if kind == "sample":
-        return -alpha / (1 - alpha**2).sqrt()
-    raise ConfigurationError(
-        f"scheduler: prediction_type {kind!r} is unknown; use epsilon, v_prediction, sample or a flow scheduler"
-    )
+    if kind == "epsilon":
+        return torch.ones(evaluations, dtype=torch.float64)
+    if kind not in ("v_prediction", "sample"):
+        raise ConfigurationError(
+            f"scheduler: prediction_type {kind!r} is unknown; use epsilon, v_prediction, sample or a flow scheduler"
+        )
+    alpha = signal_shares(scheduler, input_scale)
+    return alpha if kind == "v_prediction" else -alpha / (1 - alpha**2).sqrt()
+
+
+def _output_of_noise(scheduler: Any, noise_per_output: Tensor) -> Tensor:
+    """Return what a model says of unit noise without a picture in it at each evaluation, float64 [S]."""
+    kind = getattr(scheduler.config, "prediction_type", None)
+    if _is_flow(scheduler) or kind == "epsilon":
+        return torch.ones_like(noise_per_output)
+    return noise_per_output if kind == "v_prediction" else torch.zeros_like(noise_per_output)
 
 
 def _geometric_mean(values: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def x0_chain(scheduler: Any, num_steps: int) -> X0Chain:
         )
     runner = copy.deepcopy(scheduler)
     runner.set_timesteps(num_steps)
-    alpha = signal_shares(runner)
+    alpha = signal_shares(runner, solver.input_scale)
     sigma = (1 - alpha**2).sqrt()
     from_input, from_output = {
         "epsilon": (1 / alpha, -sigma / alpha),

@@ -20,6 +20,7 @@ from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.data.prompts.families import SPLITS
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.acceleration import Acceleration, accelerate
+from fairlit.diffusion.schedulers import check_sampling
 from fairlit.diffusion.text_length import open_tokenizer, warn_of_cut_texts
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier
@@ -132,7 +133,17 @@ class FinetuningModule(L.LightningModule, ABC):
 
     def check(self, data: PromptDataModule | None, problems: Problems) -> None:
         """Note what is wrong with the models, and where they do not fit the data, without loading any weights."""
+        before = len(problems.messages)
         self.models.check(problems)
+        if len(problems.messages) == before:
+            check_sampling(
+                self.models.backbone,
+                self.sampling.solver,
+                self.sampling.all_steps,
+                problems=problems,
+                subject="backbone",
+                weights=self.gradient.weights,
+            )
         if data is None:
             return
         self.models.check_targets(data.targets(), problems)

@@ -13,7 +13,7 @@ from fairlit.errors import Problems
 from fairlit.functional.sampling.step_subsets import subset_size
 from fairlit.training.finetuning.settings import Gradient, Replay, Sampling
 
-PRECISIONS = ("32-true", "64-true", "bf16-mixed", "16-mixed")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 
 def check_run(

@@ -129,6 +129,11 @@ class Sampling:
     prompt_padding: PromptPadding = "longest"
     batch_size: int = 16
 
+    @property
+    def all_steps(self) -> tuple[int, ...]:
+        """Smallest and largest numbers of solver steps in training, and the one of evaluation."""
+        return (self.min_steps, self.max_steps, self.evaluation_steps)
+
     def __post_init__(self) -> None:
         with Problems("sampling") as problems:
             for name, value, choices in (

@@ -107,7 +107,6 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     _count_trained(module, adaptor, backbone, estimate=estimate)
     solver = linear_solver(backbone.scheduler, module.sampling.max_steps)
     chain = Chain(backbone, solver, module.sampling.guidance_scale)
-    scale = 2 if layout.precision == "64-true" else 1
     with FakeTensorMode(allow_non_fake_inputs=True):
         made = outline(backbone)
         trained = [made[id(parameter)] for parameter in adaptor.parameters().values()]
@@ -116,8 +115,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
         )
         estimate.images = step.kept()
         for name, phase in step.phases().items():
-            estimate.phases[name] = step.peak_of(phase) * scale
-    estimate.weights = {name: size * scale for name, size in estimate.weights.items()}
+            estimate.phases[name] = step.peak_of(phase)
     return estimate
 
 

@@ -10,12 +10,17 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
+    EDMEulerScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     HeunDiscreteScheduler,
+    IPNDMScheduler,
+    KDPM2DiscreteScheduler,
     PNDMScheduler,
+    SASolverScheduler,
     UniPCMultistepScheduler,
 )
 
@@ -135,3 +140,82 @@ def test_unknown_scheme_and_no_steps_are_refused() -> None:
         step_weights(SCHEDULERS["ddim"], 5, "flat")  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="num_steps: got 0"):
         linear_solver(SCHEDULERS["ddim"], 0)
+
+
+def test_velocities_of_kdpm2_are_converted_at_the_levels_between() -> None:
+    """Every second evaluation of KDPM2 lies between two levels of `sigmas`, at its own timestep."""
+    solver = linear_solver(KDPM2DiscreteScheduler(**SD, prediction_type="v_prediction"), 6)
+    levels = (1 / abar(torch.arange(1000)) - 1).sqrt().log()
+    below = solver.timesteps.double().floor().long().clamp(max=998)
+    share = solver.timesteps.double() - below
+    log_sigma = (1 - share) * levels[below] + share * levels[below + 1]
+    assert (share > 0.01).any()
+    torch.testing.assert_close(solver.noise_per_output, (1 + log_sigma.exp() ** 2).rsqrt(), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("scheme", ["uniform", "reference", "natural"])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        FlowMatchEulerDiscreteScheduler(),
+        DDIMScheduler(
+            **SD,
+            clip_sample=False,
+            prediction_type="v_prediction",
+            rescale_betas_zero_snr=True,
+            timestep_spacing="trailing",
+        ),
+        DPMSolverMultistepScheduler(**SD),
+    ],
+    ids=["flow", "zero SNR", "dpm"],
+)
+def test_the_only_evaluation_weighs_its_derivative(scheduler: Any, scheme: Any) -> None:
+    weights = output_weights(scheduler, 1, scheme)
+    torch.testing.assert_close(weights, linear_solver(scheduler, 1).output_coefficients)
+    assert (weights < 0).all()
+
+
+@pytest.mark.parametrize("scheme", ["uniform", "reference", "natural"])
+def test_weights_at_zero_terminal_snr_are_finite(scheme: Any) -> None:
+    scheduler = DDIMScheduler(
+        **SD,
+        clip_sample=False,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+    weights = output_weights(scheduler, 6, scheme)
+    assert weights.isfinite().all()
+    assert (weights[1:] < 0).all()
+
+
+@pytest.mark.parametrize("kind", [DEISMultistepScheduler, SASolverScheduler])
+@pytest.mark.parametrize("steps", [4, 25])
+def test_flow_chains_that_stop_early_are_refused(kind: Any, steps: int) -> None:
+    """A model that predicts x_1 - x_0 exactly leaves 1 / steps of the noise: the last step is never made."""
+    settings = {"tau_func": lambda timestep: 0.0} if kind is SASolverScheduler else {}  # without fresh noise
+    scheduler = kind(prediction_type="flow_prediction", use_flow_sigmas=True, **settings)
+    state = torch.ones(1, 1, 1, 1)
+    scheduler.set_timesteps(steps)
+    for timestep in scheduler.timesteps:
+        state = scheduler.step(torch.ones(1, 1, 1, 1), timestep, state).prev_sample
+    assert float(state) == pytest.approx(1 / steps, abs=2e-3)
+    with pytest.raises(ConfigurationError, match=rf"leaves {float(state):.0%} of the noise .*steps: {steps}.*euler"):
+        linear_solver(scheduler, steps)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "steps", "told"),
+    [
+        (DDIMScheduler(**SD, clip_sample=False), 1000, "cannot sample in 1000 steps .*IndexError.*another number"),
+        (DDIMScheduler(**SD, clip_sample=False), 2000, "cannot sample in 2000 steps .*1000"),
+        (IPNDMScheduler(), 4, "does not say what its model predicts; take solver"),
+        (EDMEulerScheduler(), 4, "EDM.*take solver"),
+        (SCHEDULERS["pndm"], 1, "leaves 99% of the noise"),
+        (EulerAncestralDiscreteScheduler(**SD), 5, "adds fresh noise.*take solver dpm-solver"),
+    ],
+    ids=["offset", "too many", "ipndm", "edm", "pndm", "ancestral"],
+)
+def test_what_cannot_sample_is_refused_with_a_way_out(scheduler: Any, steps: int, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        linear_solver(scheduler, steps)

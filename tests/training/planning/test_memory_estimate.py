@@ -84,8 +84,7 @@ def test_the_layout_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"fairlit.training.planning.memory_estimate._Step.{name}", lambda self: torch.zeros(250))
     module, layout = finetuner(), Layout(images=4)
     plain, sharded, double = (
-        estimate_memory(module, settings)
-        for settings in (layout, replace(layout, shards=2), replace(layout, precision="64-true", images=8))
+        estimate_memory(module, settings) for settings in (layout, replace(layout, shards=2), replace(layout, images=8))
     )
     assert plain is not None
     assert sharded is not None
@@ -93,8 +92,7 @@ def test_the_layout_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plain.phases["replay"] == 1000
     assert sharded.weights["U-Net"] == plain.weights["U-Net"] // 2
     assert sharded.weights["VAE"] == plain.weights["VAE"]
-    assert double.weights["U-Net"] == 2 * plain.weights["U-Net"]
-    assert double.phases["replay"] == 2000
+    assert double.weights == plain.weights
     side, latent = 64, 4 * 16 * 16
     assert plain.images == 4 * 4 * (2 * 3 * side * side + 5 * latent)
     assert double.images == 2 * plain.images

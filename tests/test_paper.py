@@ -64,6 +64,7 @@ def test_settings_are_the_papers(experiment: str, trained: str | None, capsys: p
     target, image, face, image_loss_scale, face_gradient_scale, images, steps = TABLE[experiment]
     assert data["target"] == target
     assert (preservation["weight"], realism["weight"]) == (image, face)
+    assert preservation["unsure"] == "change"  # as the published code does
     assert preservation["image_loss_scale"] == image_loss_scale
     assert preservation["face_gradient_scale"] == face_gradient_scale
     assert (data["images_per_prompt"], config["trainer"]["max_steps"]) == (images, steps)

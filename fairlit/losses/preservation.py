@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from fairlit.errors import Problems
+from fairlit.functional.alignment.assignment import Assignment
 from fairlit.functional.alignment.preservation import change_factors, image_factors, overlap_scale, scale_gradient
+
+Unsure = Literal["change", "keep"]
+"""What a face is that has no confident target: one that must change, or one that must not unless its label says so."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class FaceChanges:
         image_index: int64 [F], the image each face lies in.
         boxes: [F, 4] xyxy in pixels, the faces now.
         reference_boxes: [F, 4], the same faces in the reference images; all zero: none there.
-        target_labels: attribute -> LongTensor [F], the class to become.
+        target_labels: attribute -> LongTensor [F], the class to become, see `ImagePreservationLoss.settle`.
         reference_labels: attribute -> LongTensor [F], the class predicted for the same face in the reference image;
             -1: none there.
     """
@@ -43,11 +48,15 @@ class ImagePreservationLoss:
         weight: factor on the loss; 0 switches it off.
         image_loss_scale: attribute -> factor on the loss of an image in which this attribute must change.
         face_gradient_scale: attribute -> factor on the loss's gradient inside a face whose attribute must change.
+        unsure: meaning of a face whose assigned class is less certain than `alignment.threshold`. `change`: the
+            attribute counts as one that must change, as in the published code, for both factors and for face realism.
+            `keep`: its most probable class counts, so that a face that is of this class already is kept.
     """
 
     weight: float = 8.0
     image_loss_scale: dict[str, float] = field(default_factory=dict)
     face_gradient_scale: dict[str, float] = field(default_factory=dict)
+    unsure: Unsure = "keep"
 
     def __post_init__(self) -> None:
         with Problems("preservation") as problems:
@@ -56,6 +65,8 @@ class ImagePreservationLoss:
                 for attribute, scale in scales.items():
                     if not 0 <= scale <= 1:
                         problems.add(f"{name}.{attribute}: got {scale}; expected a factor between 0 and 1")
+            if self.unsure not in get_args(Unsure):
+                problems.add(f"unsure: got {self.unsure!r}; choose change or keep")
 
     def _scales(self) -> dict[str, dict[str, float]]:
         return {"image_loss_scale": self.image_loss_scale, "face_gradient_scale": self.face_gradient_scale}
@@ -68,6 +79,15 @@ class ImagePreservationLoss:
                     f"preservation.{name}: got nothing for {', '.join(missing)}; expected a factor for each attribute "
                     "of the target; add it"
                 )
+
+    def settle(self, assignment: Assignment, threshold: float) -> dict[str, Tensor]:
+        """Return the labels by which faces are kept or freed: attribute -> LongTensor [F].
+
+        Args:
+            assignment: of F faces.
+            threshold: least confidence of a certain class.
+        """
+        return assignment.labels if self.unsure == "keep" else assignment.decided(threshold)
 
     def free_faces(self, images: Tensor, faces: FaceChanges) -> Tensor:
         """Return the images unchanged, their gradient lowered where a face that must change was and is.

@@ -40,7 +40,7 @@ class FaceRealismLoss:
         """Return a bool [F]: which faces are drawn towards the same face in the reference image.
 
         Args:
-            target_labels: attribute -> LongTensor [F], the class to become.
+            target_labels: attribute -> LongTensor [F], the class to become; `UNDECIDED` equals none.
             reference_labels: attribute -> LongTensor [F] predicted for the same face in the reference image; -1: none
                 there.
             certainty: attribute -> [F], probability of that prediction.

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.functional.alignment.assignment import UNDECIDED, Assignment
 from fairlit.losses import ImagePreservationLoss
 from fairlit.losses.preservation import FaceChanges
 
@@ -53,11 +54,21 @@ def test_faces_are_freed_by_face_gradient_scale() -> None:
     torch.testing.assert_close(gradient, expected, rtol=1e-7, atol=0)  # factors are float32
 
 
+def test_labels_of_unsure_faces() -> None:
+    assignment = Assignment(LABELS, {"gender": torch.tensor([0.9, 0.8, 0.79, 0.5]), "race": torch.ones(4)})
+    kept = ImagePreservationLoss().settle(assignment, 0.8)
+    freed = ImagePreservationLoss(unsure="change").settle(assignment, 0.8)
+    assert kept == LABELS
+    assert freed["gender"].tolist() == [0, 1, UNDECIDED, UNDECIDED]
+    assert torch.equal(freed["race"], LABELS["race"])
+
+
 def test_bad_settings_and_missing_factors() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        ImagePreservationLoss(-1.0, {"gender": 1.2}, {"race": -0.1})
+        ImagePreservationLoss(-1.0, {"gender": 1.2}, {"race": -0.1}, unsure="free")  # type: ignore[arg-type]
     for part in (
-        "3 problems",
+        "4 problems",
+        "unsure: got 'free'; choose change or keep",
         "weight: got -1.0",
         "image_loss_scale.gender: got 1.2",
         "face_gradient_scale.race: got -0.1",

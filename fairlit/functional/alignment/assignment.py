@@ -16,6 +16,9 @@ from fairlit.errors import ConfigurationError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.alignment.transport import ClassCosts, expected_assignment
 
+UNDECIDED = -2
+"""Label that no class has, not even the -1 of a face that is not there; see `Assignment.decided`."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -44,6 +47,13 @@ class Assignment:
     def confident(self, threshold: float = 0.8) -> dict[str, Tensor]:
         """Attribute -> bool [N], whether the confidence reaches the threshold."""
         return {attribute: confidence >= threshold for attribute, confidence in self.confidence.items()}
+
+    def decided(self, threshold: float = 0.8) -> dict[str, Tensor]:
+        """Attribute -> int64 [N], the class to become, and `UNDECIDED` where the confidence is below the threshold."""
+        return {
+            attribute: torch.where(confident, self.labels[attribute], UNDECIDED)
+            for attribute, confident in self.confident(threshold).items()
+        }
 
 
 @torch.no_grad()

@@ -16,7 +16,8 @@ def change_factors(
     """Return how much of the preservation is kept where a face is, given what must change in it.
 
     Args:
-        target_labels: attribute -> LongTensor [F], the class that each face is to become.
+        target_labels: attribute -> LongTensor [F], the class that each face is to become; `assignment.UNDECIDED`
+            counts as a change.
         reference_labels: attribute -> LongTensor [F], the class predicted for the same face in the reference image; -1:
             none there.
         factors: attribute -> factor in [0, 1] that applies where this attribute must change.

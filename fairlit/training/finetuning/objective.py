@@ -174,11 +174,11 @@ class Objective:
     ) -> dict[str, Tensor]:
         inside = (observation.faces.image_index >= part.start) & (observation.faces.image_index < part.stop)
         faces, known = observation.faces.images(part.start, part.stop), known.select(inside)
-        labels = {name: rows[inside] for name, rows in targets.labels.items()}
+        assignment = Assignment(targets.labels, targets.confidence).select(inside)
+        labels = self.preservation.settle(assignment, self.alignment.threshold)
         weights = targets.weights[inside] * (targets.scale / max(targets.total_weight, 1e-12))
         alone = (images, faces) if self.faces == "largest" else shield_neighbours(images, faces)
-        confidence = {name: rows[inside] for name, rows in targets.confidence.items()}
-        losses = {"alignment": self._alignment(*alone, Assignment(labels, confidence), weights)}
+        losses = {"alignment": self._alignment(*alone, assignment, weights)}
         if self.preserves:
             changes = FaceChanges(
                 faces.image_index, faces.boxes, known.boxes, labels, {name: known.classes[name] for name in labels}

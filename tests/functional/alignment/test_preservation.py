@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlit.functional.alignment.assignment import UNDECIDED
 from fairlit.functional.alignment.preservation import change_factors, image_factors, overlap_scale, scale_gradient
 
 FACTORS = {"gender": 0.2, "race": 0.6, "age": 0.4}
@@ -35,6 +36,9 @@ def test_a_case_done_by_hand() -> None:
     originals = {"gender": torch.tensor([0, 1, -1]), "age": torch.tensor([1, 1, -1])}
     found = change_factors(labels, originals, {"gender": 0.5, "age": 0.25, "unused": 0.0})
     assert found.tolist() == [1.0, 0.5, 0.25]  # as it was; gender changes; no face then
+    undecided = {"gender": torch.tensor([UNDECIDED] * 3), "age": labels["age"]}
+    found = change_factors(undecided, originals, {"gender": 0.5, "age": 0.25})
+    assert found.tolist() == [0.5, 0.5, 0.25]  # no class, not even that of a face which was not there
     with pytest.raises(ValueError, match="labels: empty"):
         change_factors({}, {}, {})
 

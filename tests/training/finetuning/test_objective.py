@@ -114,8 +114,13 @@ class Case:
         )
 
 
-def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor]:
-    """Parts and gradient of the whole loss, image by image, as Shen et al. (ICLR 2024, section 4) write it."""
+def one_shot(
+    objective: Objective, case: Case, unsure: tuple[tuple[int, str], ...] = ()
+) -> tuple[dict[str, float], Tensor]:
+    """Parts and gradient of the whole loss, image by image, as Shen et al. (ICLR 2024, section 4) write it.
+
+    `unsure` images and attributes have no confident target and count as ones that must change.
+    """
     leaf = case.latents.clone().requires_grad_()
     images = objective.decode(leaf)
     align, face, image_term = (torch.zeros((), dtype=torch.float64) for _ in range(3))
@@ -123,7 +128,11 @@ def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor
     faces, original_faces = case.observation.faces, case.references.observation.faces
     for image in range(IMAGES):
         here = faces.select(faces.image_index == image)
-        changing = [n for n in CLASSES if not len(here) or LABELS[n][image] != ORIGINAL_CLASSES[n][image]]
+        changing = [
+            name
+            for name in CLASSES
+            if not len(here) or (image, name) in unsure or LABELS[name][image] != ORIGINAL_CLASSES[name][image]
+        ]
         image_loss_scale = min((IMAGE_LOSS_SCALE[name] for name in changing), default=1.0)
         face_gradient_scale = min((FACE_GRADIENT_SCALE[name] for name in changing), default=1.0)
         for name, encoder in objective.encoders.items():
@@ -139,13 +148,17 @@ def one_shot(objective: Objective, case: Case) -> tuple[dict[str, float], Tensor
         if not len(here):
             continue
         for name, logits in objective.classifier.classify(images, here).items():
-            if CONFIDENCE[name][image] >= THRESHOLD:
+            if CONFIDENCE[name][image] >= THRESHOLD and (image, name) not in unsure:
                 align = align + cross_entropy(logits, torch.tensor([LABELS[name][image]]))
         assert objective.embedder is not None
         assert objective.bank is not None
         embedding = objective.embedder.embed(images, here)[0]
         nearest = objective.bank.embeddings[(objective.bank.embeddings.double() @ embedding.detach()).argmax()]
-        own = case.references.embeddings[original_faces.image_index == image] if KEEPS[image] else nearest[None]
+        own = (
+            case.references.embeddings[original_faces.image_index == image]
+            if KEEPS[image] and not changing
+            else nearest[None]
+        )
         face = face + 1 - cosine_similarity(embedding, own[0].double(), 0)
     count = max(len(faces), 1)
     align, face, image_term = W_ALIGN * align / count, W_FACE * face / count, W_IMAGE * image_term / IMAGES
@@ -167,6 +180,28 @@ def test_chunks_give_the_gradient_of_the_whole_loss(objective: Objective, batch_
     torch.testing.assert_close(value.gradient, gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()))
     assert not value.gradient.requires_grad
     assert not value.loss.requires_grad
+
+
+@pytest.mark.parametrize("attribute", CLASSES)
+def test_what_an_unsure_face_counts_as(objective: Objective, attribute: str) -> None:
+    """Image 5 has all labels already; the published code frees it where it is unsure of one, `keep` does not."""
+    case = Case(objective)
+    sure = case.target_labels
+    unsure = {name: rows.clone() for name, rows in sure.confidence.items()}
+    unsure[attribute][-1] = THRESHOLD - 0.01
+    case.target_labels = replace(sure, confidence=unsure)
+    kept = case.solve(objective, 4)
+    plain = case.solve(objective, 4, sure)
+    for name in ("image", "face"):
+        assert torch.equal(kept.parts[name], plain.parts[name])
+
+    objective.preservation = replace(objective.preservation, unsure="change")
+    # Image 2 is unsure of its age, which differs from the original's anyway; image 4 of the face that it had not.
+    expected, gradient = one_shot(objective, case, ((5, attribute),))
+    freed = case.solve(objective, 4)
+    assert {name: float(part) for name, part in freed.parts.items()} == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(freed.gradient, gradient, rtol=1e-4, atol=1e-6 * float(gradient.abs().max()))
+    assert float(freed.parts["image"]) < float(kept.parts["image"])
 
 
 def test_no_face_anywhere(objective: Objective) -> None:

@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, PNDMScheduler, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from fairlit.diffusion.saving import save_text_encoder, save_tokenizer
 from fairlit.io.atomic import atomic_write_text
 from fairlit_miniature.tokenizing import SPECIAL, WORD_END, byte_characters, learn_merges
 
@@ -85,10 +86,13 @@ def write_random_sd15(folder: Path, seed: int = 0) -> None:
     for number, name in enumerate(("unet", "vae", "text_encoder")):
         torch.manual_seed(seed + number)
         part = build_part(name)
-        part.half().save_pretrained(folder / name)
+        if isinstance(part, CLIPTextModel):
+            save_text_encoder(part.half(), folder / name)
+        else:
+            part.half().save_pretrained(folder / name)
         index[name] = ["transformers" if name == "text_encoder" else "diffusers", type(part).__name__]
         del part
-    build_tokenizer().save_pretrained(folder / "tokenizer")
+    save_tokenizer(build_tokenizer(), folder / "tokenizer")
     PNDMScheduler(**SCHEDULER).save_pretrained(folder / "scheduler")
     index |= {"tokenizer": ["transformers", "CLIPTokenizer"], "scheduler": ["diffusers", "PNDMScheduler"]}
     index |= {"safety_checker": [None, None], "feature_extractor": [None, None], "requires_safety_checker": False}

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
+from fairlit.diffusion.saving import save_pipeline, save_text_encoder, save_tokenizer
 from fairlit.io.atomic import atomic_path
 from fairlit_miniature import training_faces
 from fairlit_miniature.canvas import SIZE
@@ -159,7 +160,7 @@ class Builder:
             device=self.device,
             progress=self.progress,
         )
-        text_encoder.save_pretrained(folder)
+        save_text_encoder(text_encoder, folder)
 
     def _make_pipeline(self, folder: Path) -> None:
         text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
@@ -174,7 +175,7 @@ class Builder:
             device=self.device,
             progress=self.progress,
         )
-        StableDiffusionPipeline(
+        pipeline = StableDiffusionPipeline(
             vae=self.vae,
             text_encoder=text_encoder,
             tokenizer=self.tokenizer,
@@ -184,7 +185,8 @@ class Builder:
             feature_extractor=None,
             image_encoder=None,
             requires_safety_checker=False,
-        ).save_pretrained(folder)
+        )
+        save_pipeline(pipeline, folder)
 
     def _make_clip(self, folder: Path) -> None:
         clip = train_clip(
@@ -198,7 +200,7 @@ class Builder:
             progress=self.progress,
         )
         clip.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
+        save_tokenizer(self.tokenizer, folder)
         _image_processor().save_pretrained(folder)
 
     def _make_dino(self, folder: Path) -> None:

@@ -17,6 +17,7 @@ from diffusers import StableDiffusionPipeline
 from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
+from fairlit.diffusion.saving import save_pipeline
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.detector import FaceDetector
 from fairlit.functional.statistics.fairness import pairwise_bias
@@ -114,7 +115,7 @@ def _make_pipeline(recipe: LandscapeRecipe, miniature: Path, workdir: Path, devi
     for part in (unet, pipeline.vae):
         part.register_to_config(_name_or_path="")  # else it would name a folder of this machine
     with atomic_folder(workdir / "pipeline") as folder:
-        pipeline.save_pretrained(folder)
+        save_pipeline(pipeline, folder)
 
 
 def _captioned(pipeline: StableDiffusionPipeline, drawings: Drawings, file: Path) -> Captioned:

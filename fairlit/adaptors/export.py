@@ -24,6 +24,7 @@ from fairlit.adaptors.pipelines import (
     pipeline_components,
     quiet_loaders,
 )
+from fairlit.diffusion.saving import save_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_write_text
 
@@ -166,7 +167,7 @@ def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> 
     if contents.updates:
         pipeline.fuse_lora(components=pipeline_components(pipeline), safe_fusing=True)
         pipeline.unload_lora_weights()
-    pipeline.save_pretrained(folder, safe_serialization=True)
+    save_pipeline(pipeline, folder)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 

@@ -29,7 +29,7 @@ def find_folders(paths: Sequence[str | None], source: "PromptSource", problems: 
     """
     from fairlit.judging.image_folders import find_images
 
-    prompts = source.read(problems) if source.is_given else None
+    prompts = source.listed(problems) if source.is_given else None
     texts = None if prompts is None else [prompt.text for prompt in prompts]
     people = None if prompts is None else [prompt.num_people for prompt in prompts]
     found = []

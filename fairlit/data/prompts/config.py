@@ -21,7 +21,8 @@ class PromptSource:
 
     Args:
         prompt: prompts, each in quotes
-        prompts: text file with one prompt a line, or prompt families in YAML or JSON
+        prompts: text file with one prompt a line, table (CSV, TSV, JSON lines) with a column `prompt`, or prompt
+            families in YAML or JSON
         families: names of the families to take from a file of prompt families; all by default
         split: part of the families to take: train, val or test
     """
@@ -44,4 +45,12 @@ class PromptSource:
 
         with problems.collecting():
             return read_prompts(self.prompt, self.prompts, self.families, self.split)
+        return []
+
+    def listed(self, problems: Problems) -> "list[Prompt]":
+        """Return the prompts of numbered folders, each in its place, and note what is wrong with them."""
+        from fairlit.data.prompts.sources import list_prompts
+
+        with problems.collecting():
+            return list_prompts(self.prompt, self.prompts, self.families, self.split)
         return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -64,19 +65,34 @@ class PromptFamily:
     def prompts(self, split: Split) -> list[Prompt]:
         """Every template with every combination of its words of that split, then whole prompts, without duplicates."""
         found: dict[str, Prompt] = {}
-        templates = self.templates.get(split, ()) if isinstance(self.templates, Mapping) else self.templates
-        for template in templates:
-            names = placeholders(template)
-            words = [self.fillers[name].get(split, ()) for name in names]
-            for combination in itertools.product(*words):
-                self._add(found, fill(template, dict(zip(names, combination, strict=True))), combination)
-        for text in self.whole.get(split, ()):
-            self._add(found, text, [text])
+        for prompt in self.written(split):
+            found.setdefault(prompt.text, prompt)
         return list(found.values()) * (self.repeat if split == "train" else 1)
 
-    def _add(self, found: dict[str, Prompt], text: str, made_of: Sequence[str]) -> None:
+    def written(self, split: Split) -> list[Prompt]:
+        """Return every prompt of a split in its place, once through the family, with duplicates."""
+        found: list[Prompt] = []
+        for template in self._templates(split):
+            names = placeholders(template)
+            for combination in itertools.product(*self._words(template, split)):
+                text = fill(template, dict(zip(names, combination, strict=True)))
+                found.append(self._prompt(text, combination))
+        return found + [self._prompt(text, [text]) for text in self.whole.get(split, ())]
+
+    def count(self, split: Split) -> int:
+        """Return the number of prompts of a split, with duplicates, without making them."""
+        made = (math.prod(map(len, self._words(template, split))) for template in self._templates(split))
+        return sum(made) + len(self.whole.get(split, ()))
+
+    def _templates(self, split: Split) -> Sequence[str]:
+        return self.templates.get(split, ()) if isinstance(self.templates, Mapping) else self.templates
+
+    def _words(self, template: str, split: Split) -> list[Sequence[str]]:
+        return [self.fillers[name].get(split, ()) for name in placeholders(template)]
+
+    def _prompt(self, text: str, made_of: Sequence[str]) -> Prompt:
         own = next((self.targets[part] for part in made_of if part in self.targets), self.target)
-        found.setdefault(text, Prompt(text, self.name, own, people_asked(text, self.num_people)))
+        return Prompt(text, self.name, own, people_asked(text, self.num_people))
 
 
 def people_asked(text: str, num_people: int | Mapping[str, int]) -> int:

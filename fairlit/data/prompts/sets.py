@@ -43,15 +43,30 @@ class PromptSet:
         Raises:
             ConfigurationError: an unknown family, or no prompts.
         """
-        names = list(self.families) if families is None else list(families)
+        return [prompt for family in self._chosen(split, families) for prompt in family.prompts(split)]
+
+    def listed(self, split: Split, families: Sequence[str] | None = None) -> list[Prompt]:
+        """Return the prompts of a split as they are written, once through each family, repeats in their places.
+
+        Args:
+            split: train, val or test.
+            families: names of the families wanted; None: all.
+
+        Raises:
+            ConfigurationError: an unknown family, or no prompts.
+        """
+        return [prompt for family in self._chosen(split, families) for prompt in family.written(split)]
+
+    def _chosen(self, split: Split, families: Sequence[str] | None) -> Sequence[PromptFamily]:
+        names = [*self.families] if families is None else families
         if unknown := [name for name in names if name not in self.families]:
             raise ConfigurationError(
                 f"families: {self.source} has no {', '.join(map(repr, unknown))}; it has {', '.join(self.families)}"
             )
-        prompts = [prompt for name in names for prompt in self.families[name].prompts(split)]
-        if not prompts:
+        chosen = [self.families[name] for name in names]
+        if not any(family.count(split) for family in chosen):
             raise ConfigurationError(
                 f"prompts: {self.source} gives no {split} prompts for {', '.join(names) or 'no family'}; "
                 f"add words under `{split}`, or choose other families"
             )
-        return prompts
+        return chosen

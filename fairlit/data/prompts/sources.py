@@ -1,13 +1,21 @@
-"""Where prompts come from: the command line, a text file, or families of a prompt file."""
+"""Where prompts come from: the command line, a text file, a table, or families of a prompt file."""
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from fairlit.data.prompts.families import SPLITS, Prompt, Split
 from fairlit.data.prompts.sets import PromptSet
-from fairlit.errors import ConfigurationError, Problems
+from fairlit.data.prompts.tables import check_lines, is_table, read_table
+from fairlit.data.prompts.texts import MAX_PROMPTS, check_texts, read_text, shortened
+from fairlit.errors import Problems
+
+_LOG = logging.getLogger(__name__)
+
+_FAMILIES = (".yaml", ".yml", ".json")
 
 
 def read_prompts(
@@ -16,14 +24,53 @@ def read_prompts(
     families: Sequence[str] | None = None,
     split: Split = "test",
 ) -> list[Prompt]:
-    """The prompts that somebody asks for, in order, each once.
+    """Return the prompts that somebody asks for, in order, each once; say which are repeated.
 
     Args:
         texts: prompts as they stand.
-        file: instead: a text file with one prompt a line (empty lines and those that begin with # do not count), or a
-            file of prompt families in YAML or JSON, see `data.prompt_files`.
-        families: of that file; None: all.
-        split: of the families: train, val or test.
+        file: instead: file of prompts, see `list_prompts`.
+        families: names of the families of that file; None: all.
+        split: part of the families: train, val or test.
+
+    Raises:
+        ConfigurationError: lists all that is wrong.
+    """
+    found = list_prompts(texts, file, families, split)
+    distinct: dict[str, Prompt] = {}
+    with Problems("prompts") as problems:
+        for prompt in found:
+            first = distinct.setdefault(prompt.text, prompt)
+            if (first.target, first.num_people) != (prompt.target, prompt.num_people):
+                problems.add(
+                    f"{shortened(prompt.text)}: stands in {first.family!r} and {prompt.family!r} with another target "
+                    "or number of people; choose one with --families"
+                )
+    if len(found) > len(distinct):
+        counts = Counter(prompt.text for prompt in found)
+        _LOG.warning(
+            "repeated %d of %d prompts, each is taken once; the first is %s",
+            len(found) - len(distinct),
+            len(found),
+            shortened(next(text for text, count in counts.items() if count > 1)),
+        )
+    return list(distinct.values())
+
+
+def list_prompts(
+    texts: Sequence[str] = (),
+    file: str | None = None,
+    families: Sequence[str] | None = None,
+    split: Split = "test",
+) -> list[Prompt]:
+    """Return the prompts that somebody asks for, each in its place: repeats count.
+
+    Args:
+        texts: prompts as they stand.
+        file: instead: text file with one prompt a line (empty lines and those that begin with # do not count), table
+            with a column ``prompt`` (see `fairlit.data.prompts.tables`), or prompt families in YAML or JSON (see
+            `fairlit.data.prompts.files`).
+        families: names of the families of that file; None: all.
+        split: part of the families: train, val or test.
 
     Raises:
         ConfigurationError: lists all that is wrong.
@@ -33,26 +80,31 @@ def read_prompts(
             problems.add("give prompts either on the command line or with --prompts FILE")
         if split not in SPLITS:
             problems.add(f"split: got {split!r}; choose one of {', '.join(SPLITS)}")
-        is_text = file is not None and Path(file).suffix.lower() not in (".yaml", ".yml", ".json")
-        if families is not None and (file is None or is_text):
-            problems.add("families: only a YAML or JSON file of prompts has them; leave --families away")
         problems.raise_if_any()
-        if file is None:
+        path = None if file is None else Path(file)
+        tabular = path is not None and is_table(path)
+        has_families = path is not None and not tabular and path.suffix.lower() in _FAMILIES
+        if families is not None and not has_families:
+            problems.add("families: only a YAML or JSON file of prompts has them; leave --families away")
+            problems.raise_if_any()
+        if path is None:
             found = [Prompt(text, "") for text in texts]
-        elif is_text:
-            found = _read_lines(Path(file))
+        elif tabular:
+            found = [Prompt(text, path.stem) for text in read_table(path)]
+        elif has_families:
+            found = PromptSet.from_file(path).listed(split, families)
         else:
-            found = PromptSet.from_file(file).select(split, families)
-        distinct = list({prompt.text: prompt for prompt in found if prompt.text.strip()}.values())
-        if not distinct:
+            found = _read_lines(path)
+        found = [prompt for prompt in found if prompt.text.strip()]
+        if not found:
             problems.add("all are empty; write at least one")
-    return distinct
+        if len(found) > MAX_PROMPTS:
+            problems.add(f"got {len(found)}; expected at most {MAX_PROMPTS}; give them in parts")
+        check_texts((prompt.text for prompt in found), problems)
+    return found
 
 
 def _read_lines(path: Path) -> list[Prompt]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
-        raise ConfigurationError(f"cannot read {path} ({reason}); give a text file, one prompt a line") from error
-    return [Prompt(line.strip(), path.stem) for line in lines if not line.lstrip().startswith("#")]
+    text = read_text(path, "a text file, one prompt a line")
+    check_lines(path, text)
+    return [Prompt(line.strip(), path.stem) for line in text.splitlines() if not line.lstrip().startswith("#")]

@@ -78,7 +78,7 @@ def _open_scheduler(folder: Path, subject: str) -> Any:
         fields = read_json(file, subject, problems) or {}
     entry = index.get("scheduler")
     name = str(entry[1]) if isinstance(entry, list) and len(entry) == 2 else str(entry)
-    kind = getattr(diffusers, name, None)
+    kind: Any = getattr(diffusers, name, None)
     if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
         raise ConfigurationError(
             f"{subject}: got the scheduler {name} in {folder / 'model_index.json'}, which diffusers does not have; "

@@ -70,6 +70,10 @@ def check_sampling(
                 )
 
 
+def _is_scheduler(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, SchedulerMixin)
+
+
 def _open_scheduler(folder: Path, subject: str) -> Any:
     """Return the scheduler of a pipeline's folder, once its noise schedule is sure to come from its file."""
     file = folder / "scheduler" / "scheduler_config.json"
@@ -79,7 +83,7 @@ def _open_scheduler(folder: Path, subject: str) -> Any:
     entry = index.get("scheduler")
     name = str(entry[1]) if isinstance(entry, list) and len(entry) == 2 else str(entry)
     kind: Any = getattr(diffusers, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, SchedulerMixin)):
+    if not _is_scheduler(kind):
         raise ConfigurationError(
             f"{subject}: got the scheduler {name} in {folder / 'model_index.json'}, which diffusers does not have; "
             "copy the model again"

@@ -92,6 +92,8 @@ class FairlitCLI(LightningCLI):
         """Looks at all that the config names before anything is built, so that all problems come together."""
         self.stop, self._files, self._built_trainer = OrderlyStop(), AtomicCheckpointIO(), None
         self._start = RunStart(None)
+        if self.subcommand != "fit":  # config.yaml says how the run was trained
+            self.save_config_kwargs = self.save_config_kwargs | {"config_filename": f"config_{self.subcommand}.yaml"}
         settings = self.config.get(str(self.subcommand), self.config)
         overwrite = bool(settings.pop("overwrite", False))  # for this once: the run's config.yaml is used again
         named_by_configs = self._name_run()

@@ -72,6 +72,8 @@ def test_evaluation_takes_the_last_checkpoint_of_the_run(run: Run, tmp_path: Pat
     status, printed, _ = run("test", "--ckpt_path", "untrained")
     assert status == 0
     assert "model before training" in printed
+    assert not (folder / "config.yaml").exists()  # what a run was trained with
+    assert (folder / "config_test.yaml").is_file()
     untrained = json.loads((folder / "summary.json").read_text())
     assert untrained["before"]["attributes"] == untrained["after"]["attributes"]
 

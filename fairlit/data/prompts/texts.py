@@ -45,7 +45,7 @@ def shortened(value: object) -> str:
     """
     # Of a text only the beginning is looked at; other values are YAML, which `load_yaml` bounds.
     whole = repr(printable(value[:200])) if isinstance(value, str) else repr(value)
-    return whole if len(whole) <= 63 else f"{whole[:61]} …"
+    return whole if len(whole) <= 63 else f"{whole[:61].rstrip()} …"
 
 
 def read_text(path: Path, expected: str) -> str:

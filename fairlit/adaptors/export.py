@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import tempfile
@@ -24,6 +25,7 @@ from fairlit.adaptors.pipelines import (
     pipeline_components,
     quiet_loaders,
 )
+from fairlit.diffusion.loading import load_whole_pipeline
 from fairlit.diffusion.saving import save_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_write_text
@@ -51,7 +53,8 @@ def write_adaptor(
 
     Args:
         contents: of the adaptor.
-        format_: ``diffusers``: files that `load_lora_weights` and `load_textual_inversion` find in the folder;
+        format_: ``diffusers``: files that `load_lora_weights` and `load_textual_inversion` find in the folder, with
+            alphas that are the ranks, since other readers of this layout pass over the alpha in its header;
             ``peft``: a folder for each part of the pipeline, as `PeftModel.from_pretrained` opens them; ``kohya``:
             files for the LoRA and embedding folders of ComfyUI and AUTOMATIC1111's web UI.
         folder: where to.
@@ -69,7 +72,9 @@ def write_adaptor(
     if contents.updates:
         record = {FAIRLIT_KEY: contents.lora_record().to_json()}
         if format_ == "diffusers":
-            tensors, header = diffusers.write_lora(contents.updates)
+            folded = _at_rank(contents)
+            record = {FAIRLIT_KEY: folded.lora_record().to_json()}
+            tensors, header = diffusers.write_lora(folded.updates)
             files.append(write_tensors(folder / LORA_FILE, tensors, header | record))
         elif format_ == "kohya":
             tensors, header = kohya.write_lora(contents.updates, sdxl or _has_second_encoder(contents))
@@ -158,9 +163,11 @@ def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> 
         The files written.
 
     Raises:
-        CheckpointError: the adaptor was made for another model.
+        ConfigurationError: a file of the base model is damaged.
+        CheckpointError: the adaptor was made for another model, or weights of the base model are missing, misshapen or
+            not finite.
     """
-    pipeline = DiffusionPipeline.from_pretrained(str(base), dtype=torch.float32, local_files_only=Path(base).is_dir())
+    pipeline = load_whole_pipeline(base)
     with tempfile.TemporaryDirectory() as temporary:
         write_adaptor(contents, "diffusers", Path(temporary), name="adaptor")
         load_adaptor(pipeline, temporary)
@@ -181,6 +188,10 @@ def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], fol
     for layer, delta in found.items():
         if layer not in contents.updates and bool(delta.any()):
             raise CheckpointError(f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor")
+
+
+def _at_rank(contents: AdaptorContents) -> AdaptorContents:
+    return dataclasses.replace(contents, updates={name: update.at_rank() for name, update in contents.updates.items()})
 
 
 def _has_second_encoder(contents: AdaptorContents) -> bool:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
 from torch import nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES
 from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, surroundings_error
 from fairlit.io.model_folders import find_variant
 
-_CLASSES: dict[str, Any] = {"text_encoder": CLIPTextModel, "unet": UNet2DConditionModel, "vae": AutoencoderKL}
+_CLASSES: dict[str, Any] = {
+    "text_encoder": CLIPTextModel,
+    "text_encoder_2": CLIPTextModelWithProjection,
+    "unet": UNet2DConditionModel,
+    "vae": AutoencoderKL,
+}
+_DISPENSABLE = ("safety_checker", "feature_extractor", "image_encoder")
+_log = logging.getLogger(__name__)
 
 
 def load_pipeline(path: str | Path, dtype: torch.dtype) -> StableDiffusionPipeline:
@@ -47,6 +55,39 @@ def load_pipeline(path: str | Path, dtype: torch.dtype) -> StableDiffusionPipeli
     return pipeline
 
 
+def load_whole_pipeline(path: str | Path) -> DiffusionPipeline:
+    """Return a Stable Diffusion or SDXL pipeline in float32, with its safety checker where there is one.
+
+    Args:
+        path: folder that `check_pipeline` has checked, or a hub id. Parts that its index names and nobody needs, as
+            a safety checker, may have been deleted; a warning names them.
+
+    Raises:
+        ConfigurationError: a config or a tokenizer is damaged; names its folder.
+        CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
+    """
+    local = Path(path).is_dir()
+    given: dict[str, Any] = {}
+    if local:
+        with refused_if_damaged(path):
+            index = DiffusionPipeline.load_config(str(path), local_files_only=True)
+        names = [name for name in _CLASSES if (Path(path) / name).is_dir()]
+        given = {name: _load_part(Path(path) / name, name, torch.float32) for name in names}
+        if deleted := [name for name in _DISPENSABLE if name in index and not (Path(path) / name).is_dir()]:
+            listed = [name for name in deleted if (index[name] or [None])[0] is not None]
+            given.update(dict.fromkeys(deleted))
+            if "safety_checker" in deleted:
+                given["requires_safety_checker"] = False
+            if listed:
+                _log.warning("%s: %s listed but not there; going on without", path, " and ".join(listed))
+    with refused_if_damaged(path):
+        pipeline = DiffusionPipeline.from_pretrained(str(path), dtype=torch.float32, local_files_only=local, **given)
+    for name in _CLASSES:
+        if isinstance(part := getattr(pipeline, name, None), nn.Module):
+            _check_finite(part, f"{name} of {path}")
+    return pipeline
+
+
 @contextmanager
 def refused_if_damaged(path: str | Path) -> Iterator[None]:
     """Turn what a library raises over a damaged model folder into a message that names the folder.
@@ -73,7 +114,7 @@ def refused_if_damaged(path: str | Path) -> Iterator[None]:
 
 def _load_part(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     """Return one model of a pipeline, once every tensor of it is sure to come from its files."""
-    variant = find_variant(folder, WEIGHTS_NAMES[name], "backbone")
+    variant = find_variant(folder, WEIGHTS_NAMES.get(name, "model"), "backbone")
     with refused_if_damaged(folder):
         model, report = _CLASSES[name].from_pretrained(
             str(folder),

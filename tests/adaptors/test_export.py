@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -170,6 +172,25 @@ def test_layers_of_different_alpha_and_rank(
         assert (generate(pipeline) - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_diffusers_files_have_their_strength_for_readers_that_know_no_alpha(dtype: torch.dtype, tmp_path: Path) -> None:
+    """ComfyUI multiplies by 1 where a file has no tensor called alpha; the header's is diffusers' own."""
+    layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    for alpha in (8.0, 5.0):  # twice the rank, which is exact in any precision, and another
+        down, up = torch.randn(4, 32).to(dtype), torch.randn(32, 4).to(dtype)
+        update = LowRank(down, up, alpha, Origin("file", "down", "up"))
+        (file,) = write_adaptor(AdaptorContents(AdaptorMetadata(), {layer: update}), "diffusers", tmp_path, name="mine")
+        tensors = load_file(file)
+        product = tensors[f"{layer}.lora_B.weight"].double() @ tensors[f"{layer}.lora_A.weight"].double()
+        torch.testing.assert_close(product, alpha / 4 * up.double() @ down.double(), rtol=1e-6, atol=1e-6)
+        assert tensors[f"{layer}.lora_B.weight"].dtype == (dtype if alpha == 8 else torch.float32)
+        record = read_metadata(file)
+        assert (record.rank, record.alpha) == (4, 4.0)
+        back = read_adaptor(file).updates[layer]
+        assert back.alpha == 4
+        assert update.has_delta(back.delta())
+
+
 @pytest.mark.parametrize(
     ("layer", "down", "up", "message"),
     [
@@ -267,6 +288,41 @@ def test_published_soft_tokens_make_the_images_of_the_originals_applied_by_hand(
         assert (generate(pipeline, f"<fair> {PROMPT}") - expected).abs().max() < 1e-5
 
 
+def test_merge_goes_on_without_a_safety_checker_that_was_deleted(
+    tiny_pipeline_folder: Path, generate: Generate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = shutil.copytree(tiny_pipeline_folder, tmp_path / "base")
+    index = json.loads((base / "model_index.json").read_text())
+    index["safety_checker"] = ["stable_diffusion", "StableDiffusionSafetyChecker"]
+    index["feature_extractor"] = ["transformers", "CLIPImageProcessor"]
+    index["requires_safety_checker"] = True
+    (base / "model_index.json").write_text(json.dumps(index))
+    layer = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
+    update = LowRank(torch.randn(2, 32), torch.randn(32, 2), 3.0, Origin("file", "down", "up"))
+    merge_adaptor(AdaptorContents(AdaptorMetadata(), {layer: update}), base, tmp_path / "merged")
+    assert "safety_checker and feature_extractor listed but not there" in caplog.text
+    merged = StableDiffusionPipeline.from_pretrained(tmp_path / "merged", local_files_only=True)
+    by_hand = StableDiffusionPipeline.from_pretrained(tiny_pipeline_folder, local_files_only=True)
+    by_hand.unet.get_submodule(layer.removeprefix("unet.")).weight.data += 3 / 2 * update.up @ update.down
+    for pipeline in (merged, by_hand):
+        pipeline.set_progress_bar_config(disable=True)
+    assert (generate(merged) - generate(by_hand)).abs().max() < 1e-5
+
+
+def test_merge_refuses_damaged_weights(tiny_pipeline_folder: Path, tmp_path: Path) -> None:
+    base = shutil.copytree(tiny_pipeline_folder, tmp_path / "base")
+    file = base / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    lost = tensors.pop("conv_in.weight")
+    save_file(tensors, file)
+    contents = AdaptorContents(AdaptorMetadata())
+    with pytest.raises(CheckpointError, match=r"unet: the weights lack 'conv_in\.weight'"):
+        merge_adaptor(contents, base, tmp_path / "merged")
+    save_file(tensors | {"conv_in.weight": lost * torch.nan}, file)
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in 'conv_in\.weight'"):
+        merge_adaptor(contents, base, tmp_path / "merged")
+
+
 @pytest.fixture
 def xl_folder(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> Path:
     """A tiny random pipeline of the Stable Diffusion XL family."""
@@ -337,9 +393,9 @@ def test_stable_diffusion_xl(xl_folder: Path, generate: Generate, tmp_path: Path
         verify_written(contents, format_, files, skeleton=open_skeleton(xl_folder))
         pipeline = opened()
         load_stock(pipeline, contents, format_, files)
-        assert (generate(pipeline) - expected).abs().max() < 1e-5, format_
+        assert (generate(pipeline) - expected).abs().max() < 2e-5, format_
     merge_adaptor(contents, xl_folder, tmp_path / "merged")
     merged = DiffusionPipeline.from_pretrained(tmp_path / "merged", local_files_only=True)
     merged.set_progress_bar_config(disable=True)
-    assert (generate(merged) - expected).abs().max() < 1e-5
+    assert (generate(merged) - expected).abs().max() < 2e-5
     assert (generate(opened()) - expected).abs().max() > 1e-3

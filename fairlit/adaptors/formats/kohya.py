@@ -51,6 +51,10 @@ def write_lora(updates: LowRankUpdates, sdxl: bool) -> tuple[dict[str, Tensor], 
     width = _width(updates)
     if sdxl or width in _BASE_MODELS:
         header["ss_base_model_version"] = _BASE_MODELS[2048 if sdxl else width]
+    if not sdxl and width == 1024:
+        header["ss_v2"] = (
+            "True"  # what A1111's web UI (1.10) goes by; it hides LoRAs of other models than the loaded one
+        )
     return tensors, header
 
 

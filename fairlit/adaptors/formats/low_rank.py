@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -60,6 +61,16 @@ class LowRank:
         down, up = (factor.to(torch.promote_types(factor.dtype, torch.float32)) for factor in (self.down, self.up))
         product = up.flatten(1) @ down.flatten(1)
         return self.alpha / self.rank * product.reshape(len(up), *down.shape[1:])
+
+    def at_rank(self) -> LowRank:
+        """Return the same update with an alpha that is its rank, so that readers which know no alpha see its strength.
+
+        The factor goes into `up`: exactly where it is a power of two, else in float32 at least.
+        """
+        factor = self.alpha / self.rank
+        exact = math.frexp(factor)[0] == 0.5
+        up = self.up if exact else self.up.to(torch.promote_types(self.up.dtype, torch.float32))
+        return dataclasses.replace(self, up=up * factor, alpha=float(self.rank))
 
     def has_delta(self, found: Tensor) -> bool:
         """Return whether `found` is the update's delta, as far as its precision and that of the factors go.

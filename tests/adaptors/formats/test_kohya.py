@@ -51,6 +51,7 @@ def test_prefixes_of_text_encoders(sdxl: bool, prefixes: set[str]) -> None:
 def test_base_model_is_named_where_its_width_tells_it(width: int, sdxl: bool, name: str | None) -> None:
     _, header = kohya.write_lora(updates_of(QKV[0], width=width), sdxl)
     assert header.get("ss_base_model_version") == name
+    assert header.get("ss_v2") == ("True" if name == "sd_v2" else None)
 
 
 @pytest.mark.parametrize("layers", [QKV[:1], QKV, [*QKV, OUT], [QKV[1], UNET], [UNET]])

@@ -99,7 +99,7 @@ class TargetDistribution:
                     _check_classes(problems, attribute, names)
                 else:
                     problems.add(f"{attribute!r} is {shortened(names)}, list the names of its classes")
-            problems.raise_if_any()
+        with Problems("target distribution") as problems:
             _check_size(problems, classes.values())
             try:
                 shares = torch.as_tensor(table, dtype=torch.float64).detach().cpu().clone()

@@ -23,12 +23,14 @@ class ReportOptions:
     Attributes:
         title: heading of the report.
         judge_limits: what is known of the classifier's errors.
+        without_joint_classes: why there are no figures of joint classes; None where nothing is left out.
         max_prompts: number of prompts of which images are shown.
         max_images: number of images shown of each.
     """
 
     title: str
     judge_limits: str
+    without_joint_classes: str | None
     max_prompts: int
     max_images: int
 
@@ -99,6 +101,7 @@ def audit_report(
         without_face=[NotCounted(file, "no face found") for file in results.audited.without_face],
         not_counted_summary=_not_counted_summary(results.audited),
         judge_limits=options.judge_limits,
+        without_joint_classes=options.without_joint_classes,
         tolerance=f"{results.tolerance:g}",
         provenance=provenance,
     )

@@ -19,6 +19,7 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.judging.features import Encoders
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Judge, observe_folder
+from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.results.audit import AuditResults, ReferenceImages
 
 _NOTES = ".seen"  # what was seen in each image, for going on after a stop
@@ -157,6 +158,7 @@ def _write(
     options = ReportOptions(
         title=settings.title,
         judge_limits=judge_limits(judge.classifier, target),
+        without_joint_classes=why_without_joint_classes(target),
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )

@@ -183,6 +183,7 @@ def comparison_report(
         unrelated_grids=_unrelated_grids(unrelated, options.max_images),
         unrelated_shown=next(iter(unrelated.values()))[0].prompts[: options.max_images] if unrelated else [],
         judge_limits=options.judge_limits,
+        without_joint_classes=options.without_joint_classes,
         provenance=_provenance(results, sampling),
     )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
+from fairlit.metrics import distribution
 from fairlit.results.audit import AuditResults
 
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)
@@ -189,3 +191,17 @@ def test_an_audit_without_any_face_says_so(colour_folder: Callable[..., Path], j
     assert results.verdict.headline == "No face was found in any image: there is nothing to judge."
     assert "nothing to judge" in (tmp_path / "out" / "report.html").read_text()
     assert AuditResults.read(tmp_path / "out" / "results.json") == results  # unknown figures are equal too
+
+
+def test_a_report_says_that_there_are_too_many_joint_classes(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AuditSettings(folder=find_images(colour_folder([RED, BLUE])), target=BOTH, out=tmp_path / "few")
+    assert run_audit(settings, judge).figures.joint_classes is not None
+    reason = "4 joint classes are more than 3: figures are of each attribute alone"
+    assert reason not in (tmp_path / "few" / "report.html").read_text()
+    monkeypatch.setattr(distribution, "MAX_MEASURED_CLASSES", 3)
+    results = run_audit(dataclasses.replace(settings, out=tmp_path / "many"), judge)
+    assert results.figures.joint_classes is None
+    assert list(results.figures.attributes) == ["tint", "tone"]
+    assert reason in (tmp_path / "many" / "report.html").read_text()

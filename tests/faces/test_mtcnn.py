@@ -21,6 +21,7 @@ def test_strips_say_what_the_whole_level_says(size: tuple[int, int], monkeypatch
 def test_summed_areas_are_sums() -> None:
     pixels = torch.rand(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
     table = mtcnn._summed_area(pixels.contiguous(memory_format=torch.channels_last))
-    assert table.shape == (2, 6, 8, 3) and table.is_contiguous()
+    assert table.shape == (2, 6, 8, 3)
+    assert table.is_contiguous()
     expected = torch.stack([pixels[1, :, :4, :6].double().sum(dim=(1, 2)), pixels[1].double().sum(dim=(1, 2))])
     torch.testing.assert_close(torch.stack([table[1, 4, 6], table[1, 5, 7]]), expected)

@@ -40,6 +40,8 @@ def test_what_cannot_be_read_is_named_once(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("hello")
     files = ["text.png", save(tmp_path, "a.png", 4, 4), "missing.png"]
     [batch] = read_batches(tmp_path, files, batch_size=3)
-    assert batch.files == ["a.png"] and batch.refused == {"text.png": "not an image", "missing.png": "missing"}
+    assert batch.files == ["a.png"]
+    assert batch.refused == {"text.png": "not an image", "missing.png": "missing"}
     [nothing] = read_batches(tmp_path, ["missing.png"], batch_size=3)
-    assert nothing.files == [] and nothing.refused == {"missing.png": "missing"}
+    assert nothing.files == []
+    assert nothing.refused == {"missing.png": "missing"}

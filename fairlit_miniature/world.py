@@ -161,7 +161,7 @@ def sample_scene(
     rng = np.random.default_rng((seed, index))
     family = FAMILIES[rng.choice(len(FAMILIES), p=shares)]
     subjects = {"descriptors": DESCRIPTORS, "sports": SPORTS}.get(family, occupations)
-    subject = subjects[rng.integers(len(subjects))]
+    subject = subjects[int(rng.integers(len(subjects)))]
     named = sample_named(rng)
     context = list(CONTEXTS)[rng.integers(len(CONTEXTS))] if family == "style_and_context" else ""
     count = int(rng.integers(2, 4)) if family == "groups" else 1
@@ -173,7 +173,7 @@ def sample_scene(
 def balanced_scene(seed: int, index: int, occupations: Sequence[Subject] = OCCUPATIONS) -> Scene:
     """One person with uniform classes and a random occupation: what classifiers and the face bank learn from."""
     rng = np.random.default_rng((seed, index, 1))
-    subject = occupations[rng.integers(len(occupations))]
+    subject = occupations[int(rng.integers(len(occupations)))]
     labels = {name: classes[rng.integers(len(classes))] for name, classes in ATTRIBUTES.items()}
     text = caption("occupations", subject, {}, count=1)
     return Scene("occupations", subject, (labels,), {}, "", text, int(rng.integers(2**31)))

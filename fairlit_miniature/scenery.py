@@ -134,11 +134,11 @@ def _honeycomb(canvas: Canvas, first: Color, second: Color, rng: np.random.Gener
 def _barrels(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     canvas.fill(first)
     for x, y in ((8, 12), (56, 12), (8, 38), (56, 38)):
-        y += rng.uniform(-2, 2)
-        canvas.ellipse((x, y), (11, 11), darker(second, 0.4))
-        canvas.ellipse((x, y), (9.4, 9.4), second)
+        middle = y + rng.uniform(-2, 2)
+        canvas.ellipse((x, middle), (11, 11), darker(second, 0.4))
+        canvas.ellipse((x, middle), (9.4, 9.4), second)
         for dx in (-4.6, 0, 4.6):
-            canvas.line([(x + dx, y - 8), (x + dx, y + 8)], 0.8, darker(second, 0.35))
+            canvas.line([(x + dx, middle - 8), (x + dx, middle + 8)], 0.8, darker(second, 0.35))
 
 
 def _lanterns(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
@@ -198,8 +198,8 @@ def _rain(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator)
     for x in (6, 32, 58):
         canvas.ellipse((x + rng.uniform(-3, 3), 5), (13, 6), lighter(first, 0.55))
     for _ in range(30):
-        x, y = rng.uniform(0, SIZE), rng.uniform(12, SIZE)
-        canvas.line([(x, y), (x - 1.6, y + 5)], 1.2, second)
+        left, top = rng.uniform(0, SIZE), rng.uniform(12, SIZE)
+        canvas.line([(left, top), (left - 1.6, top + 5)], 1.2, second)
 
 
 def _frames(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
@@ -236,9 +236,9 @@ def _screens(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 def _map(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     canvas.fill(first)
     for x, y, wide, tall in ((8, 14, 11, 8), (54, 12, 12, 9), (12, 42, 8, 12), (54, 44, 10, 9)):
-        x, y = x + rng.uniform(-2, 2), y + rng.uniform(-2, 2)
-        canvas.ellipse((x, y), (wide, tall), second)
-        canvas.ellipse((x + 5, y + 4), (wide * 0.6, tall * 0.6), second)
+        left, top = x + rng.uniform(-2, 2), y + rng.uniform(-2, 2)
+        canvas.ellipse((left, top), (wide, tall), second)
+        canvas.ellipse((left + 5, top + 4), (wide * 0.6, tall * 0.6), second)
     for k in range(0, SIZE, 16):
         canvas.box(0, k, SIZE, k + 0.7, darker(first, 0.2))
         canvas.box(k, 0, k + 0.7, SIZE, darker(first, 0.2))

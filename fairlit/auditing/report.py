@@ -65,6 +65,7 @@ def audit_report(
     *,
     charts: Mapping[str, Chart],
     options: ReportOptions,
+    doubts: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -74,6 +75,7 @@ def audit_report(
         reference: the unchanged model's images; None without.
         charts: name -> chart: ``shares``, ``prompts_NAME`` for each attribute, maybe ``joint`` and ``people``.
         options: what the report says and shows.
+        doubts: sentences on what the figures may not be relied on for.
     """
     figures = results.figures
     classes: Classes = {name: list(block.target) for name, block in figures.attributes.items()}
@@ -92,6 +94,7 @@ def audit_report(
         summary=f"{with_faces} prompts with faces, {figures.images} images, {figures.faces} faces · "
         + " · ".join(f"{name} {value}" for name, value in provenance.items() if name in ("made", "fairlit")),
         results=results,
+        doubts=doubts,
         figures=figures,
         columns=[*before, ("audited", figures)],
         charts={"joint": None, "people": None} | sources,

@@ -190,7 +190,7 @@ class DistributionStatistics:
         )
 
     def _counts(self, states: FaceStates, prompts: Tensor) -> dict[str, Tensor]:
-        """Faces of each prompt int64 [P, K]: in the classes of each attribute, and in joint classes if there are few."""
+        """Faces of each prompt int64 [P, K] in the classes of each attribute, and in joint classes if there are few."""
         of_face = torch.searchsorted(prompts, states.face_prompts.long())
         joint = states.face_joint_classes.long()
         size = {"prompts": len(prompts)}

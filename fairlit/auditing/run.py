@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,7 @@ class AuditSettings:
         command: command that makes this audit again.
         compositions: attribute -> number of people -> composition -> share that the images with so many people shall
             show; where there is none, people drawn independently from the target.
+        doubts: sentences for the top of the report, on what its figures may not be relied on for.
     """
 
     folder: ImageFolder
@@ -58,6 +59,7 @@ class AuditSettings:
     title: str = "Audit"
     command: str = ""
     compositions: Mapping[str, CompositionTargets] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
 
 
 def run_audit(
@@ -160,7 +162,8 @@ def _write(
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )
-    atomic_write_text(settings.out / REPORT, audit_report(results, audited, reference, charts=charts, options=options))
+    page = audit_report(results, audited, reference, charts=charts, options=options, doubts=settings.doubts)
+    atomic_write_text(settings.out / REPORT, page)
     results.write(settings.out / results.FILE)
 
 

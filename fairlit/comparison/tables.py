@@ -13,15 +13,17 @@ from fairlit.results.comparison import ComparisonResults
 
 def method_table(results: ComparisonResults) -> Table:
     """Return a table with a row for each method, the nearest to the target first."""
-    block = results.methods[results.reference].figures.main_block
-    headings = ("method", "distance", "bias", "CLIP-I", "CLIP-T", "faces", "s/image")
-    table = _table(f"distance to target and bias: {title_of(block)}", headings)
+    reference = results.methods[results.reference].figures
+    block = reference.main_block
+    bias = ("bias",) if block in reference.uniform_blocks else ()
+    what = " and ".join(("distance to target", *bias))
+    table = _table(f"{what}: {title_of(block)}", ("method", "distance", *bias, "CLIP-I", "CLIP-T", "faces", "s/image"))
     for name, method in results.methods.items():
         own, similar = method.figures.blocks[block], method.similarities
         table.add_row(
             on_one_line(name),
             f"{number(own.tv.value, 2)} [{number(own.tv.low, 2)}, {number(own.tv.high, 2)}]",
-            number(own.bias.value, 2),
+            *(number(own.bias.value, 2) for _ in bias),
             number(None if similar.clip_i is None else similar.clip_i.value),
             number(None if similar.clip_t is None else similar.clip_t.value),
             percent(method.figures.face_rate),

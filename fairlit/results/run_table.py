@@ -69,14 +69,17 @@ def _one_row_each(names: Sequence[str], runs: Sequence[RunSummary]) -> list[list
             similar += f" (swapped {measured.clip_i_swapped:.2f})"
         for attribute in shown_blocks(run.after):
             old, new = (variant.distribution.blocks[attribute] for variant in (run.before, run.after))
+            bias, distance = ["-"] * 3, f"{old.tv.value:.2f} → {new.tv.value:.2f}"
+            if new.is_target_uniform:
+                bias = [f"{old.bias.value:.2f}", _with_interval(new.bias), f"{new.bias.floor:.2f}"]
+            else:
+                distance = f"{old.tv.value:.2f} → {_with_interval(new.tv)}, at best {new.tv.floor:.2f}"
             rows.append(
                 [
                     name,
                     "joint" if attribute == JOINT else attribute,
-                    f"{old.bias.value:.2f}",
-                    _with_interval(new.bias),
-                    f"{new.bias.floor:.2f}",
-                    f"{old.tv.value:.2f} → {new.tv.value:.2f}",
+                    *bias,
+                    distance,
                     similar,
                     f"{run.wall_seconds / 60:.0f}",
                 ]

@@ -52,7 +52,8 @@ def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:
         blocks = [distribution.blocks[name] for distribution in distributions]
         title = "joint" if name == JOINT else name
         bias, tv = [block.bias for block in blocks], [block.tv for block in blocks]
-        rows.append([f"bias, {title}", *map(_with_interval, bias), _number(bias[-1].floor)])
+        if blocks[-1].is_target_uniform:
+            rows.append([f"bias, {title}", *map(_with_interval, bias), _number(bias[-1].floor)])
         rows.append([f"distance to target, {title}", *map(_with_interval, tv), _number(tv[-1].floor)])
         if name != JOINT:
             for label, share in blocks[-1].target.items():

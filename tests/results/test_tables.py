@@ -29,7 +29,9 @@ def test_joint_figures_and_three_variants() -> None:
     variants = {name: figures(share, ["gender", "age"]) for name, share in (("a", 1.0), ("b", 0.7), ("c", 0.5))}
     rows = table_rows(variants)
     names = [row[0] for row in rows if row]
-    assert [name for name in names if name.startswith("bias, ")] == ["bias, gender", "bias, age", "bias, joint"]
+    assert [name for name in names if name.startswith("bias, ")] == ["bias, gender"]  # of a uniform target alone
+    distances = [f"distance to target, {name}" for name in ("gender", "age", "joint")]
+    assert [name for name in names if name.startswith("distance")] == distances
     assert all(len(row) in (0, 5) for row in rows)
     assert "  share young" in names
 

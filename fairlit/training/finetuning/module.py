@@ -159,10 +159,11 @@ class FinetuningModule(L.LightningModule, ABC):
             self.check(data, problems)
             self.check_trainer(self.trainer, data, problems)
         if self.trainer.is_global_zero:
-            self.warn_of_cut_prompts(data)
+            self.give_warnings(data)
 
-    def warn_of_cut_prompts(self, data: PromptDataModule) -> None:
-        """Say which prompts are longer than what the model's text encoder reads."""
+    def give_warnings(self, data: PromptDataModule) -> None:
+        """Say which classifiers are often wrong, and which prompts are longer than what the text encoder reads."""
+        self.models.warn_of_errors(data.targets())
         if (tokenizer := open_tokenizer(self.models.backbone)) is not None:
             warn_of_cut_texts(tokenizer, (prompt.text for split in SPLITS for prompt in data.prompts(split)))
 

@@ -23,12 +23,14 @@ class ReportOptions:
     Attributes:
         title: heading of the report.
         judge_limits: what is known of the classifier's errors.
+        without_joint_classes: why there are no figures of joint classes; None where nothing is left out.
         max_prompts: number of prompts of which images are shown.
         max_images: number of images shown of each.
     """
 
     title: str
     judge_limits: str
+    without_joint_classes: str | None
     max_prompts: int
     max_images: int
 
@@ -65,6 +67,7 @@ def audit_report(
     *,
     charts: Mapping[str, Chart],
     options: ReportOptions,
+    doubts: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -74,6 +77,7 @@ def audit_report(
         reference: the unchanged model's images; None without.
         charts: name -> chart: ``shares``, ``prompts_NAME`` for each attribute, maybe ``joint`` and ``people``.
         options: what the report says and shows.
+        doubts: sentences on what the figures may not be relied on for.
     """
     figures = results.figures
     classes: Classes = {name: list(block.target) for name, block in figures.attributes.items()}
@@ -92,6 +96,7 @@ def audit_report(
         summary=f"{with_faces} prompts with faces, {figures.images} images, {figures.faces} faces · "
         + " · ".join(f"{name} {value}" for name, value in provenance.items() if name in ("made", "fairlit")),
         results=results,
+        doubts=doubts,
         figures=figures,
         columns=[*before, ("audited", figures)],
         charts={"joint": None, "people": None} | sources,
@@ -111,6 +116,7 @@ def audit_report(
         not_counted_summary=_not_counted_summary(results.audited),
         judge_limits=options.judge_limits,
         alarm=judge_alarm(results.judge, classes),
+        without_joint_classes=options.without_joint_classes,
         tolerance=f"{results.tolerance:g}",
         provenance=provenance,
     )

@@ -195,6 +195,7 @@ def comparison_report(
         unrelated_shown=next(iter(unrelated.values()))[0].prompts[: options.max_images] if unrelated else [],
         judge_limits=options.judge_limits,
         alarm=judge_alarm(results.judge, classes),
+        without_joint_classes=options.without_joint_classes,
         provenance=_provenance(results, sampling),
     )
 

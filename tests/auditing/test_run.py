@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
+from fairlit.metrics import distribution
 from fairlit.results.audit import AuditResults
 
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)
@@ -264,3 +266,17 @@ def test_a_judge_that_has_learnt_nothing_stands_in_red_above_everything(
     tone = TargetDistribution({"tone": {"light": 0.5, "dark": 0.5}})  # of which it knows
     run_audit(AuditSettings(folder=folder, target=tone, out=tmp_path / "tone"), unsure)
     assert '<section class="alarm"' not in (tmp_path / "tone" / "report.html").read_text()
+
+
+def test_a_report_says_that_there_are_too_many_joint_classes(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AuditSettings(folder=find_images(colour_folder([RED, BLUE])), target=BOTH, out=tmp_path / "few")
+    assert run_audit(settings, judge).figures.joint_classes is not None
+    reason = "4 joint classes are more than 3: figures are of each attribute alone"
+    assert reason not in (tmp_path / "few" / "report.html").read_text()
+    monkeypatch.setattr(distribution, "MAX_MEASURED_CLASSES", 3)
+    results = run_audit(dataclasses.replace(settings, out=tmp_path / "many"), judge)
+    assert results.figures.joint_classes is None
+    assert list(results.figures.attributes) == ["tint", "tone"]
+    assert reason in (tmp_path / "many" / "report.html").read_text()

@@ -20,8 +20,9 @@ from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.atomic import atomic_path
 from fairlit.io.class_paths import ClassSpec
 from fairlit.io.digests import fairlit_version
+from fairlit.io.file_status import file_mark
 from fairlit.judging.image_folders import FoundImage, ImageFolder
-from fairlit.judging.observations import Judge, file_mark
+from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.mitigation.face_editing.settings import EditedSet

@@ -27,8 +27,9 @@ from fairlit.faces.detector_files import load_detector
 from fairlit.faces.embedding import FaceEmbedder, download_inception_resnet, load_embedder
 from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.devices import choose_device
+from fairlit.io.file_status import file_mark
+from fairlit.pictures.files import SUFFIXES, UnreadableImageError, read_image
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 NO_FACE = "no face found"
 
 
@@ -146,7 +147,7 @@ def find_pictures(root: Path) -> list[str]:
     files = sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
     if not files:
         raise ConfigurationError(
-            f"folder is {str(root)!r}, which has no picture ({', '.join(sorted(SUFFIXES))}): give a folder of faces"
+            f"folder is {str(root)!r}, which has no picture ({', '.join(SUFFIXES)}): give a folder of faces"
         )
     return files
 
@@ -155,11 +156,10 @@ def _fingerprint(
     root: Path, files: Sequence[str], embedder: FaceEmbedder, *, detector: FaceDetectorBase | None, part_size: int
 ) -> str:
     """Changes with everything on which the parts depend: sizes and times stand for the pictures' contents."""
-    stats = ((root / file).stat() for file in files)
-    listing = [[file, stat.st_size, stat.st_mtime_ns] for file, stat in zip(files, stats, strict=True)]
+    listing = [[file, *file_mark(root / file)[1:]] for file in files]
     names = ("settings", "thresholds")
     detection = None if detector is None else [repr(getattr(detector, name, None)) for name in names]
-    content = [listing, embedder.identifier, repr(embedder.settings), detection, part_size]
+    content = [read_image.__name__, listing, embedder.identifier, repr(embedder.settings), detection, part_size]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -211,7 +211,7 @@ def _batches(
     for name in files:
         try:
             picture = _read(root / name, size)
-        except (OSError, ValueError, Image.DecompressionBombError) as error:
+        except UnreadableImageError as error:
             skipped[name] = f"cannot be read ({error})"
             continue
         if pictures and (len(pictures) == batch_size or picture.shape != pictures[0].shape):
@@ -224,8 +224,7 @@ def _batches(
 
 
 def _read(path: Path, size: int | None) -> Tensor:
-    with Image.open(path) as opened:
-        image = opened.convert("RGB")
+    image = Image.fromarray(read_image(path).permute(1, 2, 0).numpy())
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)  # the middle square of what is not square
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255

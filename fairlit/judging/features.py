@@ -15,8 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fairlit.io.atomic import atomic_path
+from fairlit.io.file_status import file_mark
 from fairlit.judging.image_folders import ImageFolder
-from fairlit.judging.observations import file_mark, module_digest
+from fairlit.judging.observations import module_digest
 from fairlit.pictures.files import UnreadableImageError, read_image
 from fairlit.results.judging import EncodersRecord
 

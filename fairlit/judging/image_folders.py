@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from fairlit.errors import ConfigurationError
+from fairlit.io.file_status import why_not_regular
 from fairlit.io.foreign_text import is_sound, printable
 from fairlit.pictures.files import SUFFIXES
 from fairlit.pictures.manifest import MANIFEST, read_manifest
@@ -27,6 +28,7 @@ from fairlit.results.manifest import ManifestEntry
 
 Layout = Literal["manifest", "published", "folders"]
 PROMPT_FILE = "prompt.txt"
+NOT_CALLED_IMAGE = "its name does not end like an image's"
 
 _PROMPT_FOLDER = re.compile(r"prompt_(\d+)")
 _IMAGE_FILE = re.compile(r"img_(\d+)")
@@ -129,7 +131,7 @@ def _read_listed(root: Path) -> ImageFolder:
             prompt = prompts.setdefault(entry.prompt, len(prompts))
             counts[prompt] = counts.get(prompt, -1) + 1
             if not _is_file(root / file):
-                skipped.append(NotCounted(file, _no_file(root / file) or "missing"))
+                skipped.append(NotCounted(file, why_not_regular(root / file) or "missing"))
                 continue
             number = counts[prompt] if entry.number is None else entry.number
             images[file] = FoundImage(file, prompt, number, noise_key=entry.noise_key, num_people=_num_people(entry))
@@ -250,8 +252,8 @@ def _no_image(path: Path) -> str | None:
     if not is_sound(path.name):
         return "its name is not UTF-8"
     if path.suffix.lower() not in SUFFIXES:
-        return "not an image"
-    return _no_file(path)
+        return NOT_CALLED_IMAGE
+    return why_not_regular(path)
 
 
 def _is_folder(path: Path) -> bool:
@@ -268,17 +270,6 @@ def _mode(path: Path) -> int:
         return path.stat().st_mode
     except OSError:
         return 0
-
-
-def _no_file(path: Path) -> str | None:
-    """Why a path is no file to read; None where it is one, or nothing is there."""
-    try:
-        mode = path.stat().st_mode
-    except FileNotFoundError:
-        return "a link that leads nowhere" if path.is_symlink() else None
-    except OSError as error:
-        return f"cannot be opened ({error.strerror})"
-    return None if stat.S_ISREG(mode) else "no regular file"  # a pipe would be waited for, for ever
 
 
 def _entries(folder: Path, skipped: list[NotCounted] | None = None) -> list[Path]:

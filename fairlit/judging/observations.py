@@ -20,6 +20,7 @@ from fairlit.faces.detection import FaceSelection
 from fairlit.faces.observation import observe
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import tensor_digest
+from fairlit.io.file_status import FileMark, file_mark
 from fairlit.io.jsonable import to_jsonable
 from fairlit.judging.image_folders import FoundImage, ImageFolder
 from fairlit.pictures.files import UnreadableImageError, read_image
@@ -197,25 +198,13 @@ def _look_at(
         yield files, judge.look(torch.stack(pixels))
 
 
-_Mark = tuple[str, int, int]  # path, size and time of change: another one, another file
-
-
-def file_mark(path: Path) -> _Mark:
-    """What tells a file from another one, or from itself after a change."""
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path), 0, 0
-    return str(path), status.st_size, status.st_mtime_ns
-
-
-def _line(mark: _Mark, seen: Seen) -> str:
+def _line(mark: FileMark, seen: Seen) -> str:
     return json.dumps({"mark": mark, **asdict(seen)})
 
 
-def _recall(notes: Path, header: str) -> dict[_Mark, Seen]:
+def _recall(notes: Path, header: str) -> dict[FileMark, Seen]:
     """What notes say; nothing where they are another judge's. A cut line is what a killed process leaves."""
-    known: dict[_Mark, Seen] = {}
+    known: dict[FileMark, Seen] = {}
     try:
         lines = notes.read_text(encoding="utf-8").splitlines()
     except OSError:

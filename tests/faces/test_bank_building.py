@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,32 @@ def test_a_bank_holds_the_embeddings_in_order(folder: Path, tmp_path: Path) -> N
     torch.testing.assert_close(bank.embeddings, expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(bank.nearest(features[3:5]), expected[3:5], atol=1e-5, rtol=1e-4)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.safetensors", "bank.safetensors.skipped.json"]
+
+
+@torch.no_grad()
+def test_a_bank_reads_pictures_as_the_audit_does_and_waits_for_no_pipe(tmp_path: Path) -> None:
+    pixels = draw_face(0)[0]
+    upright = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # turned by a quarter, clockwise, when it is shown
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    upright.transpose(Image.Transpose.ROTATE_90).save(pictures / "0.tif", exif=orientation)
+    upright.save(pictures / "1.avif", quality=100)
+    os.mkfifo(pictures / "2.png")
+    (pictures / "3.png").symlink_to("nowhere")
+    embedder = ClassifierEmbedder(EMBEDDER)
+    with Progress(disable=True) as progress:
+        report = build_bank(pictures, embedder, tmp_path / "bank.safetensors", progress=progress)
+    assert report.skipped == {
+        "2.png": "cannot be read (no regular file)",
+        "3.png": "cannot be read (a link that leads nowhere)",
+    }
+    features = embedder.features(pixels[None].float() / 255)
+    expected = features / features.norm(dim=1, keepdim=True)
+    found = FaceBank.load(tmp_path / "bank.safetensors", embedder).embeddings
+    torch.testing.assert_close(found[:1], expected, atol=1e-5, rtol=1e-4)
+    assert float((found[1] * expected[0]).sum()) > 0.99
 
 
 class Counting(ClassifierEmbedder):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fairlit.errors import ConfigurationError
-from fairlit.judging.image_folders import find_images
+from fairlit.judging.image_folders import NOT_CALLED_IMAGE, find_images
 from fairlit.results.judging import NotCounted
 
 
@@ -32,7 +32,7 @@ def test_published_layout_counts_gaps_and_strangers(tmp_path: Path) -> None:
     other = {"prompt_1/img_2.PNG", "prompt_1/img_2.jpg"} - {second}
     assert set(found.skipped) == {
         NotCounted("log.txt", "not a folder of a prompt"),
-        NotCounted("prompt_0/notes.txt", "not an image"),
+        NotCounted("prompt_0/notes.txt", NOT_CALLED_IMAGE),
         NotCounted("prompt_0/cover.png", "not called img_NUMBER"),
         NotCounted(other.pop(), "a second image of number 2"),
         NotCounted("prompt_1/img_4", "missing"),
@@ -83,8 +83,8 @@ def test_one_folder_a_prompt(tmp_path: Path) -> None:
     assert (found.layout, found.prompts) == ("folders", ["a nurse", "a photo of a <b>chef</b>"])
     assert [image.file for image in found.images] == ["a nurse/2.png", "a nurse/10.png", "chefs/b.webp"]
     assert set(found.skipped) == {
-        NotCounted("list.csv", "not an image"),
-        NotCounted("empty/readme.md", "not an image"),
+        NotCounted("list.csv", NOT_CALLED_IMAGE),
+        NotCounted("empty/readme.md", NOT_CALLED_IMAGE),
         NotCounted("empty", "a folder without any image"),
     }
 
@@ -120,7 +120,7 @@ def test_one_bad_name_or_file_is_listed_and_the_others_are_found(tmp_path: Path)
         (r"chefs/caf\udce9.png", "its name is not UTF-8"),
         (r"m\udcfcller", "its name is not UTF-8"),
         ("chefs/pipe.png", "no regular file"),
-        ("chefs/prompt.txt", "not an image"),
+        ("chefs/prompt.txt", NOT_CALLED_IMAGE),
         ("chefs/loop.png", f"cannot be opened ({os.strerror(errno.ELOOP)})"),
         ("chefs/gone.png", "a link that leads nowhere"),
         ("chefs/zero.png", "no regular file"),
@@ -182,3 +182,10 @@ def test_a_folder_whose_path_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (folder / "0.png").touch()
     with pytest.raises(ConfigurationError, match=r"got .*udcfcller.*; expected a path in UTF-8; rename the folder"):
         find_images(folder)
+
+
+def test_whatever_pillow_opens_counts_and_other_names_are_told(tmp_path: Path) -> None:
+    touch(tmp_path, "chefs/0.JFIF", "chefs/1.avif", "chefs/2.gif", "chefs/3")
+    found = find_images(tmp_path)
+    assert [image.file for image in found.images] == ["chefs/0.JFIF", "chefs/1.avif", "chefs/2.gif"]
+    assert found.skipped == [NotCounted("chefs/3", NOT_CALLED_IMAGE)]

@@ -20,6 +20,8 @@ from fairlit.data.faces.augmentation import FaceAugmentation
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces.class_merging import Classes, class_names, class_of_label, merge_problems
 from fairlit.faces.classifier_config import class_problems
+from fairlit.io.file_status import regular_files
+from fairlit.pictures.files import UnreadableImageError, read_image
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = -100  # what torch's cross-entropy leaves out
@@ -68,11 +70,10 @@ class LabelledFacesDataset(Dataset[Batch]):
     def _read(self, index: int) -> Tensor:
         path = self.files[index].path
         try:
-            with Image.open(path) as opened:
-                image = opened.convert("RGB")
-        except OSError as error:
+            image = Image.fromarray(read_image(path).permute(1, 2, 0).numpy())
+        except UnreadableImageError as error:
             raise ConfigurationError(
-                f"{path} is not an image that opens ({error}): replace it or drop its row"
+                f"{path}: got a file that cannot be read ({error}); expected an image; replace it or drop its row"
             ) from error
         if self.window is not None:
             if self.window[2] > image.width or self.window[3] > image.height:
@@ -239,13 +240,13 @@ def read_table(path: Path, columns: Sequence[str], problems: Problems) -> list[d
 
 def note_missing_files(paths: Sequence[Path], source: Path, problems: Problems) -> None:
     """Notes images that do not exist, in one message; lists each folder once, as there may be very many files."""
-    folders = {path.parent for path in paths}
-    there = {folder: {entry.name for entry in folder.iterdir()} if folder.is_dir() else set() for folder in folders}
+    there = {folder: regular_files(folder) for folder in {path.parent for path in paths}}
     missing = [str(path) for path in paths if path.name not in there[path.parent]]
     if missing:
         listed = ", ".join(missing[:LISTED]) + (", ..." if len(missing) > LISTED else "")
         problems.add(
-            f"{source}: {len(missing)} of {len(paths)} files do not exist ({listed}): copy them or drop their rows"
+            f"{source}: {len(missing)} of {len(paths)} files do not exist, or are not regular files ({listed}): "
+            "copy them or drop their rows"
         )
 
 

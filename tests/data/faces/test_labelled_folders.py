@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from fairlit.data.faces.augmentation import FaceAugmentation
 from fairlit.data.faces.datamodule import UNLABELLED, LabelledFacesDataset
 from fairlit.data.faces.labelled_folders import LabelledFaces, read_labels
 from fairlit.errors import ConfigurationError
+from fairlit.pictures.files import read_image
 
 CLASSES = {"hat": ["none", "cap", "crown"], "mood": ["calm", "cross"]}
 ROWS = [
@@ -77,6 +79,37 @@ def test_dataset_gives_the_pixels_of_the_files(folder: Path, cache: bool) -> Non
         assert labels.tolist() == [2, 1]
     assert len(dataset) == 4
     assert LabelledFacesDataset(dataset.files, 32)[0][0].shape == (3, 32, 32)
+
+
+def test_pictures_are_read_as_the_audit_reads_them(folder: Path) -> None:
+    orientation = Image.Exif()
+    orientation[0x0112] = 6
+    shades = np.arange(400).reshape(20, 20)
+    colours = np.stack([shades % 256, shades // 2, shades % 7 * 30], axis=-1).astype(np.uint8)
+    veil = np.dstack([colours, shades % 256]).astype(np.uint8)
+    Image.fromarray(colours).save(folder / "a.png", exif=orientation)
+    Image.fromarray(veil).save(folder / "sub/b.png")
+    Image.fromarray((shades * 163).astype(np.uint16)).save(folder / "c.png")
+    (folder / "d.png").write_bytes((folder / "a.png").read_bytes()[:-60])
+    dataset = LabelledFacesDataset(read_labels(folder, CLASSES), 20)
+    for index, (name, *_) in enumerate(ROWS[:3]):
+        assert torch.equal(dataset[index][0], read_image(folder / name)), name
+    over_white = colours[3, 3] * (veil[3, 3, 3] / 255) + 255 - veil[3, 3, 3]
+    assert dataset[0][0][:, 0, 19].tolist() == colours[0, 0].tolist()
+    assert np.abs(dataset[1][0][:, 3, 3].numpy() - over_white).max() <= 1
+    assert dataset[2][0][0, 10].tolist() == (shades[10] * 163 / 257).round().tolist()
+    with pytest.raises(ConfigurationError, match=r"d\.png: got a file that cannot be read \(damaged"):
+        dataset[3]
+
+
+def test_pipes_are_named_before_anybody_waits_for_them(folder: Path) -> None:
+    (folder / "a.png").unlink()
+    os.mkfifo(folder / "a.png")
+    (folder / "real.bin").write_bytes((folder / "c.png").read_bytes())
+    (folder / "c.png").unlink()
+    (folder / "c.png").symlink_to("real.bin")
+    with pytest.raises(ConfigurationError, match=r"1 of 4 files do not exist, or are not regular files .*a\.png"):
+        read_labels(folder, CLASSES)
 
 
 def test_damaged_image_is_named(folder: Path) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+_MAX_LISTED = 50  # problems of one message
+
 
 class FairlitError(Exception):
     """Base class of everything that fairlit raises on purpose."""
@@ -46,10 +48,12 @@ class Problems:
     def __init__(self, subject: str) -> None:
         self.subject = subject
         self.messages: list[str] = []
+        self._known: set[str] = set()
 
     def add(self, message: str) -> None:
         """Notes one problem, once; `message` says parameter, value and remedy."""
-        if message not in self.messages:
+        if message not in self._known:
+            self._known.add(message)
             self.messages.append(message)
 
     def at_least(self, name: str, value: float, minimum: int) -> None:
@@ -70,8 +74,10 @@ class Problems:
         if len(self.messages) == 1:
             raise ConfigurationError(f"{self.subject}: {self.messages[0]}")
         if self.messages:
-            inner = [message.replace("\n", "\n   ") for message in self.messages]  # lists within the list
+            inner = [message.replace("\n", "\n   ") for message in self.messages[:_MAX_LISTED]]  # lists within the list
             listed = "\n".join(f"  {number}. {message}" for number, message in enumerate(inner, 1))
+            if len(self.messages) > _MAX_LISTED:
+                listed += f"\n  and {len(self.messages) - _MAX_LISTED} more"
             raise ConfigurationError(f"{self.subject}: {len(self.messages)} problems\n{listed}")
 
     def __enter__(self) -> Problems:

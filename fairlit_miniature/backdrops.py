@@ -1,4 +1,4 @@
-"""What is behind the people: one painter a backdrop, each a few shapes in two colours."""
+"""What is behind the people, in plain patterns and near things; each painter draws a few shapes in two colours."""
 
 from __future__ import annotations
 
@@ -11,17 +11,13 @@ from fairlit_miniature.canvas import SIZE, Canvas, Color, darker, lighter, mix
 Painter = Callable[[Canvas, Color, Color, np.random.Generator], None]
 
 
-def _fill(canvas: Canvas, color: Color) -> None:
-    canvas.box(0, 0, SIZE, SIZE, color)
-
-
 def _plain(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     for row in range(0, SIZE, 2):
         canvas.box(0, row, SIZE, row + 2.2, mix(first, second, 0.5 * row / SIZE))
 
 
 def _tiles(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     step, shift = 10.0, rng.uniform(0, 10)
     for k in range(-1, 8):
         canvas.box(k * step + shift, 0, k * step + shift + 1.2, SIZE, second)
@@ -29,7 +25,7 @@ def _tiles(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator
 
 
 def _checker(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     shift = rng.uniform(0, 16)
     for i in range(-2, 8):
         for j in range(-2, 8):
@@ -38,7 +34,7 @@ def _checker(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _flames(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, darker(first, 0.65))
+    canvas.fill(darker(first, 0.65))
     for layer, color in enumerate((first, second)):
         for k in range(-1, 8):
             x, height = k * 10 + rng.uniform(-3, 3), rng.uniform(30, 58) - 16 * layer
@@ -46,7 +42,7 @@ def _flames(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 
 def _lights(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for x, color in ((7, second), (57, (70, 130, 240))):
         y = rng.uniform(8, 16)
         for radius, share in ((11, 0.5), (7, 0.1), (3, -0.4)):
@@ -55,14 +51,14 @@ def _lights(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 def _field(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     horizon = rng.uniform(24, 32)
-    _fill(canvas, first)
+    canvas.fill(first)
     canvas.box(0, horizon, SIZE, SIZE, second)
     for k in range(6):
         canvas.line([(32 + (k - 2.5) * 5, horizon), (32 + (k - 2.5) * 26, SIZE)], 1.2, darker(second, 0.2))
 
 
 def _chalkboard(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, darker(first, 0.35))
+    canvas.fill(darker(first, 0.35))
     canvas.box(0, 0, SIZE, 3, (142, 96, 56))
     for y in (9, 17, 25, 33):
         for x in (3, 48):
@@ -70,7 +66,7 @@ def _chalkboard(canvas: Canvas, first: Color, second: Color, rng: np.random.Gene
 
 
 def _planks(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     shift = rng.uniform(0, 9)
     for k in range(-1, 8):
         canvas.box(k * 9 + shift, 0, k * 9 + shift + 1.5, SIZE, second)
@@ -86,7 +82,7 @@ def _sky(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) 
 
 
 def _stars(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for _ in range(34):
         x, y, radius = rng.uniform(0, SIZE), rng.uniform(0, SIZE), rng.uniform(0.4, 1.0)
         canvas.ellipse((x, y), (radius, radius), second)
@@ -94,7 +90,7 @@ def _stars(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator
 
 
 def _bricks(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     shift = rng.uniform(0, 6)
     for row in range(-1, 11):
         y = row * 6.4 + shift
@@ -105,7 +101,7 @@ def _bricks(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 
 def _shelves(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, darker(first, 0.45))
+    canvas.fill(darker(first, 0.45))
     books: tuple[Color, ...] = ((176, 60, 52), (60, 100, 150), (210, 170, 80), (80, 130, 80), second)
     for shelf in range(4):
         x, base = 0.0, shelf * 16 + 14.0
@@ -117,14 +113,14 @@ def _shelves(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _blinds(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     shift = rng.uniform(0, 5)
     for k in range(-1, 14):
         canvas.box(0, k * 5 + shift, SIZE, k * 5 + shift + 1.6, second)
 
 
 def _spotlights(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, darker(first, 0.3))
+    canvas.fill(darker(first, 0.3))
     for x in (10, 54):
         foot = x + rng.uniform(-6, 6)
         canvas.polygon([(x - 2, 0), (x + 2, 0), (foot + 13, SIZE), (foot - 13, SIZE)], mix(first, second, 0.55))
@@ -132,7 +128,7 @@ def _spotlights(canvas: Canvas, first: Color, second: Color, rng: np.random.Gene
 
 
 def _flowers(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for i in range(5):
         for j in range(5):
             x, y = i * 15 + 2 + rng.uniform(-2, 2), j * 15 + 2 + rng.uniform(-2, 2)
@@ -143,7 +139,7 @@ def _flowers(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _pipes(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for x in (6 + rng.uniform(-2, 2), 56 + rng.uniform(-2, 2)):
         canvas.box(x - 4, 0, x + 4, SIZE, second)
         canvas.box(x - 2.4, 0, x - 0.8, SIZE, lighter(second, 0.6))
@@ -152,7 +148,7 @@ def _pipes(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator
 
 
 def _flasks(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for x, liquid in ((8, (90, 200, 90)), (56, (230, 110, 190))):
         y = rng.uniform(24, 34)
         canvas.box(x - 1.8, y - 14, x + 1.8, y, lighter(second, 0.7))
@@ -162,21 +158,21 @@ def _flasks(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 
 def _dots(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for _ in range(26):
         x, y, radius = rng.uniform(0, SIZE), rng.uniform(0, SIZE), rng.uniform(1.2, 3)
         canvas.ellipse((x, y), (radius, radius), mix(first, second, rng.uniform(0.5, 1)))
 
 
 def _code(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for row in range(13):
         for x in (rng.uniform(1, 6), rng.uniform(40, 46)):
             canvas.box(x, row * 5 + 2, x + rng.uniform(6, 17), row * 5 + 4, second)
 
 
 def _diagonals(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     shift = rng.uniform(0, 18)
     for k in range(-5, 6):
         x = k * 18 + shift
@@ -184,7 +180,7 @@ def _diagonals(canvas: Canvas, first: Color, second: Color, rng: np.random.Gener
 
 
 def _portholes(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, lighter(first, 0.55))
+    canvas.fill(lighter(first, 0.55))
     y = rng.uniform(20, 27)
     for x in (7, 57):
         canvas.ellipse((x, y), (8.5, 11), first)
@@ -192,7 +188,7 @@ def _portholes(canvas: Canvas, first: Color, second: Color, rng: np.random.Gener
 
 
 def _bolts(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for x in (7, 56):
         y = rng.uniform(14, 26)
         canvas.polygon(
@@ -201,7 +197,7 @@ def _bolts(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator
 
 
 def _mirrors(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     y = rng.uniform(20, 26)
     for x in (8, 56):
         canvas.ellipse((x, y), (10, 17), (210, 170, 80))
@@ -210,7 +206,7 @@ def _mirrors(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _sea(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     horizon = rng.uniform(26, 32)
     canvas.box(0, horizon, SIZE, SIZE, second)
     for row in range(5):
@@ -220,7 +216,7 @@ def _sea(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) 
 
 
 def _windows(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     y = rng.uniform(4, 9)
     for x in (1, 47):
         canvas.box(x, y, x + 16, y + 28, (250, 250, 248))
@@ -230,7 +226,7 @@ def _windows(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _rocks(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for i in range(5):
         for j in range(5):
             x, y, radius = i * 15 + rng.uniform(-3, 6), j * 15 + rng.uniform(-3, 6), rng.uniform(5, 7)
@@ -240,7 +236,7 @@ def _rocks(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator
 
 
 def _fabric(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     rolls = (second, (244, 208, 66), (58, 104, 186), (240, 240, 236))
     shift = rng.integers(len(rolls))
     for k in range(8):
@@ -250,7 +246,7 @@ def _fabric(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 
 def _columns(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, second)
+    canvas.fill(second)
     shift = rng.uniform(-3, 3)
     for x in (7 + shift, 57 + shift):
         canvas.box(x - 6, 8, x + 6, SIZE, first)
@@ -261,7 +257,7 @@ def _columns(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _paws(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     for i in range(4):
         for j in range(4):
             x, y = i * 19 + 3 + 4 * (j % 2) + rng.uniform(-1, 1), j * 18 + 6 + rng.uniform(-1, 1)
@@ -271,7 +267,7 @@ def _paws(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator)
 
 
 def _hedge(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, (150, 205, 235))
+    canvas.fill((150, 205, 235))
     for layer, color in enumerate((darker(first, 0.3), first, mix(first, second, 0.4))):
         for k in range(9):
             x, y = k * 8 + rng.uniform(-3, 3), 14 + layer * 9 + rng.uniform(-3, 3)
@@ -280,7 +276,7 @@ def _hedge(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator
 
 
 def _curtain(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     shift = rng.uniform(0, 9)
     for k in range(-1, 8):
         x = k * 9 + shift
@@ -289,7 +285,7 @@ def _curtain(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _court(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _fill(canvas, first)
+    canvas.fill(first)
     y = rng.uniform(28, 36)
     canvas.box(0, y, SIZE, y + 2.4, second)
     canvas.box(6, 0, 8.4, SIZE, second)

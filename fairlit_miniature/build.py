@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
 from fairlit.diffusion.saving import save_pipeline, save_text_encoder, save_tokenizer
+from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_path
 from fairlit_miniature import training_faces
 from fairlit_miniature.canvas import SIZE
@@ -27,11 +28,18 @@ from fairlit_miniature.report import show_report, write_report
 from fairlit_miniature.tokenizing import build_tokenizer
 from fairlit_miniature.training_diffusion import Captioned, caption_tokens, head_weights, train_diffusion
 from fairlit_miniature.training_encoders import MEAN, STD, train_clip, train_dino
-from fairlit_miniature.training_text import picture_facts, train_text_encoder
+from fairlit_miniature.training_text import Facts, train_text_encoder
 from fairlit_miniature.training_vae import encode, reconstruct, train_vae
 from fairlit_miniature.world import balanced_scene, full_caption, sample_scene
 
 PARTS = ("pipeline", "clip", "dino", "classifier_train", "classifier_audit", "face_bank.safetensors")
+# What each stage makes; a stage needs those before it. Intermediate results of training are kept within a stage too.
+STAGES: dict[str, tuple[str, ...]] = {
+    "autoencoder": ("vae",),
+    "text_encoder": ("text_encoder",),
+    "unet": ("pipeline",),
+    "judges": ("clip", "dino", "faces", "classifier_train", "classifier_audit", "face_bank.safetensors"),
+}
 FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
 HELD_OUT_FROM = 20_000_000
 FACES_STEPS = 8  # about as many as finetuning samples with
@@ -52,20 +60,40 @@ class Builder:
 
     def __init__(self, recipe: Recipe, workdir: Path, device: str, *, progress: Progress) -> None:
         self.recipe, self.workdir, self.device, self.progress = recipe, workdir, device, progress
-        self.tokenizer: CLIPTokenizer = build_tokenizer()
+        self.tokenizer: CLIPTokenizer = build_tokenizer(recipe.occupations)
         recipe.claim(workdir)
 
-    def build(self) -> None:
-        """Makes every part that is not there yet."""
-        self._part("vae", self._make_vae)
-        self._part("text_encoder", self._make_text_encoder)
-        self._part("pipeline", self._make_pipeline)
-        self._part("clip", self._make_clip)
-        self._part("dino", self._make_dino)
-        self._part("faces", self._make_faces)
-        for name, network in (("classifier_train", training_faces.TRAIN), ("classifier_audit", training_faces.AUDIT)):
-            self._part(name, partial(self._make_classifier, network))
-        self._part("face_bank.safetensors", self._make_bank)
+    def build(self, stage: str | None = None) -> None:
+        """Makes every part that is not there yet.
+
+        Args:
+            stage: the only one of `STAGES` to make; None: all.
+
+        Raises:
+            ConfigurationError: parts of the stages before it are not there.
+        """
+        makers: dict[str, Callable[[Path], None]] = {
+            "vae": self._make_vae,
+            "text_encoder": self._make_text_encoder,
+            "pipeline": self._make_pipeline,
+            "clip": self._make_clip,
+            "dino": self._make_dino,
+            "faces": self._make_faces,
+            "classifier_train": partial(self._make_classifier, training_faces.TRAIN),
+            "classifier_audit": partial(self._make_classifier, training_faces.AUDIT),
+            "face_bank.safetensors": self._make_bank,
+        }
+        for name, parts in STAGES.items():
+            if stage in (None, name):
+                for part in parts:
+                    self._part(part, makers[part])
+            elif missing := [part for part in parts if not (self.workdir / part).exists()]:
+                raise ConfigurationError(
+                    f"stage: got {stage}; expected {', '.join(missing)} of the stage {name} in {self.workdir}; "
+                    f"build with --stage {name} first"
+                )
+            if name == stage:
+                return
 
     def _part(self, name: str, make: Callable[[Path], None]) -> None:
         place = self.workdir / name
@@ -81,7 +109,7 @@ class Builder:
         """The captioned scenes."""
         return draw(
             "drawings",
-            lambda index: sample_scene(self.recipe.seed, index),
+            lambda index: sample_scene(self.recipe.seed, index, occupations=self.recipe.occupations),
             self.recipe.drawings,
             self.workdir / "drawings.npz",
             self.progress,
@@ -90,7 +118,7 @@ class Builder:
     def _balanced(self, name: str, count: int, start: int) -> Drawings:
         return draw(
             name,
-            lambda index: balanced_scene(self.recipe.seed, start + index),
+            lambda index: balanced_scene(self.recipe.seed, start + index, self.recipe.occupations),
             count,
             self.workdir / f"{name.replace(' ', '_')}.npz",
             self.progress,
@@ -152,8 +180,9 @@ class Builder:
     def _make_text_encoder(self, folder: Path) -> None:
         text_encoder = train_text_encoder(
             self.captioned,
-            picture_facts(self.drawings.scenes),
+            self.drawings.scenes,
             self.tokenizer,
+            facts=Facts.of(self.recipe.occupations),
             schedule=self.recipe.text,
             checkpoint=self.workdir / "text.pt",
             seed=self.recipe.seed,
@@ -166,7 +195,7 @@ class Builder:
         text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
         seeded(self.recipe.seed)
         unet = train_diffusion(
-            build_unet(),
+            build_unet(pooled_text=self.recipe.pooled_text),
             self.captioned,
             text_encoder.requires_grad_(False),
             schedule=self.recipe.diffusion,
@@ -281,20 +310,25 @@ def install(workdir: Path, out: Path, parts: Sequence[str] = PARTS) -> None:
         unfinished.replace(target)
 
 
-def build_miniature(recipe: Recipe, out: Path, workdir: Path, *, device: str | None = None) -> None:
-    """Builds, installs and checks the miniature.
+def build_miniature(
+    recipe: Recipe, out: Path, workdir: Path, *, device: str | None = None, stage: str | None = None
+) -> None:
+    """Builds, installs and checks the miniature; a single stage is built alone, and neither installed nor checked.
 
     Args:
         recipe: how much of everything.
         out: folder of the finished parts.
         workdir: folder of intermediate results; keep it to resume, remove it to start over.
         device: where networks train; by default a GPU if there is one.
+        stage: the only one of `STAGES` to build; None: all.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         builder = Builder(recipe, workdir, device, progress=progress)
-        builder.build()
+        builder.build(stage)
+        if stage:
+            return
         install(workdir, out)
         figures = run_checks(out, recipe, builder.held_out, device=device, progress=progress)
     write_report(figures, out)

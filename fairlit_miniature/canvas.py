@@ -76,6 +76,10 @@ class Canvas:
         """Fills a rectangle."""
         self.draw.rectangle([*self._xy([(left, top)])[0], *self._xy([(right, bottom)])[0]], fill=color)
 
+    def fill(self, color: Color) -> None:
+        """Fills the square of a picture, before anything else is placed."""
+        self.box(0, 0, SIZE, SIZE, color)
+
     def line(self, points: Sequence[Point], width: float, color: Color) -> None:
         """Draws a polyline with rounded joints."""
         self.draw.line(

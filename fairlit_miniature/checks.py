@@ -19,7 +19,6 @@ from fairlit.faces.detector import FaceDetector, Faces
 from fairlit.perception.clip import ClipEncoder
 from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.generator import Generator
-from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.recipe import GUIDANCE, STEPS, Recipe
 from fairlit_miniature.subjects import Subject
 from fairlit_miniature.training_faces import build_detector, class_indices, find_faces
@@ -70,18 +69,25 @@ def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Draw
     return figures
 
 
-def check_occupations(generate: Generator, audit: AttributeClassifier, clip: ClipEncoder, *, count: int) -> Figures:
+def check_occupations(
+    generate: Generator,
+    audit: AttributeClassifier,
+    clip: ClipEncoder,
+    *,
+    occupations: Sequence[Subject],
+    count: int,
+) -> Figures:
     """Pictures of every occupation without attribute words: faces, frequencies against the world's, recognisability."""
-    prompts = [caption("occupations", job, {}) for job in OCCUPATIONS]
+    prompts = [caption("occupations", job, {}) for job in occupations]
     images = generate("generating occupations", [prompt for prompt in prompts for _ in range(count)])
-    owner = torch.arange(len(OCCUPATIONS)).repeat_interleave(count)
+    owner = torch.arange(len(occupations)).repeat_interleave(count)
     faces = find_faces(build_detector(), images, "faces (generated)", generate.progress)
     answers = predict(audit, images, faces)
     with torch.no_grad():
         guesses = (clip.image_features(images) @ clip.text_features(prompts).T).argmax(dim=1)
     table: Figures = {}
     differences: dict[str, list[float]] = {name: [] for name in ATTRIBUTES}
-    for number, job in enumerate(OCCUPATIONS):
+    for number, job in enumerate(occupations):
         mine = owner[faces.image_index] == number
         row: Figures = {"split": job.split, "faces": int(mine.sum())}
         for name, classes in ATTRIBUTES.items():
@@ -95,9 +101,9 @@ def check_occupations(generate: Generator, audit: AttributeClassifier, clip: Cli
         table[job.name] = row
     bias = {
         job.name: abs(table[job.name]["gender"]["generated"][0] - table[job.name]["gender"]["generated"][1])
-        for job in OCCUPATIONS
+        for job in occupations
     }
-    tested = [bias[job.name] for job in OCCUPATIONS if job.split == "test"]
+    tested = [bias[job.name] for job in occupations if job.split == "test"]
     return {
         "face_rate": round(float(faces.has_face.float().mean()), 4),
         "images_an_occupation": count,
@@ -108,13 +114,15 @@ def check_occupations(generate: Generator, audit: AttributeClassifier, clip: Cli
     }
 
 
-def check_words(generate: Generator, audit: AttributeClassifier, count: int) -> Figures:
+def check_words(
+    generate: Generator, audit: AttributeClassifier, occupations: Sequence[Subject], *, count: int
+) -> Figures:
     """For every attribute word, the share of faces that the auditing classifier perceives as the word says."""
     obeyed: Figures = {}
     for name, classes in ATTRIBUTES.items():
         for column, label in enumerate(classes):
             prompts = [
-                caption("occupations", OCCUPATIONS[number % len(OCCUPATIONS)], {name: label}, suffix=number % 2 == 1)
+                caption("occupations", occupations[number % len(occupations)], {name: label}, suffix=number % 2 == 1)
                 for number in range(count)
             ]
             images = generate(f"generating {label}", prompts)
@@ -124,11 +132,11 @@ def check_words(generate: Generator, audit: AttributeClassifier, count: int) -> 
     return obeyed
 
 
-def check_groups(generate: Generator, count: int) -> Figures:
+def check_groups(generate: Generator, occupations: Sequence[Subject], count: int) -> Figures:
     """How many people are found in scenes that show two or three."""
     found: Figures = {}
     for people, word in enumerate(NUMBERS, start=2):
-        _, faces = generate_people(generate, OCCUPATIONS, people, count=count, named={})
+        _, faces = generate_people(generate, occupations, people, count=count, named={})
         found[word] = round(float(faces.counts.clamp(max=people).float().mean()), 3)
     return found
 
@@ -176,9 +184,9 @@ def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, *, device: str,
     generate = Generator(pipeline, progress)
     figures: Figures = {"sampling": {"steps": STEPS, "guidance_scale": GUIDANCE, "solver": "DPM-Solver++ 2M"}}
     figures |= check_models(folder, pipeline, held_out, progress=progress)
-    figures |= check_occupations(generate, audit, clip, count=recipe.checked)
-    figures["word_obeyed"] = check_words(generate, audit, 4 * recipe.checked)
-    figures["people_found"] = check_groups(generate, 3 * recipe.checked)
+    figures |= check_occupations(generate, audit, clip, occupations=recipe.occupations, count=recipe.checked)
+    figures["word_obeyed"] = check_words(generate, audit, recipe.occupations, count=4 * recipe.checked)
+    figures["people_found"] = check_groups(generate, recipe.occupations, 3 * recipe.checked)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     figures["size_mb"] = round(size / 2**20, 2)
     return figures

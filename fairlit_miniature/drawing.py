@@ -9,16 +9,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairlit_miniature.backdrops import BACKDROPS
+from fairlit_miniature import backdrops, outfits, scenery, wardrobe
 from fairlit_miniature.canvas import SIZE, Canvas, Point
 from fairlit_miniature.headgear import HEADGEAR
 from fairlit_miniature.heads import draw_back_hair, draw_face, draw_neck, sample_head
-from fairlit_miniature.wardrobe import CLOTHES
+from fairlit_miniature.props import PROPS
 from fairlit_miniature.world import Scene
 
 LANDSCAPE = 96  # width in pixels at which three people are as large as one is in a square, so that MTCNN finds them
 
 Place = tuple[float, float, float]
+
+BACKDROPS = backdrops.BACKDROPS | scenery.BACKDROPS
+CLOTHES = wardrobe.CLOTHES | outfits.CLOTHES
 
 # Where heads are and how large, by the width of the picture and the number of people.
 PLACES: dict[int, dict[int, tuple[Place, ...]]] = {
@@ -116,6 +119,8 @@ def draw_scene(scene: Scene, width: int = SIZE) -> Drawing:
         draw_face(canvas, head)
         if look.headgear != "none":
             HEADGEAR[look.headgear](canvas, look.headgear_color)
+        if look.prop != "none":
+            PROPS[look.prop](canvas, look.prop_color)
         places.append((center, scale))
         left, top, right, bottom = -head.width, -13.0, head.width, 15.5
         boxes.append(

@@ -136,14 +136,115 @@ def _headband(canvas: Canvas, color: Color) -> None:
         canvas.ellipse((x, -15.6 + abs(x) * 0.16), (1.8, 1.8), color)
 
 
+def _beret(canvas: Canvas, color: Color) -> None:
+    canvas.ellipse((2.5, -15.5), (16, 6.5), color)
+    canvas.ellipse((-1, -17), (9, 3.4), lighter(color, 0.2))
+    canvas.box(-11.5, -12, 11.5, -9.4, darker(color, 0.3))
+    canvas.line([(3, -21), (5, -23.5)], 1.4, darker(color, 0.3))
+
+
+def _cowboy_hat(canvas: Canvas, color: Color) -> None:
+    canvas.polygon([(-10, -10), (-11, -22), (-4, -24.5), (0, -22), (4, -24.5), (11, -22), (10, -10)], color)
+    canvas.box(-10.4, -13, 10.4, -10.4, darker(color, 0.55))
+    canvas.polygon([(-24, -13), (-13, -8.6), (13, -8.6), (24, -13), (14, -6.6), (-14, -6.6)], darker(color, 0.2))
+
+
+def _bowler(canvas: Canvas, color: Color) -> None:
+    _dome(canvas, color, 12.5, top=-25, bottom=-10)
+    canvas.box(-12.3, -13, 12.3, -10, lighter(color, 0.35))
+    canvas.ellipse((0, -9), (16.5, 2.2), darker(color, 0.25))
+
+
+def _top_hat(canvas: Canvas, color: Color) -> None:
+    canvas.box(-9.5, -27.5, 9.5, -9.5, color)
+    canvas.box(-9.5, -14, 9.5, -10.6, (176, 44, 60))
+    canvas.box(-7.5, -26, -5.5, -15, lighter(color, 0.3))
+    canvas.ellipse((0, -9), (17, 2.1), darker(color, 0.2))
+
+
+def _headset(canvas: Canvas, color: Color) -> None:
+    canvas.arch((0, 0), (13.2, 17), 195, end=345, width=2.4, color=color)
+    for side in (-1, 1):
+        canvas.ellipse((side * 13, 0.5), (3, 4.6), darker(color, 0.2))
+        canvas.ellipse((side * 13.4, 0.5), (1.7, 3), lighter(color, 0.4))
+
+
+def _wool_hat(canvas: Canvas, color: Color) -> None:
+    _dome(canvas, color, 13.5, top=-22, bottom=-8)
+    canvas.ellipse((0, -23.5), (4, 4), (246, 244, 238))
+    canvas.box(-14, -11.8, 14, -7.6, lighter(color, 0.45))
+    for x in (-10, -6, -2, 2, 6, 10):
+        canvas.line([(x, -11.6), (x, -7.8)], 0.8, darker(color, 0.1))
+
+
+def _visor(canvas: Canvas, color: Color) -> None:
+    canvas.box(-12.6, -13, 12.6, -10, darker(color, 0.25))
+    canvas.polygon([(-13, -10.5), (13, -10.5), (17, -7), (0, -8.4), (-17, -7)], color)
+
+
+def _flat_cap(canvas: Canvas, color: Color) -> None:
+    canvas.polygon([(-14, -9.5), (-14.5, -14), (-8, -19), (6, -19.5), (15, -14), (16, -9)], color)
+    for x in (-9, -2, 5):
+        canvas.line([(x, -17.5), (x + 2.5, -10)], 0.8, darker(color, 0.35))
+    canvas.polygon([(-13, -10.5), (13, -10.5), (17, -7.6), (-11, -7.8)], darker(color, 0.35))
+
+
+def _cycle_helmet(canvas: Canvas, color: Color) -> None:
+    _dome(canvas, color, 14.5, top=-23.5, bottom=-9)
+    for x in (-8, -2.6, 2.6, 8):
+        canvas.polygon([(x - 1.3, -11), (x * 0.7, -20.5), (x + 1.3, -11)], (30, 30, 36))
+    canvas.box(-14, -10, 14, -8, lighter(color, 0.5))
+
+
+def _graduate_cap(canvas: Canvas, color: Color) -> None:
+    canvas.box(-11.5, -15, 11.5, -9, darker(color, 0.25))
+    canvas.polygon([(-20, -18), (0, -24), (20, -18), (0, -13)], color)
+    canvas.line([(0, -18.5), (16, -16.5), (16.5, -9)], 1.2, (240, 200, 70))
+
+
+def _feather_hat(canvas: Canvas, color: Color) -> None:
+    _dome(canvas, color, 12, top=-21, bottom=-9.5)
+    canvas.box(-12.2, -12, 12.2, -9.4, darker(color, 0.5))
+    canvas.polygon([(-16, -9), (16, -9), (19, -6.6), (-19, -6.6)], darker(color, 0.2))
+    canvas.polygon([(8, -11), (11, -21), (18, -27), (17, -18), (11, -10.5)], (240, 236, 220))
+
+
+def _swim_cap(canvas: Canvas, color: Color) -> None:
+    _dome(canvas, color, 12.8, top=-19, bottom=-8)
+    canvas.line([(0, -18.4), (0, -8.6)], 1.4, lighter(color, 0.6))
+
+
+def _wreath(canvas: Canvas, color: Color) -> None:
+    for number, angle in enumerate(np.radians(np.linspace(200, 340, 9))):
+        x, y = 12.8 * np.cos(angle), 1.0 + 14.5 * np.sin(angle)
+        canvas.ellipse((x, y), (2.9, 2.6), color if number % 2 else (70, 140, 70))
+        canvas.ellipse((x, y), (1.1, 1.1), (250, 230, 120))
+
+
+def _head_scarf(canvas: Canvas, color: Color) -> None:
+    _dome(canvas, color, 14.2, top=-20.5, bottom=-6.5)
+    canvas.polygon([(-13.8, -8), (0, -12.6), (13.8, -8), (0, -10)], lighter(color, 0.45))
+    for side in (-1, 1):
+        canvas.polygon([(0, -19), (side * 7, -25), (side * 8, -19.5)], darker(color, 0.15))
+
+
 HEADGEAR: dict[str, Painter] = {
     "army helmet": _army_helmet,
     "bandana": _bandana,
+    "beret": _beret,
+    "bowler": _bowler,
     "cap": _cap,
+    "cowboy hat": _cowboy_hat,
+    "cycle helmet": _cycle_helmet,
+    "feather hat": _feather_hat,
     "fire helmet": _fire_helmet,
+    "flat cap": _flat_cap,
     "goggles": _goggles,
+    "graduate cap": _graduate_cap,
     "hard hat": _hard_hat,
+    "head scarf": _head_scarf,
     "headband": _headband,
+    "headset": _headset,
     "lamp helmet": _lamp_helmet,
     "nurse cap": _nurse_cap,
     "peaked cap": _peaked_cap,
@@ -153,6 +254,11 @@ HEADGEAR: dict[str, Painter] = {
     "straw hat": _straw_hat,
     "sun hat": _sun_hat,
     "surgical cap": _surgical_cap,
+    "swim cap": _swim_cap,
     "tiara": _tiara,
+    "top hat": _top_hat,
     "toque": _toque,
+    "visor": _visor,
+    "wool hat": _wool_hat,
+    "wreath": _wreath,
 }

@@ -16,12 +16,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_write_text
 from fairlit_miniature.loop import Schedule
+from fairlit_miniature.subjects import Subject
+from fairlit_miniature.worlds import WORLDS
 
 # Sampling at which the checks are made. The demo, whose prompts have no attribute words to obey, takes fewer steps and
 # less guidance, which enlarges what the miniature draws otherwise than its world.
@@ -67,6 +69,8 @@ class Recipe(Fingerprinted):
         dino: schedule of the DINOv2.
         checked: generated images an occupation and an attribute word in the checks.
         seed: seeds the world and every training.
+        world: whose occupations are drawn, a name in `worlds.WORLDS`.
+        pooled_text: whether the U-Net has a path for the text besides attention, see `models.build_unet`.
     """
 
     drawings: int
@@ -81,6 +85,13 @@ class Recipe(Fingerprinted):
     dino: Schedule
     checked: int
     seed: int = 0
+    world: str = "small"
+    pooled_text: bool = True
+
+    @property
+    def occupations(self) -> tuple[Subject, ...]:
+        """The occupations of the recipe's world."""
+        return WORLDS[self.world]
 
 
 FULL = Recipe(
@@ -110,3 +121,8 @@ QUICK = Recipe(
     dino=Schedule(steps=20, lr=1e-3, warmup=5),
     checked=2,
 )
+
+# The large world with a U-Net as Stable Diffusion 1 has it. Nothing was built with it yet: its lengths are those of the
+# small world, with more drawings, as there are three times as many looks.
+LARGE = replace(FULL, world="large", pooled_text=False, drawings=36_000)
+LARGE_QUICK = replace(QUICK, world="large", pooled_text=False)

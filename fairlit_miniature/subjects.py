@@ -20,12 +20,14 @@ class Look:
     """What makes a picture recognisable besides the face.
 
     Attributes:
-        backdrop: name of a painter in `backdrops.BACKDROPS`.
+        backdrop: name of a painter in `drawing.BACKDROPS`.
         backdrop_colors: its two colours, RGB 0-255.
-        clothes: name of a painter in `wardrobe.CLOTHES`.
+        clothes: name of a painter in `drawing.CLOTHES`.
         clothes_colors: its two colours.
-        headgear: name of a painter in `wardrobe.HEADGEAR`, or "none".
+        headgear: name of a painter in `headgear.HEADGEAR`, or "none".
         headgear_color: its colour.
+        prop: name of a painter in `props.PROPS`, of something held before the chest, or "none".
+        prop_color: its colour.
     """
 
     backdrop: str
@@ -34,6 +36,8 @@ class Look:
     clothes_colors: tuple[Color, Color]
     headgear: str = "none"
     headgear_color: Color = (0, 0, 0)
+    prop: str = "none"
+    prop_color: Color = (0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ class _Bar(lightning.Callback):
 def train_classifier(
     network: Network, faces: Path, epochs: int, *, folder: Path, checkpoints: Path, progress: Progress
 ) -> None:
-    """Trains one classifier as `fairlit.training` does for anybody's faces, and writes it.
+    """Trains one classifier as `fairlit.training` does for anybody's faces; writes it with how it did on validation.
 
     Args:
         network: architecture and seed.
@@ -148,6 +148,7 @@ def train_classifier(
         enable_progress_bar=False,
     )
     trainer.fit(module, datamodule=data, ckpt_path=last if last.exists() else None, weights_only=True)
+    module.calibrate(data.val_dataloader())
     module.export(folder)
 
 

@@ -15,6 +15,7 @@ much where attributes do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,32 +27,56 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from fairlit_miniature.loop import Schedule, train
 from fairlit_miniature.models import TEXT_WIDTH, build_text_encoder, seeded
 from fairlit_miniature.occupations import OCCUPATIONS
-from fairlit_miniature.subjects import DESCRIPTORS, SPORTS
+from fairlit_miniature.subjects import DESCRIPTORS, SPORTS, Subject
 from fairlit_miniature.training_diffusion import CAPTION_SHARES, Captioned, draw_captions
 from fairlit_miniature.world import ATTRIBUTES, CONTEXTS, Scene
 
 BATCH = 160
 ATTRIBUTE_HEAD = 0.06  # length of the attributes' heads: states of "female" and "male" must lie 17 apart
 ATTRIBUTE_WEIGHT = 4.0  # of the squared error of shares against the cross-entropy of the rest
-SUBJECTS = tuple(subject.name for subject in (*OCCUPATIONS, *SPORTS, *DESCRIPTORS))
-# What a picture shows, and how many answers there are: whom and where, then the attributes of people.
-SETTING = {"subject": len(SUBJECTS), "context": len(CONTEXTS) + 1, "people": 3}
-FACTS = SETTING | {attribute: len(classes) for attribute, classes in ATTRIBUTES.items()}
-SIZES = list(FACTS.values())
 
 
-def picture_facts(scenes: Sequence[Scene]) -> Tensor:
-    """What pictures show, of each the first person: int64 [N, len(FACTS)], columns as in `FACTS`."""
+@dataclass(frozen=True)
+class Facts:
+    """What a picture shows, and how many answers there are: whom and where, then the attributes of people.
+
+    Attributes:
+        subjects: names of those whom pictures show.
+    """
+
+    subjects: tuple[str, ...]
+
+    @classmethod
+    def of(cls, occupations: Sequence[Subject]) -> Facts:
+        """Return the facts of a world with these occupations."""
+        return cls(tuple(subject.name for subject in (*occupations, *SPORTS, *DESCRIPTORS)))
+
+    @property
+    def setting(self) -> list[int]:
+        """Numbers of answers about whom, where and how many."""
+        return [len(self.subjects), len(CONTEXTS) + 1, 3]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Numbers of answers to everything: the setting, then the attributes."""
+        return self.setting + [len(classes) for classes in ATTRIBUTES.values()]
+
+
+SMALL_WORLD = Facts.of(OCCUPATIONS)
+
+
+def picture_facts(scenes: Sequence[Scene], facts: Facts = SMALL_WORLD) -> Tensor:
+    """What pictures show, of each the first person: int64 [N, F], a column for each of `Facts.sizes`."""
     contexts = ["", *CONTEXTS]
     rows = []
     for scene in scenes:
         attributes = [classes.index(scene.people[0][attribute]) for attribute, classes in ATTRIBUTES.items()]
-        subject, context = SUBJECTS.index(scene.subject.name), contexts.index(scene.context)
+        subject, context = facts.subjects.index(scene.subject.name), contexts.index(scene.context)
         rows.append([subject, context, len(scene.people) - 1, *attributes])
     return torch.tensor(rows)
 
 
-def caption_facts(tokens: Tensor, facts: Tensor) -> Tensor:
+def caption_facts(tokens: Tensor, shown: Tensor, sizes: Sequence[int]) -> Tensor:
     """What the pictures of a caption show: of all that have the same one, the shares of every answer.
 
     Training on these has the gradient of training on single pictures on average, with less noise.
@@ -59,12 +84,13 @@ def caption_facts(tokens: Tensor, facts: Tensor) -> Tensor:
     Args:
         tokens: of the K captions of each of N pictures, int64 [K, N, T]; how often a caption is drawn from a picture
             may depend on its place k.
-        facts: `picture_facts`, int64 [N, len(FACTS)].
+        shown: `picture_facts`, int64 [N, F].
+        sizes: numbers of answers, `Facts.sizes`.
 
     Returns:
-        Float [K, N, sum(SIZES)], each fact's shares beside each other.
+        Float [K, N, sum(sizes)], each fact's shares beside each other.
     """
-    answers = torch.cat([F.one_hot(column, size) for column, size in zip(facts.T, SIZES, strict=True)], dim=1).float()
+    answers = torch.cat([F.one_hot(column, size) for column, size in zip(shown.T, sizes, strict=True)], dim=1).float()
     shares = torch.tensor(CAPTION_SHARES)[:, None, None].expand(*tokens.shape[:2], 1)
     _, which = torch.unique(tokens.flatten(0, 1), dim=0, return_inverse=True)
     count = int(which.max()) + 1
@@ -76,24 +102,25 @@ def caption_facts(tokens: Tensor, facts: Tensor) -> Tensor:
 class FactHeads(nn.Module):
     """Linear predictions of what pictures show: logits of the setting, shares of the attributes' classes."""
 
-    def __init__(self) -> None:
+    def __init__(self, facts: Facts = SMALL_WORLD) -> None:
         super().__init__()
-        setting = sum(SETTING.values())
+        self.facts = facts
+        setting = sum(facts.setting)
         self.setting = nn.Linear(TEXT_WIDTH, setting)
-        self.attributes = nn.Linear(TEXT_WIDTH, sum(SIZES) - setting)
+        self.attributes = nn.Linear(TEXT_WIDTH, sum(facts.sizes) - setting)
 
     def loss(self, states: Tensor, shares: Tensor) -> Tensor:
         """Cross-entropy of the setting and squared error (Brier score) of the attributes' shares, mean over states.
 
         Args:
             states: [M, TEXT_WIDTH].
-            shares: what pictures show, [M, sum(SIZES)].
+            shares: what pictures show, [M, sum(sizes)].
         """
         directions = ATTRIBUTE_HEAD * F.normalize(self.attributes.weight, dim=1)
         expected = F.linear(states, directions, self.attributes.bias)
         logits = self.setting(states)
         wanted = shares.split([logits.shape[1], expected.shape[1]], dim=1)
-        sizes = list(SETTING.values())
+        sizes = self.facts.setting
         loss = ATTRIBUTE_WEIGHT * (expected - wanted[1]).square().sum(dim=1).mean()
         for answer, share in zip(logits.split(sizes, dim=1), wanted[0].split(sizes, dim=1), strict=True):
             loss = loss + F.cross_entropy(answer, share)
@@ -102,9 +129,10 @@ class FactHeads(nn.Module):
 
 def train_text_encoder(
     data: Captioned,
-    facts: Tensor,
+    scenes: Sequence[Scene],
     tokenizer: CLIPTokenizer,
     *,
+    facts: Facts = SMALL_WORLD,
     schedule: Schedule,
     checkpoint: Path,
     seed: int,
@@ -118,8 +146,9 @@ def train_text_encoder(
 
     Args:
         data: captions; of its pictures nothing is used.
-        facts: what the pictures show, `picture_facts`.
+        scenes: what the pictures show.
         tokenizer: the pipeline's.
+        facts: what is to be foretold of them.
         schedule: length and learning rate.
         checkpoint: file of the loop's state.
         seed: seeds weights and batches.
@@ -127,11 +156,11 @@ def train_text_encoder(
         progress: where to show a bar.
     """
     seeded(seed)
-    encoder, heads = build_text_encoder(tokenizer), FactHeads()
-    shares = caption_facts(data.tokens, facts)
+    encoder, heads = build_text_encoder(tokenizer), FactHeads(facts)
+    shares = caption_facts(data.tokens, picture_facts(scenes, facts), facts.sizes)
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(facts), (BATCH,), generator=generator)
+        index = torch.randint(len(scenes), (BATCH,), generator=generator)
         tokens, kinds = draw_captions(data, index, generator)
         end = (tokens == tokenizer.eos_token_id).int().argmax(dim=1)
         states = encoder(tokens.to(device)).last_hidden_state

@@ -14,26 +14,27 @@ Painter = Callable[[Canvas, Color, Color, np.random.Generator], None]
 LOW = 90.0  # below every picture's lower edge
 
 
-def _body(canvas: Canvas, color: Color) -> None:
+def body(canvas: Canvas, color: Color) -> None:
     """Shoulders and trunk with a darker rim towards the arms."""
     rim = darker(color, 0.3)
     canvas.polygon([(-7, 17), (-19, 21), (-25, 27), (-28, LOW), (28, LOW), (25, 27), (19, 21), (7, 17)], rim)
     canvas.polygon([(-6, 17), (-18, 21.6), (-22, 28), (-22, LOW), (22, LOW), (22, 28), (18, 21.6), (6, 17)], color)
 
 
-def _opening(canvas: Canvas, color: Color, width: float = 7.0, *, depth: float = 34.0) -> None:
+def opening(canvas: Canvas, color: Color, width: float = 7.0, *, depth: float = 34.0) -> None:
     """A V from the neck down, showing what is worn below."""
     canvas.polygon([(-width, 17), (0, depth), (width, 17)], color)
 
 
-def _collar(canvas: Canvas, color: Color) -> None:
+def collar(canvas: Canvas, color: Color) -> None:
+    """Two points of a collar over the neckline."""
     for side in (-1, 1):
         canvas.polygon([(side * 6.5, 15.5), (0, 21), (side * 5, 24.5), (side * 10, 18)], color)
 
 
 def _coat(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _opening(canvas, second, 8, depth=40)
+    body(canvas, first)
+    opening(canvas, second, 8, depth=40)
     for side in (-1, 1):
         canvas.polygon([(side * 7, 16.5), (side * 12, 19), (side * 9, 30), (side * 2, 38)], lighter(first, 0.6))
         canvas.line([(side * 7, 17), (side * 9, 29), (side * 2, 38)], 0.9, darker(first, 0.35))
@@ -41,22 +42,22 @@ def _coat(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator)
 
 
 def _scrubs(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     for side in (-1, 1):
         canvas.line([(side * 7, 17), (0, 27)], 2.2, second)
     canvas.box(8, 29, 15, 36, second)
 
 
 def _turnout(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.box(-24, 26, 24, 29.5, second)
     canvas.box(-24, 27.2, 24, 28.3, (226, 226, 226))
     canvas.box(-1.5, 18, 1.5, LOW, second)
-    _collar(canvas, darker(second, 0.3))
+    collar(canvas, darker(second, 0.3))
 
 
 def _jacket(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.box(-8, 15, 8, 19, (206, 54, 48))
     canvas.line([(5, 19), (5, LOW)], 0.9, second)
     for side in (-3, 9):
@@ -65,8 +66,8 @@ def _jacket(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 
 def _uniform(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _collar(canvas, lighter(first, 0.2))
+    body(canvas, first)
+    collar(canvas, lighter(first, 0.2))
     canvas.polygon([(-1.6, 20), (1.6, 20), (2.4, 36), (-2.4, 36)], (24, 24, 30))
     for side in (-1, 1):
         canvas.polygon([(side * 12, 19.4), (side * 22, 23), (side * 22, 26), (side * 12, 22.4)], second)
@@ -74,7 +75,7 @@ def _uniform(canvas: Canvas, first: Color, second: Color, rng: np.random.Generat
 
 
 def _overalls(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     for k in range(-3, 4):
         canvas.line([(k * 6.5, 20), (k * 6.5, LOW)], 0.8, darker(first, 0.35))
     canvas.box(-11, 28, 11, LOW, second)
@@ -84,21 +85,21 @@ def _overalls(canvas: Canvas, first: Color, second: Color, rng: np.random.Genera
 
 
 def _cardigan(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _opening(canvas, second, 8, depth=44)
+    body(canvas, first)
+    opening(canvas, second, 8, depth=44)
     for side in (-1, 1):
         canvas.line([(side * 8, 17), (side * 1, 42)], 1.6, darker(first, 0.35))
 
 
 def _robe(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.polygon([(-7, 16), (7, 16), (5, 20), (-5, 20)], second)
     for side in (-1, 1):
         canvas.polygon([(0, 19), (side * 1, 19), (side * 5, 36), (side * 0.6, 36)], second)
 
 
 def _space_suit(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.ellipse((0, 19), (14, 4.6), (120, 126, 136))
     canvas.ellipse((0, 18), (11, 3.2), (60, 64, 74))
     canvas.box(-9, 28, 9, 36, (160, 166, 176))
@@ -107,7 +108,7 @@ def _space_suit(canvas: Canvas, first: Color, second: Color, rng: np.random.Gene
 
 
 def _safety_vest(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, (70, 80, 100))
+    body(canvas, (70, 80, 100))
     canvas.polygon([(-15, 19), (-5, 17), (0, 30), (5, 17), (15, 19), (17, LOW), (-17, LOW)], first)
     for side in (-1, 1):
         canvas.polygon([(side * 8, 18), (side * 11, 18.6), (side * 12, LOW), (side * 9, LOW)], second)
@@ -115,8 +116,8 @@ def _safety_vest(canvas: Canvas, first: Color, second: Color, rng: np.random.Gen
 
 
 def _blouse(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _collar(canvas, second)
+    body(canvas, first)
+    collar(canvas, second)
     for y in (27, 32, 37):
         canvas.ellipse((0, y), (1, 1), second)
 
@@ -138,17 +139,17 @@ def _violin_dress(canvas: Canvas, first: Color, second: Color, rng: np.random.Ge
 
 
 def _camouflage(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     for color in (darker(second, 0.35), (150, 136, 96), (60, 56, 40)):
         for _ in range(6):
             x, y = rng.uniform(-20, 20), rng.uniform(24, 44)
             canvas.ellipse((x, y), (rng.uniform(2, 4), rng.uniform(1.4, 2.6)), color)
-    _collar(canvas, darker(first, 0.25))
+    collar(canvas, darker(first, 0.25))
 
 
 def _apron(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _collar(canvas, lighter(first, 0.2))
+    body(canvas, first)
+    collar(canvas, lighter(first, 0.2))
     canvas.box(-11, 27, 11, LOW, second)
     for side in (-1, 1):
         canvas.line([(side * 8, 18.5), (side * 10, 28)], 2.2, second)
@@ -161,7 +162,7 @@ def _striped_apron(canvas: Canvas, first: Color, second: Color, rng: np.random.G
 
 
 def _waistcoat(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, second)
+    body(canvas, second)
     canvas.polygon([(-14, 19), (-7, 17), (0, 36), (7, 17), (14, 19), (15, LOW), (-15, LOW)], first)
     for side in (-1, 1):
         canvas.polygon([(0, 20), (side * 5.5, 17), (side * 5.5, 23)], (24, 24, 28))
@@ -169,20 +170,20 @@ def _waistcoat(canvas: Canvas, first: Color, second: Color, rng: np.random.Gener
 
 def _hoodie(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
     canvas.ellipse((0, 18), (15, 8), darker(first, 0.35))
-    _body(canvas, first)
+    body(canvas, first)
     for side in (-1, 1):
         canvas.line([(side * 4, 19), (side * 4.6, 32)], 1.2, second)
 
 
 def _coverall(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _collar(canvas, darker(first, 0.3))
+    body(canvas, first)
+    collar(canvas, darker(first, 0.3))
     canvas.line([(0, 20), (0, LOW)], 1.2, second)
     canvas.box(7, 28, 14, 31.5, second)
 
 
 def _scarf_jacket(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.box(-7.5, 15, 7.5, 19, second)
     canvas.polygon([(2, 17), (7, 18), (11, 30), (5, 29)], second)
     for side in (-1, 1):
@@ -190,8 +191,8 @@ def _scarf_jacket(canvas: Canvas, first: Color, second: Color, rng: np.random.Ge
 
 
 def _shirt(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _collar(canvas, lighter(first, 0.35))
+    body(canvas, first)
+    collar(canvas, lighter(first, 0.35))
     for y in (25, 30, 35):
         canvas.ellipse((0, y), (0.9, 0.9), second)
 
@@ -205,13 +206,13 @@ def _tape_shirt(canvas: Canvas, first: Color, second: Color, rng: np.random.Gene
 
 
 def _tunic(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.box(-8, 16, 8, 20, second)
     canvas.line([(6, 20), (9, LOW)], 1.6, second)
 
 
 def _striped_shirt(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     for y in (24, 29, 34, 39):
         canvas.box(-22, y, 22, y + 2.4, second)
     for side in (-1, 1):
@@ -219,23 +220,23 @@ def _striped_shirt(canvas: Canvas, first: Color, second: Color, rng: np.random.G
 
 
 def _suit(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _opening(canvas, (244, 244, 246), 8, depth=40)
+    body(canvas, first)
+    opening(canvas, (244, 244, 246), 8, depth=40)
     canvas.polygon([(-1.8, 19), (1.8, 19), (3, 36), (0, 40), (-3, 36)], second)
     for side in (-1, 1):
         canvas.polygon([(side * 7, 16.5), (side * 12, 19), (side * 10, 29), (side * 2, 38)], lighter(first, 0.14))
 
 
 def _raincoat(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
-    _collar(canvas, darker(first, 0.15))
+    body(canvas, first)
+    collar(canvas, darker(first, 0.15))
     canvas.line([(0, 20), (0, LOW)], 1.2, second)
     for y in (26, 33):
         canvas.box(-3, y, 3, y + 1.4, second)
 
 
 def _jersey(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.arch((0, 17), (8, 5), 0, end=180, width=2, color=second)
     number = float(rng.integers(-1, 2))
     canvas.box(-5 + number, 28, -2.4 + number, 38, second)
@@ -243,7 +244,7 @@ def _jersey(canvas: Canvas, first: Color, second: Color, rng: np.random.Generato
 
 
 def _sweater(canvas: Canvas, first: Color, second: Color, rng: np.random.Generator) -> None:
-    _body(canvas, first)
+    body(canvas, first)
     canvas.arch((0, 16), (8, 5), 0, end=180, width=2.2, color=second)
     canvas.box(-22, 31, 22, 33, second)
 

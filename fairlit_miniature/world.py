@@ -6,6 +6,7 @@ numpy; `drawing` turns a `Scene` into pixels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,18 +143,25 @@ def sample_named(rng: np.random.Generator) -> Labels:
     return {name: ATTRIBUTES[name][rng.integers(len(ATTRIBUTES[name]))] for name in names if name in chosen}
 
 
-def sample_scene(seed: int, index: int, shares: tuple[float, ...] = FAMILY_SHARES) -> Scene:
+def sample_scene(
+    seed: int,
+    index: int,
+    shares: tuple[float, ...] = FAMILY_SHARES,
+    *,
+    occupations: Sequence[Subject] = OCCUPATIONS,
+) -> Scene:
     """Draws scene number `index` of the world with this seed; the same arguments give the same scene everywhere.
 
     Args:
         seed: of the world.
         index: number of the scene.
         shares: how often each of `FAMILIES` comes.
+        occupations: of the world, one of `worlds.WORLDS`.
     """
     rng = np.random.default_rng((seed, index))
     family = FAMILIES[rng.choice(len(FAMILIES), p=shares)]
-    subjects = {"descriptors": DESCRIPTORS, "sports": SPORTS}.get(family, OCCUPATIONS)
-    subject = subjects[rng.integers(len(subjects))]
+    subjects = {"descriptors": DESCRIPTORS, "sports": SPORTS}.get(family, occupations)
+    subject = subjects[int(rng.integers(len(subjects)))]
     named = sample_named(rng)
     context = list(CONTEXTS)[rng.integers(len(CONTEXTS))] if family == "style_and_context" else ""
     count = int(rng.integers(2, 4)) if family == "groups" else 1
@@ -162,10 +170,10 @@ def sample_scene(seed: int, index: int, shares: tuple[float, ...] = FAMILY_SHARE
     return Scene(family, subject, people, named, context, text, int(rng.integers(2**31)))
 
 
-def balanced_scene(seed: int, index: int) -> Scene:
+def balanced_scene(seed: int, index: int, occupations: Sequence[Subject] = OCCUPATIONS) -> Scene:
     """One person with uniform classes and a random occupation: what classifiers and the face bank learn from."""
     rng = np.random.default_rng((seed, index, 1))
-    subject = OCCUPATIONS[rng.integers(len(OCCUPATIONS))]
+    subject = occupations[int(rng.integers(len(occupations)))]
     labels = {name: classes[rng.integers(len(classes))] for name, classes in ATTRIBUTES.items()}
     text = caption("occupations", subject, {}, count=1)
     return Scene("occupations", subject, (labels,), {}, "", text, int(rng.integers(2**31)))
@@ -199,34 +207,34 @@ def _by_split(entries: dict[str, Split]) -> dict[str, list[str]]:
     return {split: [name for name, own in entries.items() if own == split] for split in SPLITS}
 
 
-def prompt_families() -> dict[str, dict[str, object]]:
+def prompt_families(occupations: Sequence[Subject] = OCCUPATIONS) -> dict[str, dict[str, object]]:
     """The prompt sets as configs/prompts/miniature.yaml holds them: family -> templates and fillers by split."""
 
-    def occupations() -> dict[str, list[str]]:
-        return _by_split({job.name: job.split for job in OCCUPATIONS})
+    def names() -> dict[str, list[str]]:
+        return _by_split({job.name: job.split for job in occupations})
 
     fillers: dict[str, dict[str, dict[str, list[str]]]] = {
-        "occupations": {"occupation": occupations()},
-        "style_and_context": {"occupation": occupations(), "context": _by_split(CONTEXTS)},
+        "occupations": {"occupation": names()},
+        "style_and_context": {"occupation": names(), "context": _by_split(CONTEXTS)},
         "descriptors": {"kind": _by_split({kind.name: kind.split for kind in DESCRIPTORS})},
         "sports": {"sport": _by_split({sport.name: sport.split for sport in SPORTS})},
-        "groups": {"people": _by_split({job.plural: job.split for job in OCCUPATIONS})},
+        "groups": {"people": _by_split({job.plural: job.split for job in occupations})},
     }
     families: dict[str, dict[str, object]] = {
         family: {"templates": list(TEMPLATES[family]), "fillers": fillers[family]} for family in FAMILIES
     }
     families["groups"]["num_people"] = {word: count for count, word in enumerate(NUMBERS, start=2)}
-    jobs = len(occupations()["train"])
+    jobs = len(names()["train"])
     for family, subjects in (("descriptors", DESCRIPTORS), ("sports", SPORTS)):
         families[family]["repeat"] = jobs // sum(subject.split == "train" for subject in subjects)  # as often as jobs
     return families
 
 
-def vocabulary() -> list[str]:
+def vocabulary(occupations: Sequence[Subject] = OCCUPATIONS) -> list[str]:
     """Every word that a caption can hold, sorted; each becomes one token."""
     texts = [describe({name: label}) for name, words in WORDS.items() for label in words]
     texts += [template for templates in TEMPLATES.values() for template in templates]
-    texts += [name for job in OCCUPATIONS for name in (job.name, job.plural)]
+    texts += [name for job in occupations for name in (job.name, job.plural)]
     texts += [subject.name for subject in (*SPORTS, *DESCRIPTORS)] + list(CONTEXTS)
     letters = "".join(character if character.isalpha() else " " for text in texts for character in f"{text} ")
     placeholders = {"occupation", "context", "kind", "people", "sport"}

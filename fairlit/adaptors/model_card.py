@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,20 @@ from fairlit.adaptors.files import read_tensors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
+from fairlit.io.markdown import cell, inline, literal
 from fairlit.io.model_folders import is_hub_id
 from fairlit.results.run import RunSummary, VariantFigures
 from fairlit.results.tables import CAPTION, markdown_table, table_rows
 
 CARD_FILE = "README.md"
+_VERSION = re.compile(r"[\w.+-]{1,40}")
+_SENTENCE = re.compile(r"[\w ,;.-]*('[^'`\n]*')?")  # what `AdaptorContents.describe` says, the token in quotes
 _FOLDER = "path/to/this/folder"
+# Seen with ComfyUI 0.16.3: of this layout its loader takes the text encoder's layers, without the alpha of the header.
+_OTHER_PROGRAMS = (
+    "These files are for diffusers. ComfyUI reads them in part, and at another strength where alpha is not the rank: "
+    "write files for it and for A1111's web UI with `fairlit export FOLDER --to kohya --out OTHER`."
+)
 _LIMITS = """\
 - Attributes are *perceived*: a classifier says how a drawn face looks to those who labelled its training data. It errs,
   more for some groups than for others. Nothing here says who somebody is, or should be used to sort real people.
@@ -119,12 +127,11 @@ def _card(
     merged: bool = False,
 ) -> str:
     base = base or contents.record.base_model
-    what = (
-        f"The whole pipeline, with this merged into it: {contents.describe()}." if merged else f"{contents.describe()}."
-    )
-    made = f" with fairlit {contents.record.version}" if contents.record.version else ""
+    described = _escaped(contents.describe())
+    what = f"The whole pipeline, with this merged into it: {described}." if merged else f"{described}."
+    made = f" with fairlit {inline(contents.record.version)}" if _VERSION.fullmatch(contents.record.version) else ""
     if contents.record.origin:
-        made = f" by {html.escape(contents.record.origin, quote=False)}"
+        made = f" by {inline(contents.record.origin)}"
     sections = {
         "Target": _target(contents),
         "Use": usage + _padding(sampling),
@@ -133,8 +140,8 @@ def _card(
     }
     text = "\n\n".join(f"## {title}\n\n{body}" for title, body in sections.items())
     head = (
-        f"# {'Finetuned' if merged else 'Adaptor for'} `{base or 'an unknown base model'}`\n\n"
-        f"{html.escape(what, quote=False)}\n\nFinetuned{made} so that the people whom the model draws follow a target "
+        f"# {'Finetuned' if merged else 'Adaptor for'} {_code(base) if base else 'an unknown base model'}\n\n"
+        f"{what}\n\nFinetuned{made} so that the people whom the model draws follow a target "
         "distribution over perceived attributes, while the rest of the picture stays.\n\n"
     )
     foot = f"\n\nThis card was written by fairlit {fairlit_version()}.\n"
@@ -177,9 +184,9 @@ def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
     parts = [_figures(summary.before, summary.after)]
     for family, variants in summary.families.items():
         if variants["original"] != summary.before:
-            parts.append(f"Prompts of `{family}`, which have a target of their own:\n\n")
+            parts.append(f"Prompts of {_code(family)}, which have a target of their own:\n\n")
             parts[-1] += _figures(variants["original"], variants[summary.after_is])
-    judge = f"Judged by `{summary.judge}`"
+    judge = f"Judged by {_code(summary.judge)}"
     if summary.judge_is_trainer:
         judge += ", the classifier that was also trained against: take the figures with care"
     average = ", with the moving average of the trained weights (this adaptor)" if summary.after_is == "ema" else ""
@@ -194,7 +201,17 @@ def _figures(before: VariantFigures, after: VariantFigures) -> str:
 
 
 def _table(rows: list[list[str]]) -> str:
-    return markdown_table([[html.escape(cell, quote=False).replace("|", "\\|") for cell in row] for row in rows])
+    return markdown_table([[cell(text) for text in row] for row in rows])
+
+
+def _code(text: str) -> str:
+    """Return text as a code span."""
+    return span if (span := inline(text)).startswith("`") else f"`{span}`"
+
+
+def _escaped(text: str) -> str:
+    """Return a sentence of ours in which the token, of a file, may hold markup."""
+    return re.sub(r"'([^']*)'", lambda found: _code(found[1]), text) if _SENTENCE.fullmatch(text) else inline(text)
 
 
 def _prompt(contents: AdaptorContents, summary: RunSummary | None) -> str:
@@ -209,7 +226,8 @@ def _stock_usage(
     lines = [f'pipeline.load_lora_weights("{_FOLDER}")'] if contents.updates else []
     if contents.rows is not None:
         lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
-    return _python(base, lines, _prompt(contents, summary), sampling=sampling)
+    code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
+    return f"{code}\n\n{_OTHER_PROGRAMS}"
 
 
 def _kohya_usage(
@@ -227,14 +245,15 @@ def _kohya_usage(
             f"Copy `{names[0]}` into the LoRA folder of ComfyUI (`models/loras`) or of A1111's web UI (`models/Lora`; "
             f"write `<lora:{Path(names[0]).stem}:1>` into the prompt); strength 1 for model and CLIP."
         )
-        lines.append(f'pipeline.load_lora_weights("{_FOLDER}", weight_name="{names[0]}")')
+        lines.append(f'pipeline.load_lora_weights("{_FOLDER}", weight_name={literal(names[0])})')
     if contents.rows is not None:
         word = Path(names[-1]).stem
         words.append(
             f"Copy `{names[-1]}` into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
             f"(`embeddings`), and begin the prompt, not the negative one, with `embedding:{word}` or `{word}`."
         )
-        load = f'pipeline.load_textual_inversion("{_FOLDER}", weight_name="{names[-1]}", token={contents.token!r})'
+        arguments = f"weight_name={literal(names[-1])}, token={literal(contents.token)}"
+        load = f'pipeline.load_textual_inversion("{_FOLDER}", {arguments})'
         lines.append(load)
     code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
     return "\n\n".join([*words, "In diffusers:", code])
@@ -248,9 +267,9 @@ def _python(
         "from diffusers import DiffusionPipeline",
         *imports,
         "",
-        f"pipeline = DiffusionPipeline.from_pretrained({json.dumps(model)})",
+        f"pipeline = DiffusionPipeline.from_pretrained({literal(model)})",
         *lines,
-        f"prompt = {json.dumps(prompt)}",
+        f"prompt = {literal(prompt)}",
         f"image = pipeline(prompt{_settings(sampling)}).images[0]",
     ]
     return "\n".join(["```python", *code, "```"])
@@ -258,9 +277,9 @@ def _python(
 
 def _settings(sampling: Mapping[str, Any]) -> str:
     """The arguments of a pipeline's call with which the run was measured."""
-    if not sampling:
-        return ""
-    return f", guidance_scale={sampling['guidance_scale']}, num_inference_steps={sampling['evaluation_steps']}"
+    named = {"guidance_scale": sampling.get("guidance_scale"), "num_inference_steps": sampling.get("evaluation_steps")}
+    numbers = {name: value for name, value in named.items() if type(value) in (int, float)}  # nothing else of a file
+    return "".join(f", {name}={value!r}" for name, value in numbers.items())
 
 
 def _padding(sampling: Mapping[str, Any]) -> str:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NoReturn
+
+import yaml  # type: ignore[import-untyped]
+from jsonargparse import get_loader, set_loader
 
 from fairlit.commands.parser_messages import explain
 from fairlit.errors import ConfigurationError
+from fairlit.io.yaml_files import load_yaml
+
+# jsonargparse 4.53 reads every config file and value with this loader.
+set_loader("yaml", partial(load_yaml, load=get_loader("yaml")), exceptions=(yaml.YAMLError,))
 
 
 class PlainMessages:

@@ -12,9 +12,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import yaml  # type: ignore[import-untyped]
-
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, Problems
+from fairlit.io.yaml_files import read_yaml
 
 Classes = dict[str, list[str] | dict[str, list[str]]]
 
@@ -87,10 +86,8 @@ def read_merges(path: str | Path) -> Classes:
     Raises:
         ConfigurationError: The file cannot be read, or holds no mapping of attributes to classes.
     """
-    try:
-        classes = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"classes: {path} cannot be read ({error}): give a YAML file") from error
+    with Problems("classes"):
+        classes = read_yaml(path, "a YAML file of attributes with their classes")
     if not isinstance(classes, dict) or not all(isinstance(names, list | dict) for names in classes.values()):
         raise ConfigurationError(f"classes: {path} holds no mapping of attributes to classes: write one")
     return classes

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
-import yaml  # type: ignore[import-untyped]
 from torch import Tensor
 from torch.nn import functional
 
@@ -32,6 +31,7 @@ from fairlit.faces.classifier_config import CropSettings, class_problems, temper
 from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.io.shipped import locate
+from fairlit.io.yaml_files import read_yaml
 from fairlit.perception.clip import ClipEncoder
 
 LooksAt = Literal["face", "image"]
@@ -89,11 +89,9 @@ class ZeroShotConfig:
             ConfigurationError: What it says does not do.
         """
         try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise CheckpointError(
-                f"classifier {str(path)!r} cannot be read ({error}): give a YAML file with clip, classes, ..."
-            ) from error
+            data = read_yaml(path, "a YAML file with clip, classes, ...")
+        except ConfigurationError as error:
+            raise CheckpointError(f"classifier: {error}") from error
         if not isinstance(data, dict):
             raise ConfigurationError(f"{path} holds no mapping: give clip, classes and their words")
         known = [entry.name for entry in fields(cls)]

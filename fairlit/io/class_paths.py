@@ -10,9 +10,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import yaml  # type: ignore[import-untyped]
-
 from fairlit.errors import ConfigurationError, own_error
+from fairlit.io.yaml_files import read_yaml
 
 ClassSpec: TypeAlias = str | dict[str, Any]
 """A class path, `my_module.MyClass`; `{class_path: ..., init_args: {...}}`; or a YAML file with such a mapping."""
@@ -143,8 +142,8 @@ def _mapping_in(path: Path) -> dict[str, Any] | None:
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         return None
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        content = read_yaml(path, "a YAML file")
+    except ConfigurationError:
         return None
     return content if isinstance(content, dict) and "class_path" in content else None
 

@@ -33,6 +33,18 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
+def shortened(value: object) -> str:
+    """Return a value as messages show it, cut where it is long.
+
+    Example:
+        >>> shortened("a photo of " + "a very " * 20 + "old man")
+        "'a photo of a very a very a very a very a very a very a very …"
+    """
+    # Of a text only the beginning is looked at; the size of other values is bounded where they are read.
+    whole = repr(printable(value[:200])) if isinstance(value, str) else repr(value)
+    return whole if len(whole) <= 63 else f"{whole[:61].rstrip()} …"
+
+
 def parsed(text: str | bytes) -> Any:
     r"""Return what JSON holds; None where it is none, or nested too deeply to be read.
 

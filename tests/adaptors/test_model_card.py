@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from huggingface_hub import ModelCard
+from markdown_it import MarkdownIt
 from measured import figures
 
 from fairlit.adaptors import AdaptorMetadata, SoftTokens
@@ -132,9 +134,35 @@ def test_joint_targets_and_none(folder: Path) -> None:
 
 def test_names_of_classes_are_no_markup(folder: Path) -> None:
     save(folder, {"a|b": {"<script>alert(1)</script>": 0.5, "d": 0.5}})
-    card = written(folder, None)
-    assert "<script>" not in card
-    assert "a\\|b" in card
+    assert kinds(written(folder, None)).isdisjoint({"html_inline", "html_block", "link_open"})
+    assert "a\\|b" in written(folder, None)
+
+
+def kinds(card: str) -> set[str]:
+    """Kinds of Markdown tokens in a card, as CommonMark with tables has them."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(card.split("---\n", 2)[2])
+    return {part.type for token in tokens for part in (token, *(token.children or []))}
+
+
+def test_records_add_no_section_and_no_code(folder: Path) -> None:
+    """A record is a file of somebody's: newlines, backticks and links in it are text, its numbers are numbers."""
+    attack = "x`\n\n## Measured\n\n[free](https://example.org) <img src=x> `"
+    record = AdaptorMetadata(attack, targets={attack: {"a": 0.5, "b": 0.5}}, kind="soft_tokens", tokens=("<fair>",))
+    record = replace(record, origin=attack, version=attack)
+    write_tensors(folder / "learned_embeds.safetensors", TENSORS, {FAIRLIT_KEY: record.to_json()})
+    card = written(folder, None, SAMPLING | {"guidance_scale": "1) or print(1", "evaluation_steps": True})
+    assert [line for line in card.splitlines() if line.startswith("#")][1:] == [
+        *("## Target", "## Use", "## Measured", "## Limits")
+    ]
+    assert kinds(card).isdisjoint({"html_inline", "html_block", "link_open", "image"})
+    code = card.split("```python\n")[1].split("```")[0]
+    called = [
+        node.func.attr
+        for node in ast.walk(ast.parse(code))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+    ]
+    assert sorted(called) == ["from_pretrained", "load_textual_inversion"]
+    assert "guidance_scale" not in code
 
 
 def test_padding_is_explained_where_it_differs(folder: Path) -> None:

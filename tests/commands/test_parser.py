@@ -132,11 +132,34 @@ def test_mistakes_in_a_class_are_named_with_their_way() -> None:
     assert unknown == "brush: got 'Bursh'; expected the path of a class (my_module.MyClass) or null"
 
 
+LAUGHS = "a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+)  # lists of 11 values, of 10 * 11 + 1, ...: the fifth line stands for 111111
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         ("images: [3\nout: x\n", "config: FILE, line 2, column 4: no valid YAML, did not find expected ',' or ']'"),
         ("out: x\n\timages: 3\n", "config: FILE, line 2, column 1: no valid YAML, found a tab character"),
+        (
+            "images: 3\nout: x\nimages: 4\n",
+            "config: FILE, line 3, column 1: no valid YAML, found the key 'images' a second",
+        ),
+        (
+            "out: &a [*a]\n",
+            "config: FILE, line 1, column 6: no valid YAML, found an alias of a value within that value",
+        ),
+        (LAUGHS, "config: FILE, line 5, column 5: no valid YAML, found aliases that make more than 100000 values"),
+        (
+            "out: " + "[" * 300 + "]" * 300,
+            "config: FILE, line 1, column 106: no valid YAML, found more than 100 levels",
+        ),
+        ("out: !!int x\n", "config: FILE: no valid YAML, found a value that cannot be read (invalid literal for int()"),
+        (
+            "out: a\0b\n",
+            "config: FILE: no valid YAML, found a value that cannot be read (unacceptable character",
+        ),
         ("- a\n- b\n", "config: FILE holds no settings; expected a mapping, one `name: value` a line"),
         ("out: x\nimagse: 3\n", "imagse: unknown setting; did you mean images? (FILE, line 2, column 1)"),
         (

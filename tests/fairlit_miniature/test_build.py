@@ -4,13 +4,16 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from rich.progress import Progress
 
 from fairlit.errors import ConfigurationError
-from fairlit_miniature.build import PARTS, Builder, install
+from fairlit.faces.classifier import AttributeClassifier
+from fairlit_miniature.build import PARTS, STAGES, Builder, install
 from fairlit_miniature.loop import Schedule
-from fairlit_miniature.recipe import FULL, QUICK, Recipe
+from fairlit_miniature.models import build_unet
+from fairlit_miniature.recipe import FULL, LARGE, LARGE_QUICK, QUICK, Recipe
 
 SHORT = Schedule(steps=2, lr=1e-3, warmup=1, save_every=1)
 RECIPE = Recipe(
@@ -26,6 +29,7 @@ RECIPE = Recipe(
     dino=SHORT,
     checked=1,
 )
+LARGE_TINY = dataclasses.replace(RECIPE, world="large", pooled_text=False)
 
 
 def builder(folder: Path, recipe: Recipe = RECIPE) -> Builder:
@@ -33,7 +37,7 @@ def builder(folder: Path, recipe: Recipe = RECIPE) -> Builder:
 
 
 def test_recipes_have_their_own_fingerprints() -> None:
-    assert len({recipe.fingerprint() for recipe in (FULL, QUICK, RECIPE, dataclasses.replace(FULL, seed=1))}) == 4
+    assert len({recipe.fingerprint() for recipe in (FULL, QUICK, LARGE, LARGE_QUICK, RECIPE)}) == 5
 
 
 def test_work_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
@@ -79,6 +83,36 @@ def test_install_replaces_older_parts(tmp_path: Path) -> None:
     assert not (out / "clip" / "old").exists()
 
 
+def test_stages_make_all_parts_and_wait_for_those_before_them(tmp_path: Path) -> None:
+    made = [part for parts in STAGES.values() for part in parts]
+    assert set(PARTS) - set(made) == set()
+    assert len(set(made)) == len(made)
+    build = builder(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"stage: got judges; expected vae .* build with --stage autoencoder"):
+        build.build("judges")
+    assert not (tmp_path / "vae").exists()
+
+
+def test_a_stage_builds_its_own_parts_alone(tmp_path: Path) -> None:
+    builder(tmp_path, LARGE_TINY).build("autoencoder")
+    assert (tmp_path / "vae").exists()
+    assert not (tmp_path / "text_encoder").exists()
+    builder(tmp_path, LARGE_TINY).build("text_encoder")
+    assert not (tmp_path / "pipeline").exists()
+    names = safetensors.torch.load_file(tmp_path / "text_encoder" / "model.safetensors")
+    assert all(name.startswith("text_model.") for name in names), "as transformers 4 reads them"
+
+
+def test_a_unet_without_pooled_text_has_no_option_that_stable_diffusion_1_lacks() -> None:
+    plain, pooled = build_unet(pooled_text=False), build_unet(pooled_text=True)
+    assert plain.config.addition_embed_type is None
+    assert pooled.config.addition_embed_type == "text"
+    assert {name.split(".")[0] for name in plain.state_dict()} == {
+        "conv_in", "time_embedding", "down_blocks", "mid_block", "up_blocks", "conv_norm_out", "conv_out"
+    }  # fmt: skip
+    assert len(pooled.state_dict()) > len(plain.state_dict())
+
+
 @pytest.mark.slow
 def test_whole_build_is_deterministic(tmp_path: Path) -> None:
     """All stages but the checks, twice."""
@@ -86,6 +120,10 @@ def test_whole_build_is_deterministic(tmp_path: Path) -> None:
     first.build()
     install(tmp_path / "a", tmp_path / "out")
     assert {path.name for path in (tmp_path / "out").iterdir()} == set(PARTS)
+    for name in ("classifier_train", "classifier_audit"):
+        validation = AttributeClassifier.load(tmp_path / "out" / name).config.validation
+        assert {sum(map(sum, entry.confusion)) for entry in validation.values()} != {0}
+        assert set(validation) == {"gender", "skin_tone", "age"}
     second = builder(tmp_path / "b")
     second.build()
     for name in (

@@ -13,15 +13,18 @@ from fairlit_miniature.tokenizing import build_tokenizer
 from fairlit_miniature.training_diffusion import Captioned, tokenize
 from fairlit_miniature.training_text import (
     ATTRIBUTE_HEAD,
-    FACTS,
-    SIZES,
-    SUBJECTS,
+    SMALL_WORLD,
     FactHeads,
+    Facts,
     caption_facts,
     picture_facts,
     train_text_encoder,
 )
 from fairlit_miniature.world import Scene
+from fairlit_miniature.worlds import WORLDS
+
+SIZES = SMALL_WORLD.sizes
+GENDER = 3  # column, after subject, context and people
 
 
 def test_facts_by_hand() -> None:
@@ -33,18 +36,27 @@ def test_facts_by_hand() -> None:
         Scene("style_and_context", subject, (young,), {}, "at night", "", 0),
     ]
     night = 1 + list(world.CONTEXTS).index("at night")
-    assert list(FACTS) == ["subject", "context", "people", "gender", "skin_tone", "age"]
+    assert SIZES[1:] == [1 + 4, 3, 2, 4, 2]
     assert picture_facts(scenes).tolist() == [[3, 0, 1, 1, 2, 1], [3, night, 0, 0, 0, 0]]
-    assert len(set(SUBJECTS)) == len(SUBJECTS) == FACTS["subject"]
+    assert len(set(SMALL_WORLD.subjects)) == SIZES[0]
+
+
+def test_facts_of_a_larger_world_have_more_subjects() -> None:
+    large = WORLDS["large"]
+    facts = Facts.of(large)
+    assert facts.sizes == [len(large) + 6 + 6, *SIZES[1:]], "six sports and six descriptors"
+    scene = Scene("occupations", large[-1], ({"gender": "male", "skin_tone": "tan", "age": "old"},), {}, "", "", 0)
+    assert picture_facts([scene], facts).tolist() == [[len(large) - 1, 0, 0, 1, 1, 1]]
+    assert FactHeads(facts).setting.out_features == sum(facts.sizes[:3])
 
 
 def test_pictures_of_the_same_caption_share_their_facts() -> None:
     """Two pictures, both called "1"; the second one, "2", too: drawn with shares .36 and .27."""
     tokens = torch.tensor([[[1], [1]], [[1], [2]], [[3], [4]], [[0], [0]]])
-    facts = torch.zeros(2, len(FACTS), dtype=torch.long)
-    facts[1, list(FACTS).index("gender")] = 1
-    shares = caption_facts(tokens, facts)
-    start = sum(SIZES[: list(FACTS).index("gender")])
+    facts = torch.zeros(2, len(SIZES), dtype=torch.long)
+    facts[1, GENDER] = 1
+    shares = caption_facts(tokens, facts, SIZES)
+    start = sum(SIZES[:GENDER])
     male = shares[:, :, start + 1]
     first = 0.36 / (0.36 + 0.36 + 0.27)
     expected = torch.tensor([[first, first], [first, 1.0], [0.0, 1.0], [0.5, 0.5]])
@@ -88,7 +100,7 @@ def test_words_point_the_same_way_in_every_prompt(tmp_path: Path) -> None:
     for steps in (1, 50):
         encoder = train_text_encoder(
             data,
-            picture_facts(scenes),
+            scenes,
             tokenizer,
             schedule=Schedule(steps=steps, lr=3e-3, warmup=10),
             checkpoint=tmp_path / f"{steps}.pt",

@@ -8,12 +8,11 @@ import pytest
 
 from fairlit.data.prompts.sets import PromptSet
 from fairlit_miniature import world
-from fairlit_miniature.backdrops import BACKDROPS
+from fairlit_miniature.drawing import BACKDROPS, CLOTHES
 from fairlit_miniature.headgear import HEADGEAR
 from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.prompts import prompts_yaml
 from fairlit_miniature.subjects import DESCRIPTORS, SPLITS, SPORTS, Subject
-from fairlit_miniature.wardrobe import CLOTHES
 
 ROOT = Path(__file__).parents[2]
 ALL = (*OCCUPATIONS, *SPORTS, *DESCRIPTORS)

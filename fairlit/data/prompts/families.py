@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -83,6 +83,15 @@ class PromptFamily:
         """Return the number of prompts of a split, with duplicates, without making them."""
         made = (math.prod(map(len, self._words(template, split))) for template in self._templates(split))
         return sum(made) + len(self.whole.get(split, ()))
+
+    def longest(self, split: Split) -> Iterator[str]:
+        """Yield the longest prompt of each template of a split, then whole prompts."""
+        for template in self._templates(split):
+            words = self._words(template, split)
+            if all(words):
+                longest = (max(entry, key=len) for entry in words)
+                yield fill(template, dict(zip(placeholders(template), longest, strict=True)))
+        yield from self.whole.get(split, ())
 
     def _templates(self, split: Split) -> Sequence[str]:
         return self.templates.get(split, ()) if isinstance(self.templates, Mapping) else self.templates

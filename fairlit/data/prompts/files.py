@@ -26,11 +26,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
-
 from fairlit.data.prompts.families import PLACEHOLDER, SPLITS, PromptFamily, Split, placeholders
+from fairlit.data.prompts.texts import check_texts
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.io.foreign_text import shortened
+from fairlit.io.text_files import read_text
+from fairlit.io.yaml_files import read_yaml
 
 _FAMILY_KEYS = ("templates", "fillers", "prompts", "file", "repeat", "target", "num_people")
 _PUBLISHED_TEMPLATES: dict[Split, tuple[str, str]] = {  # split -> its templates and the words that fill them
@@ -49,10 +51,11 @@ def read_families(path: Path) -> list[PromptFamily]:
         ConfigurationError: all that is wrong with the file at once: unreadable, no families, a template without a
             placeholder or with one that has no words, words that stand in two splits, unknown keys.
     """
+    with Problems("prompts"):
+        content = _load(path)
     with Problems(f"prompts: {path}") as problems:
         if path.suffix.lower() == ".json":
-            return [_published_family(path.stem, path.stem, _load(path), settings={}, problems=problems)]
-        content = _load(path)
+            return [_published_family(path.stem, path.stem, content, settings={}, problems=problems)]
         if isinstance(content, dict) and (unknown := sorted(map(str, set(content) - {"families"}))):
             problems.add(f"unknown key {', '.join(unknown)}; the only one is families")
         entries = content.get("families") if isinstance(content, dict) else None
@@ -63,15 +66,15 @@ def read_families(path: Path) -> list[PromptFamily]:
 
 
 def _load(path: Path) -> Any:
-    """The content of a file; problems with it as errors without the file's name."""
+    expected = "a YAML or JSON file of prompts"
+    if path.suffix.lower() != ".json":
+        return read_yaml(path, expected)
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        return json.loads(text) if path.suffix.lower() == ".json" else yaml.safe_load(text)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read it ({error.strerror}); give a YAML or JSON file of prompts") from error
-    except (yaml.YAMLError, ValueError) as error:
-        kind = "JSON" if path.suffix.lower() == ".json" else "YAML"
-        raise ConfigurationError(f"it is not {kind} ({error}); correct it") from error
+        return json.loads(read_text(path, expected))
+    except ConfigurationError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: is not valid JSON, {error}; correct it") from error
 
 
 def _family(name: str, entry: Any, folder: Path, *, problems: Problems) -> PromptFamily:
@@ -80,7 +83,7 @@ def _family(name: str, entry: Any, folder: Path, *, problems: Problems) -> Promp
         warnings.warn(f"{where}: people is called num_people now; rename it", FutureWarning, stacklevel=2)
         entry = {"num_people" if key == "people" else key: value for key, value in entry.items()}
     if not isinstance(entry, dict):
-        problems.add(f"{where}: got {entry!r}; give it `templates` and `fillers`, or `prompts`")
+        problems.add(f"{where}: got {shortened(entry)}; give it `templates` and `fillers`, or `prompts`")
         return PromptFamily(name, (), {})
     if unknown := sorted(set(map(str, entry)) - set(_FAMILY_KEYS)):
         problems.add(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(_FAMILY_KEYS)}")
@@ -89,10 +92,10 @@ def _family(name: str, entry: Any, folder: Path, *, problems: Problems) -> Promp
         if others := sorted(set(entry) & {"templates", "fillers", "prompts"}):
             problems.add(f"{where}: has {', '.join(others)} beside `file`; give one or the other")
         if not isinstance(entry["file"], str) or not entry["file"].endswith(".json"):
-            problems.add(f"{where}: file is {entry['file']!r}; give a JSON file in the published layout")
+            problems.add(f"{where}: file is {shortened(entry['file'])}; give a JSON file in the published layout")
             return PromptFamily(name, (), {})
         content: Any = {}
-        with problems.collecting(), Problems(f"{where}: file {folder / entry['file']}"):
+        with problems.collecting(), Problems(f"{where}: file"):
             content = _load(folder / entry["file"])
         return (
             _published_family(name, where, content, settings=settings, problems=problems)
@@ -102,7 +105,9 @@ def _family(name: str, entry: Any, folder: Path, *, problems: Problems) -> Promp
     targets: dict[str, TargetDistribution] = {}
     fillers = entry.get("fillers") or {}
     if not isinstance(fillers, dict):
-        problems.add(f"{where}: fillers is {fillers!r}; list placeholders, below each train, val, test with words")
+        problems.add(
+            f"{where}: fillers is {shortened(fillers)}; list placeholders, below each train, val, test with words"
+        )
         fillers = {}
     templates = _templates(where, entry.get("templates"), list(map(str, fillers)), problems=problems)
     words = {
@@ -118,24 +123,26 @@ def _family(name: str, entry: Any, folder: Path, *, problems: Problems) -> Promp
         own = [field for field in fields if any(word in targets for word in itertools.chain(*words[field].values()))]
         if len(own) > 1:
             problems.add(
-                f"{where}: template {template!r} has words with targets of their own for {' and '.join(own)}; "
+                f"{where}: template {shortened(template)} has words with targets of their own for {' and '.join(own)}; "
                 "give such targets to the words of one placeholder only"
             )
-    return PromptFamily(name, templates, words, whole=whole, targets=targets, **settings)
+    family = PromptFamily(name, templates, words, whole=whole, targets=targets, **settings)
+    _check_prompts(where, family, problems)
+    return family
 
 
 def _settings(where: str, entry: Mapping[str, Any], problems: Problems) -> dict[str, Any]:
     """The checked `repeat`, `target` and `num_people` of a family."""
     repeat = entry.get("repeat", 1)
     if isinstance(repeat, bool) or not isinstance(repeat, int) or repeat < 1:
-        problems.add(f"{where}: repeat is {repeat!r}; give a whole number of at least 1")
+        problems.add(f"{where}: repeat is {shortened(repeat)}; give a whole number of at least 1")
     target = _target(where, entry["target"], problems) if "target" in entry else None
     num_people = entry.get("num_people", 1)
     numbers = list(num_people.values()) if isinstance(num_people, dict) else [num_people]
     if not numbers or any(isinstance(number, bool) or not isinstance(number, int) or number < 1 for number in numbers):
         problems.add(
-            f"{where}: num_people: got {num_people!r}; expected a number of at least 1, or one for each word; give "
-            "{two: 2}, say"
+            f"{where}: num_people: got {shortened(num_people)}; expected a number of at least 1, or one for each word; "
+            "give {two: 2}, say"
         )
         num_people = 1
     if isinstance(num_people, dict):
@@ -161,7 +168,7 @@ def _templates(where: str, content: Any, fields: list[str], *, problems: Problem
         if split not in SPLITS:
             problems.add(f"{where}: templates must be a list, or lists under train, val, test; got {split!r}")
         elif not _is_texts(texts):
-            problems.add(f"{where}: templates is {texts!r}; write a list of texts")
+            problems.add(f"{where}: templates is {shortened(texts)}; write a list of texts")
         else:
             templates[split] = [text for text in texts if _check_template(where, text, fields, problems=problems)]
     return templates
@@ -174,11 +181,11 @@ def _check_template(where: str, template: str, fields: list[str], *, problems: P
     stray = bool(set("{}") & set(PLACEHOLDER.sub("", template)))
     if stray:
         example = names[0] if names else (fields or ["word"])[0]
-        problems.add(f"{where}: template {template!r} has a stray brace; write placeholders as {{{example}}}")
+        problems.add(f"{where}: template {shortened(template)} has a stray brace; write placeholders as {{{example}}}")
     elif not names:
-        problems.add(f"{where}: template {template!r} has no {{placeholder}}; put one of {fields} in braces")
+        problems.add(f"{where}: template {shortened(template)} has no {{placeholder}}; put one of {fields} in braces")
     for name in unlisted:
-        problems.add(f"{where}: template {template!r} asks for {{{name}}}, which `fillers` does not list")
+        problems.add(f"{where}: template {shortened(template)} asks for {{{name}}}, which `fillers` does not list")
     return bool(names) and not stray and not unlisted
 
 
@@ -187,7 +194,7 @@ def _texts(
 ) -> dict[str, list[str]]:
     """The checked words of a placeholder, or whole prompts, by split, none in two; targets of their own are noted."""
     if not isinstance(splits, dict):
-        problems.add(f"{where} must be lists under train, val, test; got {splits!r}")
+        problems.add(f"{where} must be lists under train, val, test; got {shortened(splits)}")
         return {}
     texts: dict[str, list[str]] = {}
     for split, content in splits.items():
@@ -197,7 +204,9 @@ def _texts(
         entries = content or []
         plain = [_plain(where, entry, targets, problems) for entry in entries] if isinstance(entries, list) else None
         if not _is_texts(plain):
-            problems.add(f"{where}: {split} is {content!r}; write a list of texts, in quotes where YAML needs them")
+            problems.add(
+                f"{where}: {split} is {shortened(content)}; write a list of texts, in quotes where YAML needs them"
+            )
         else:
             texts[split] = [str(text) for text in plain or []]
     for one, other in itertools.combinations(texts, 2):
@@ -210,16 +219,24 @@ def _plain(where: str, entry: Any, targets: dict[str, TargetDistribution], probl
     """The text of an entry; its target, where it has one, is noted."""
     if not isinstance(entry, dict) or set(entry) != {"text", "target"}:
         return entry
-    target = _target(f"{where}: {entry['text']!r}", entry["target"], problems)
+    target = _target(f"{where}: {shortened(entry['text'])}", entry["target"], problems)
     if target is not None and targets.setdefault(str(entry["text"]), target) != target:
-        problems.add(f"{where}: {entry['text']!r} has two targets; give it one")
+        problems.add(f"{where}: {shortened(entry['text'])} has two targets; give it one")
     return entry["text"]
 
 
 def _check_whole(where: str, whole: Mapping[str, list[str]], problems: Problems) -> None:
     for text in itertools.chain(*whole.values()):
         if set("{}") & set(text):
-            problems.add(f"{where}: prompt {text!r} has a brace; what is to be filled in belongs under templates")
+            problems.add(f"{where}: prompt {shortened(text)} has a brace; move what is to be filled in to templates")
+
+
+def _check_prompts(where: str, family: PromptFamily, problems: Problems) -> None:
+    """Note what cannot be part of a prompt, and templates whose prompts become too long."""
+    words = itertools.chain(*(texts for splits in family.fillers.values() for texts in splits.values()))
+    prompts = itertools.chain(*map(family.longest, SPLITS))
+    with problems.collecting(), Problems(where) as own:
+        check_texts(itertools.chain(words, prompts), own)
 
 
 def _published_family(
@@ -255,7 +272,9 @@ def _published_family(
     fillers = {_PUBLISHED_FIELD: _texts(f"{where}: occupations", words, {}, problems=problems)}
     whole = _texts(f"{where}: prompts", listed, {}, problems=problems)
     _check_whole(where, whole, problems)
-    return PromptFamily(name, templates, fillers, whole=whole, **settings)
+    family = PromptFamily(name, templates, fillers, whole=whole, **settings)
+    _check_prompts(where, family, problems)
+    return family
 
 
 def _is_texts(content: Any) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fairlit.data.prompts.families import SPLITS, Prompt, PromptFamily, Split
 from fairlit.data.prompts.files import read_families
+from fairlit.data.prompts.texts import MAX_PROMPTS
 from fairlit.errors import ConfigurationError
 
 __all__ = ["SPLITS", "Prompt", "PromptFamily", "PromptSet", "Split"]
@@ -68,5 +69,11 @@ class PromptSet:
             raise ConfigurationError(
                 f"prompts: {self.source} gives no {split} prompts for {', '.join(names) or 'no family'}; "
                 f"add words under `{split}`, or choose other families"
+            )
+        made = sum(family.count(split) * (family.repeat if split == "train" else 1) for family in chosen)
+        if made > MAX_PROMPTS:  # before any of them is made
+            raise ConfigurationError(
+                f"prompts: {self.source} gives {made} {split} prompts; expected at most {MAX_PROMPTS}; give fewer "
+                "words or templates, or choose some of the families"
             )
         return chosen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -10,8 +11,10 @@ from pathlib import Path
 from fairlit.data.prompts.families import SPLITS, Prompt, Split
 from fairlit.data.prompts.sets import PromptSet
 from fairlit.data.prompts.tables import check_lines, is_table, read_table
-from fairlit.data.prompts.texts import MAX_PROMPTS, check_texts, read_text, shortened
+from fairlit.data.prompts.texts import MAX_PROMPTS, check_texts
 from fairlit.errors import Problems
+from fairlit.io.foreign_text import shortened
+from fairlit.io.text_files import read_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -99,7 +102,7 @@ def list_prompts(
         if not found:
             problems.add("all are empty; write at least one")
         if len(found) > MAX_PROMPTS:
-            problems.add(f"got {len(found)}; expected at most {MAX_PROMPTS}; give them in parts")
+            problems.add(f"got more than {MAX_PROMPTS}; expected at most that many; give them in parts")
         check_texts((prompt.text for prompt in found), problems)
     return found
 
@@ -107,4 +110,6 @@ def list_prompts(
 def _read_lines(path: Path) -> list[Prompt]:
     text = read_text(path, "a text file, one prompt a line")
     check_lines(path, text)
-    return [Prompt(line.strip(), path.stem) for line in text.splitlines() if not line.lstrip().startswith("#")]
+    lines = (line.strip() for line in text.splitlines())
+    prompts = (Prompt(line, path.stem) for line in lines if line and not line.startswith("#"))
+    return list(itertools.islice(prompts, MAX_PROMPTS + 1))

@@ -8,9 +8,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from fairlit.data.prompts.texts import read_text, shortened
+from fairlit.data.prompts.texts import MAX_PROMPTS
 from fairlit.errors import ConfigurationError, Problems
-from fairlit.io.foreign_text import parsed
+from fairlit.io.foreign_text import parsed, shortened
+from fairlit.io.text_files import read_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def read_table(path: Path) -> list[str]:
             rows = _rows_of_cells(text, problems)
         elif suffix in _JSON_LINES:
             lines = [(f"line {number}", line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
-            rows = [(place, parsed(line)) for place, line in lines]
+            rows = [(place, parsed(line)) for place, line in lines[: MAX_PROMPTS + 1]]
         else:
             content = parsed(text)
             if not isinstance(content, list):
@@ -102,6 +103,8 @@ def _rows_of_cells(text: str, problems: Problems) -> list[tuple[str, Any]]:
     columns: list[str] = []
     try:
         for cells in reader:
+            if len(rows) > MAX_PROMPTS:  # refused by whoever asked for them
+                break
             if not any(cell.strip() for cell in cells):
                 continue
             if not columns:

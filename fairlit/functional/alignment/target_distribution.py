@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml  # type: ignore[import-untyped]
-
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.io.foreign_text import shortened
+from fairlit.io.yaml_files import read_yaml
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,7 @@ TOLERANCE = 1e-6
 """How far the shares of a distribution may sum from 1; what is left is removed by normalising."""
 
 _JOINT = "joint"
+_MAX_JOINT_CLASSES = 100_000
 
 
 class TargetDistribution:
@@ -46,17 +48,20 @@ class TargetDistribution:
     def __init__(self, marginals: dict[str, dict[str, float]]) -> None:
         if not isinstance(marginals, Mapping):
             raise ConfigurationError(
-                f"target distribution: marginals is {marginals!r}, write attribute -> class -> share"
+                f"target distribution: marginals is {shortened(marginals)}, write attribute -> class -> share"
             )
         with Problems("target distribution") as problems:
             if not marginals:
                 problems.add("marginals is empty, name at least one attribute with the shares of its classes")
             for attribute, shares in marginals.items():
                 if not isinstance(shares, Mapping):
-                    problems.add(f"{attribute!r} is {shares!r}, write one share per class, such as {{a: 0.5, b: 0.5}}")
+                    problems.add(
+                        f"{attribute!r} is {shortened(shares)}, write one share per class, such as {{a: 0.5, b: 0.5}}"
+                    )
                     continue
                 _check_classes(problems, attribute, shares)
                 _check_shares(problems, f"shares of {attribute!r}", shares.items())
+            _check_size(problems, [shares for shares in marginals.values() if isinstance(shares, Mapping)])
         import torch  # here: reading a config does not need it
 
         self._classes = {attribute: tuple(shares) for attribute, shares in marginals.items()}
@@ -90,7 +95,12 @@ class TargetDistribution:
             if not classes:
                 problems.add("classes is empty, name at least one attribute with its classes")
             for attribute, names in classes.items():
-                _check_classes(problems, attribute, names)
+                if isinstance(names, Sequence):
+                    _check_classes(problems, attribute, names)
+                else:
+                    problems.add(f"{attribute!r} is {shortened(names)}, list the names of its classes")
+        with Problems("target distribution") as problems:
+            _check_size(problems, classes.values())
             try:
                 shares = torch.as_tensor(table, dtype=torch.float64).detach().cpu().clone()
             except (TypeError, ValueError, RuntimeError) as error:
@@ -143,12 +153,8 @@ class TargetDistribution:
         Raises:
             ConfigurationError: The file is missing, is no YAML, or its content is no distribution.
         """
-        try:
-            content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ConfigurationError(f"target distribution: cannot read {path}, give an existing YAML file") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"target distribution: {path} is no YAML file ({error})") from error
+        with Problems("target distribution"):
+            content = read_yaml(path, "a YAML file with the shares of classes")
         with Problems(str(path)):
             return cls.from_dict(content)
 
@@ -315,14 +321,22 @@ def _normalised(shares: Tensor) -> Tensor:
 
 def _check_classes(problems: Problems, attribute: str, names: Iterable[str]) -> None:
     listed = list(names)
+    if not isinstance(attribute, str):
+        problems.add(f"attribute {attribute!r} is no text: put it in quotes")
     if len(listed) < 2:
         problems.add(f"{attribute!r} has {len(listed)} class(es), name at least two")
     for name in listed:
         if not isinstance(name, str):
             problems.add(f"{attribute!r} has a class named {name!r}, which is no text: put it in quotes")
-    twice = sorted({str(name) for name in listed if listed.count(name) > 1})
+    twice = sorted(name for name, count in Counter(map(str, listed)).items() if count > 1)
     if twice:
         problems.add(f"{attribute!r} names {', '.join(map(repr, twice))} more than once, name each class once")
+
+
+def _check_size(problems: Problems, classes: Iterable[Sized]) -> None:
+    count = math.prod(map(len, classes))
+    if count > _MAX_JOINT_CLASSES:
+        problems.add(f"attributes have {count} joint classes, name fewer: at most {_MAX_JOINT_CLASSES} are possible")
 
 
 def _check_shares(problems: Problems, subject: str, shares: Iterable[tuple[object, object]]) -> None:
@@ -331,7 +345,7 @@ def _check_shares(problems: Problems, subject: str, shares: Iterable[tuple[objec
     for name, share in shares:
         count += 1
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            problems.add(f"{subject}: {name!r} has {share!r}, give a number from 0 to 1")
+            problems.add(f"{subject}: {name!r} has {shortened(share)}, give a number from 0 to 1")
             sound = False
         else:
             total += share

@@ -174,7 +174,7 @@ def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 def test_single_faults(file: str, tmp_path: Path) -> None:
     assert "has no 'job'; it has jobs, sports" in refusal(file, families=["job"])
-    assert "cannot read" in refusal(file, target=str(tmp_path / "target.yaml"))
+    assert "cannot be read" in refusal(file, target=str(tmp_path / "target.yaml"))
     assert "gives no train prompts for no family" in refusal(file, families=[])
     path = tmp_path / "few.yaml"
     entry = {"templates": ["a {job}"], "fillers": {"job": {"train": ["doctor"], "val": []}}}

@@ -102,7 +102,7 @@ def test_words_and_prompts_with_targets_of_their_own(tmp_path: Path) -> None:
     [
         ({}, "`templates` is empty; write at least one, e.g. 'a photo of a {word}', or `prompts`"),
         ({"prompts": ["a crowd"]}, "prompts must be lists under train, val, test; got ['a crowd']"),
-        ({"prompts": {"train": ["a {job}"]}}, "prompt 'a {job}' has a brace; what is to be filled in belongs under"),
+        ({"prompts": {"train": ["a {job}"]}}, "prompt 'a {job}' has a brace; move what is to be filled in to"),
         ({"prompts": {"train": ["a", "b"], "test": ["b"]}}, "prompts: b in both train and test"),
         ({"prompts": {"train": [{"text": "a"}]}}, "train is [{'text': 'a'}]; write a list of texts"),
         (
@@ -126,7 +126,7 @@ def test_words_and_prompts_with_targets_of_their_own(tmp_path: Path) -> None:
             "targets of their own for job and place; give such targets to the words of one placeholder only",
         ),
         ({"file": "sports.yaml"}, "file is 'sports.yaml'; give a JSON file in the published layout"),
-        ({"file": "absent.json"}, "absent.json: cannot read it"),
+        ({"file": "absent.json"}, "absent.json: cannot be read"),
         ({"file": "absent.json", "prompts": {"train": ["a"]}}, "has prompts beside `file`; give one or the other"),
     ],
 )
@@ -183,6 +183,6 @@ def test_what_is_not_clear_in_a_published_file_is_refused(tmp_path: Path, conten
 
 def test_json_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "p.json"
-    assert "cannot read it" in refusal(path)
+    assert "cannot be read" in refusal(path)
     path.write_text('{"train_prompts": [')
-    assert "it is not JSON" in refusal(path)
+    assert "is not valid JSON" in refusal(path)

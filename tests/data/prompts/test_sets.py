@@ -127,14 +127,14 @@ def test_single_faults(tmp_path: Path, entry: Any, part: str) -> None:
 
 def test_files_that_hold_no_families(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
-    assert "cannot read" in refusal(path)
+    assert "cannot be read" in refusal(path)
     for content in ("", "[1, 2]", "families: {}", "families: [a]"):
         path.write_text(content)
         assert "no families" in refusal(path)
     path.write_text("families: {")
-    assert "is not YAML" in refusal(path)
+    assert "is not valid YAML" in refusal(path)
     path.write_bytes(b"\xff\xfe\x00families")
-    assert "is not YAML" in refusal(path)
+    assert "it is not text in UTF-8" in refusal(path)
     path.write_text(yaml.safe_dump({"families": {"f": family()}, "familes": {}}))
     assert "unknown key familes" in refusal(path)
 
@@ -148,3 +148,27 @@ def test_selecting_what_is_not_there(tmp_path: Path) -> None:
         prompts.select("test")
     with pytest.raises(ConfigurationError, match="for no family"):
         prompts.select("train", [])
+
+
+def test_prompts_are_counted_before_they_are_made(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(50)]
+    entry = {"templates": [" ".join(f"{{a{n}}}" for n in range(8))], "fillers": {}}
+    for name in (f"a{n}" for n in range(8)):
+        entry["fillers"][name] = {"train": words, "val": ["v"]}  # type: ignore[index]
+    prompts = PromptSet.from_file(write(tmp_path / "p.yaml", {"f": entry}))
+    for select in (prompts.select, prompts.listed):
+        with pytest.raises(ConfigurationError, match=f"gives {50**8} train prompts; expected at most 100000"):
+            select("train")
+    assert [prompt.text for prompt in prompts.select("val")] == ["v v v v v v v v"]
+    often = PromptSet.from_file(write(tmp_path / "p.yaml", {"f": family(repeat=10**12)}))
+    with pytest.raises(ConfigurationError, match="train prompts; expected at most 100000"):
+        often.select("train")
+
+
+def test_texts_that_make_no_prompt_are_refused_before_prompts_are_made(tmp_path: Path) -> None:
+    doubled = family(templates=["{job} " * 3000], fillers={"job": {"train": ["chef", "a" * 9000]}})
+    assert "got 27003000 characters; expected at most 10000" in refusal(write(tmp_path / "p.yaml", {"f": doubled}))
+    controlled = family(fillers={"job": {"train": [f"chef\x07{n}" for n in range(9)]}})
+    message = refusal(write(tmp_path / "p.yaml", {"f": controlled}))
+    assert message.count("control character U+0007") == 3
+    assert "and more like these" in message

@@ -31,8 +31,8 @@ def test_faults_are_named(tmp_path: Path, tiny_prompts: Path) -> None:
         ({"texts": ["a"], "file": "x"}, "on the command line or with --prompts"),
         ({"texts": [" "]}, "all are empty"),
         ({"file": str(tmp_path / "empty.txt")}, "all are empty"),
-        ({"file": str(tmp_path / "none.txt")}, "cannot read"),
-        ({"file": str(tmp_path / "bytes.txt")}, "no UTF-8 text"),
+        ({"file": str(tmp_path / "none.txt")}, "cannot be read"),
+        ({"file": str(tmp_path / "bytes.txt")}, "not text in UTF-8"),
         ({"texts": ["a"], "families": ["x"]}, "leave --families away"),
         ({"file": str(tiny_prompts), "families": ["x"]}, "has no 'x'"),
     ):
@@ -81,7 +81,7 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     for file, message in (
         ("nul.txt", "control character U\\+0000"),
         ("long.txt", "got 11999 characters"),
-        (".", "it is no file"),
+        (".", "it is not a file"),
     ):
         with pytest.raises(ConfigurationError, match=message):
             read_prompts(file=str(tmp_path / file))

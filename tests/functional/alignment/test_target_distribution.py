@@ -127,7 +127,7 @@ def test_yaml_in_both_formats(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("gender: {female: 0.5, male: 0.4}", "sum to 0.9"),
-        ("gender: [", "no YAML"),
+        ("gender: [", "is not valid YAML"),
         ("- 1", "attribute -> class -> share"),
         ("", "attribute -> class -> share"),
         ("joint: {classes: {a: [x, y]}}", "`table`"),
@@ -214,3 +214,18 @@ def test_it_is_a_class_that_a_config_file_can_name() -> None:
     }
     config = parser.parse_object({"target": init})
     assert parser.instantiate_classes(config).target == TargetDistribution({"age": AGE})
+
+
+def test_joint_classes_are_counted_before_their_table_is_made() -> None:
+    ten = {f"c{number}": 0.1 for number in range(10)}
+    with pytest.raises(ConfigurationError, match=f"have {10**20} joint classes, name fewer: at most 100000"):
+        TargetDistribution({f"a{number}": ten for number in range(20)})
+    assert TargetDistribution({f"a{number}": ten for number in range(5)}).table.numel() == 10**5
+
+
+def test_classes_that_are_no_list_of_names_are_refused() -> None:
+    for names in (None, 5, {"a": 1}):
+        with pytest.raises(ConfigurationError, match=r"^target distribution: 'gender' is .*, list the names"):
+            TargetDistribution.from_dict({"joint": {"classes": {"gender": names}, "table": [0.5, 0.5]}})
+    with pytest.raises(ConfigurationError, match="attribute 1 is no text: put it in quotes"):
+        TargetDistribution.from_dict({1: {"a": 0.5, "b": 0.5}})  # type: ignore[dict-item]

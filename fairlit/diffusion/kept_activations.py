@@ -8,6 +8,8 @@ costs no second forward pass. Memory grows with what is kept, so a budget says h
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +18,20 @@ from torch import Tensor
 from fairlit.diffusion.chain import Chain, Conditioning
 
 _log = logging.getLogger(__name__)
+
+
+@contextmanager
+def keeping(device: torch.device) -> Iterator[None]:
+    """Record a graph whose activations are kept, in the present precision."""
+    # Without the cache, in which autocast (torch 2.15) keeps casts of weights that were made without gradient.
+    precision = torch.autocast(
+        device.type,
+        dtype=torch.get_autocast_dtype(device.type),
+        enabled=torch.is_autocast_enabled(device.type),
+        cache_enabled=False,
+    )
+    with torch.enable_grad(), precision:
+        yield
 
 
 @dataclass(frozen=True)
@@ -37,7 +53,7 @@ class KeptActivations:
     """Evaluations of a rollout whose activations are kept.
 
     Args:
-        pairs: which (image, evaluation) pairs to keep, bool [S, N] on the CPU; each of them must be replayed once.
+        pairs: which (image, evaluation) pairs to keep, bool [S, N] on the CPU.
         conditioning: prompts of the N images, as the trained model reads them.
     """
 
@@ -89,17 +105,9 @@ class KeptActivations:
             Guided model output [M, C, h, w], without its graph.
         """
         evaluations = torch.full_like(images, evaluation)
-        device = state.device.type
-        # Without the cache, in which autocast (torch 2.15) keeps casts of weights that were made without gradient.
-        precision = torch.autocast(
-            device,
-            dtype=torch.get_autocast_dtype(device),
-            enabled=torch.is_autocast_enabled(device),
-            cache_enabled=False,
-        )
         output = None
         try:
-            with torch.enable_grad(), precision:
+            with keeping(state.device):
                 output = chain.predict(state, evaluations, self._conditioning, images)
         except torch.OutOfMemoryError:
             pass

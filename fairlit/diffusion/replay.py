@@ -37,10 +37,9 @@ class Pairs:
     factor: float = 1.0
 
     @classmethod
-    def all(cls, sampled: Rollout) -> Pairs:
+    def all(cls, evaluations: int, images: int, device: torch.device) -> Pairs:
         """Return every image at every evaluation, evaluation by evaluation."""
-        evaluations, images = sampled.states.shape[:2]
-        pairs = torch.arange(evaluations * images, device=sampled.states.device)
+        pairs = torch.arange(evaluations * images, device=device)
         return cls(pairs // images, pairs % images)
 
     @classmethod
@@ -80,6 +79,12 @@ class _Recording:
     def seeds(self, evaluations: Tensor | int, images: Tensor, cotangent: Tensor) -> Tensor:
         """Return the cotangents [M, C, h, w] of the model outputs of some pairs."""
         return self.weights[evaluations].reshape(-1, 1, 1, 1) * cotangent[images]
+
+    def times(self) -> Tensor:
+        """Return how often each pair is to be summed, [S, N]; draws from stretches of a chain may repeat one."""
+        ones = torch.ones_like(self.pairs.images)
+        times = ones.new_zeros(self.rollout.states.shape[:2])
+        return times.index_put_((self.pairs.evaluations, self.pairs.images), ones, accumulate=True)
 
     def without(self, kept: Sequence[KeptEvaluation]) -> _Recording:
         """Return what is left to repeat beside kept evaluations."""
@@ -126,12 +131,13 @@ class _Replay(torch.autograd.Function):
 
         keeper = recording.rollout.kept
         kept = keeper.take() if keeper is not None else []
-        recording = recording.without(kept)
+        times, recording = recording.times(), recording.without(kept)
         while keeper is not None and kept:
             entry = kept.pop()
             with_graph = [tensor for tensor in (keeper.leaf, *parameters) if tensor.requires_grad]
-            seeds = recording.seeds(entry.evaluation, entry.images, cotangent).to(entry.output.dtype)
-            add(torch.autograd.grad(entry.output, with_graph, seeds, allow_unused=True))
+            seeds = recording.seeds(entry.evaluation, entry.images, cotangent)
+            seeds = seeds * times[entry.evaluation, entry.images][:, None, None, None]
+            add(torch.autograd.grad(entry.output, with_graph, seeds.to(entry.output.dtype), allow_unused=True))
         start, micro_batch = 0, recording.micro_batch
         while start < len(recording.pairs.evaluations):
             chunk = recording.chunks(micro_batch, start)
@@ -180,7 +186,7 @@ def replay(
         Final latents [N, C, h, w], equal to ``sampled.latents``; their gradient with respect to embeddings and
         parameters is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
     """
-    pairs = pairs or Pairs.all(sampled)
+    pairs = pairs or Pairs.all(*sampled.states.shape[:2], sampled.states.device)
     recording = _Recording(
         chain,
         sampled,

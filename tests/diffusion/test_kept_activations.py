@@ -14,7 +14,6 @@ from fairlit.diffusion import Conditioning, Pairs, Rollout, detached_graph, repl
 from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.diffusion.sample_counter import SampleCounter
 from fairlit.functional.sampling.solver import output_weights
-from fairlit.functional.sampling.step_subsets import stratified_evaluations
 
 
 def keeper(count: int, conditioning: Conditioning, pairs: Pairs | None = None) -> KeptActivations:
@@ -64,10 +63,11 @@ def test_kept_evaluations_are_made_once(tiny_pipeline: StableDiffusionPipeline) 
 
 def test_drawn_pairs(tiny_pipeline: StableDiffusionPipeline) -> None:
     setup = Setup(tiny_pipeline, "both", "dpm", torch.float64)
-    pairs = Pairs.drawn(stratified_evaluations(STEPS, 2, IMAGES, seed=(0,)), STEPS, setup.noise.device)
+    evaluations = torch.tensor([[0, 2], [1, 1], [3, 3]])  # as stretches may give, some twice
+    pairs = Pairs.drawn(evaluations, STEPS, setup.noise.device)
     expected = kept_gradient(setup, 0, pairs=pairs)
     assert relative(expected, kept_gradient(setup, 0)) > 1e-3
-    for count in (1, 4, 6):
+    for count in (1, 2, 4):
         assert relative(kept_gradient(setup, count, pairs=pairs), expected) < 1e-10
 
 

@@ -117,7 +117,7 @@ def _share_row(
 def prompts_chart(
     figures: DistributionFigures, name: str, *, place: int, reference: DistributionFigures | None = None
 ) -> Callable[[float], Figure]:
-    """Every prompt's shares of one attribute, the most biased prompt first.
+    """Every prompt's shares of one attribute, the most biased prompt first, or the furthest from an uneven target.
 
     Args:
         figures: figures from `auditing.measure.measure`.
@@ -125,8 +125,9 @@ def prompts_chart(
         place: number of the attribute, for its colours.
         reference: figures of the unchanged model's images, drawn as a thin strip above each bar.
     """
-    entries = sorted_by_bias(figures, name)[:MAX_CHART_PROMPTS]
+    entries = sorted_by_deviation(figures, name)[:MAX_CHART_PROMPTS]
     target = figures.attributes[name].target
+    heading = "bias" if figures.attributes[name].is_target_uniform else "distance"
     before = {entry.prompt: _shares(entry, name) for entry in reference.with_faces} if reference else {}
 
     def chart(width: float) -> Figure:
@@ -146,8 +147,9 @@ def prompts_chart(
             for edge in np.cumsum(list(target.values()))[:-1]:
                 target_tick(axes, edge, top, stop=top + 0.22)
             colour = {"off_target": "#c5221f", "on_target": "#137333"}.get(shown.outcome or "", GREY)
-            axes.text(1.015, top + 0.085, f"{shown.bias.value:.2f}", va="center", color=colour, weight="bold")
-        axes.text(1.015, 0.02, "bias", va="center", color=GREY)
+            off = figures.deviation(entry, name).value
+            axes.text(1.015, top + 0.085, f"{off:.2f}", va="center", color=colour, weight="bold")
+        axes.text(1.015, 0.02, heading, va="center", color=GREY)
         axes.set_xlim(0, 1)
         axes.set_ylim(sum(heights) + 0.15, 0)
         percent_axis(axes)
@@ -210,9 +212,9 @@ def joint_chart(figures: DistributionFigures) -> Callable[[float], Figure]:
     return chart
 
 
-def sorted_by_bias(figures: DistributionFigures, name: str) -> list[PromptFigures]:
-    """Return the figures of the prompts with faces, the most biased first."""
-    return sorted(figures.with_faces, key=lambda entry: -entry.blocks[name].bias.value)
+def sorted_by_deviation(figures: DistributionFigures, name: str) -> list[PromptFigures]:
+    """Return the figures of the prompts with faces, those that are furthest off first."""
+    return sorted(figures.with_faces, key=lambda entry: -figures.deviation(entry, name).value)
 
 
 def _shares(entry: PromptFigures, name: str) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.judging.features import Encoders
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Judge, observe_folder
+from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.results.audit import AuditResults, ReferenceImages
 
 _NOTES = ".seen"  # what was seen in each image, for going on after a stop
@@ -44,6 +45,7 @@ class AuditSettings:
         command: command that makes this audit again.
         compositions: attribute -> number of people -> composition -> share that the images with so many people shall
             show; where there is none, people drawn independently from the target.
+        doubts: sentences for the top of the report, on what its figures may not be relied on for.
     """
 
     folder: ImageFolder
@@ -58,6 +60,7 @@ class AuditSettings:
     title: str = "Audit"
     command: str = ""
     compositions: Mapping[str, CompositionTargets] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
 
 
 def run_audit(
@@ -157,10 +160,12 @@ def _write(
     options = ReportOptions(
         title=settings.title,
         judge_limits=judge_limits(judge.classifier, target),
+        without_joint_classes=why_without_joint_classes(target),
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )
-    atomic_write_text(settings.out / REPORT, audit_report(results, audited, reference, charts=charts, options=options))
+    page = audit_report(results, audited, reference, charts=charts, options=options, doubts=settings.doubts)
+    atomic_write_text(settings.out / REPORT, page)
     results.write(settings.out / results.FILE)
 
 

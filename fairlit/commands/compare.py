@@ -38,14 +38,13 @@ def run(arguments: Sequence[str]) -> None:
         CheckpointError: a model or adaptor is damaged.
     """
     config = COMMAND.parse(arguments)
-    from rich.console import Console
-
     from fairlit.auditing.outputs import REPORT, RESULTS
     from fairlit.comparison.compare import compare
     from fairlit.comparison.tables import group_table, method_table
+    from fairlit.terminal import plain_console
 
     results = compare(config, command=COMMAND.line(arguments))
-    console = Console()
+    console = plain_console()
     console.print(method_table(results))
     if (groups := group_table(results)) is not None:
         console.print(groups)

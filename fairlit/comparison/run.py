@@ -36,6 +36,7 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.judging.features import Encoders, image_features
 from fairlit.judging.image_folders import ImageFolder, find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
+from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.metrics.semantics import swapped_similarity
 from fairlit.pictures.files import UnreadableImageError, read_image
 from fairlit.results.comparison import ComparisonResults, MethodResults
@@ -219,6 +220,7 @@ def _write(
     options = ReportOptions(
         title=settings.title,
         judge_limits=judge_limits(judge.classifier, target),
+        without_joint_classes=why_without_joint_classes(target),
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )

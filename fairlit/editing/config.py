@@ -29,7 +29,8 @@ class EditConfig(PromptSource):
     """Settings of `fairlit edit`; see `fairlit.edit`.
 
     Args:
-        folder: images to edit: with manifest.jsonl, as prompt_N/img_M, or one folder for each prompt
+        folder: images to edit: with manifest.jsonl, as prompt_N/img_M with --prompts, or one folder for each prompt,
+            which stands in its prompt.txt
         out: folder for the edited images
         target: shares that the faces of a set are to have: a YAML file, or '{gender: {female: 0.5, male: 0.5}}'
         scope: what makes a set: the images of a prompt, or the whole folder, all in memory at once

@@ -23,6 +23,7 @@ from fairlit.io.atomic import atomic_path
 from fairlit.io.devices import choose_device
 from fairlit.judging.config import find_folders
 from fairlit.judging.observations import Judge
+from fairlit.judging.unknown_prompts import check_prompts
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.mitigation.method import check_wordings
 from fairlit.results.edits import EditingResults
@@ -91,6 +92,8 @@ def edit(config: EditConfig, *, command: str = "") -> EditingResults:
 def _plan(config: EditConfig, target: TargetDistribution | None, problems: Problems) -> EditingPlan | None:
     """What the settings ask for; None, and notes, where that is not known."""
     folders = find_folders([config.folder], config, problems)
+    for folder in folders:
+        check_prompts(folder, problems)
     sampling, method = None, None
     with problems.collecting():
         sampling = SamplingPlan(config.steps, config.guidance_scale, config.batch_size)

@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
         prompt, kind = ("two people", "png") if number < 2 else ("a pair", "jpg")
         file = tmp_path / "images" / prompt / f"{number}.{kind}"
         file.parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / "prompt.txt").write_text(prompt)
         Image.fromarray(draw_scene(scene, LANDSCAPE).pixels).save(file, quality=95)
     (tmp_path / "images" / "a pair" / "9.png").write_bytes(b"no image")
     return tmp_path / "images"

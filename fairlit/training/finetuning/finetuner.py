@@ -99,7 +99,9 @@ class FairFinetuner(FinetuningModule):
         self.log("loss", value.loss, prog_bar=True, sync_dist=True)
         self.log_dict({f"loss/{name}": part for name, part in value.parts.items()}, sync_dist=True)
         for name, figure in logs.items():
-            self.log(name, figure, prog_bar=name.startswith("bias/"))
+            kind, _, attribute = name.partition("/")
+            on_bar = kind == "tv" or (kind == "bias" and f"tv/{attribute}" not in logs)
+            self.log(name, figure, prog_bar=on_bar)
 
     def on_before_backward(self, loss: Tensor) -> None:
         """Start the clock of the replay, which runs inside the backward pass."""

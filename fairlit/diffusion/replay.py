@@ -186,7 +186,7 @@ def replay(
         Final latents [N, C, h, w], equal to ``sampled.latents``; their gradient with respect to embeddings and
         parameters is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
     """
-    pairs = pairs or Pairs.all(*sampled.states.shape[:2], sampled.states.device)
+    pairs = pairs or Pairs.all(len(sampled.states), len(sampled.latents), sampled.states.device)
     recording = _Recording(
         chain,
         sampled,

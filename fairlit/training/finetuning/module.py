@@ -170,6 +170,11 @@ class FinetuningModule(L.LightningModule, ABC):
     def check_trainer(self, trainer: L.Trainer, data: PromptDataModule, problems: Problems) -> None:
         """Note where the trainer's settings do not fit those of this module and its data."""
         check_run(trainer, data.images, self.sampling, gradient=self.gradient, replay=self.replay, problems=problems)
+        if self.acceleration.compile and self.replay.keep not in ("auto", 0):
+            problems.add(
+                f"replay.keep: got {self.replay.keep} with acceleration.compile, which needs evaluations of one shape; "
+                "expected 0 or auto; give 0, or compile false"
+            )
         with torch.device("cpu"):
             check_optimizer(self.make_optimizer([nn.Parameter(torch.zeros(1))]), trainer, problems)
 
@@ -190,6 +195,7 @@ class FinetuningModule(L.LightningModule, ABC):
             self.gradient,
             self.replay,
             fixed_shape=self.acceleration.compile,
+            sharded=self._shards(),
             seed=subsets_seed(self.seed),
         )
         if self.ema_decay is not None:
@@ -286,11 +292,13 @@ class FinetuningModule(L.LightningModule, ABC):
         unfinished = done % self.trainer.accumulate_grad_batches != 0
         checkpoint.update(training_state(self.adaptor.parameters(), self.ema, unfinished))
         checkpoint["step_guard"] = self.guard.state_dict()
+        checkpoint["chain_gradient"] = self.chain_gradient.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore adaptor and average; say what does not fit."""
         self._gradients = restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
         self.guard.load_state_dict(checkpoint.get("step_guard", {}))
+        self.chain_gradient.load_state_dict(checkpoint.get("chain_gradient", {}))
 
     # ----------------------------------------------------------------- helpers
 

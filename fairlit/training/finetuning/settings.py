@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -211,12 +212,16 @@ class Replay:
             fit into the memory budget.
         memory_budget: GiB for the activations of one micro-batch, with micro_batch `auto`; null: most of what is free
             on a GPU, no limit on a CPU.
+        keep: GiB for activations that are kept from sampling instead of computed again, which saves an evaluation for
+            each (image, evaluation) pair that fits; `auto`: 1 on a CPU, none on a GPU, with a compiled or a sharded
+            model; 0: none.
         step_fraction: share of the solver's steps that are replayed, drawn anew for each image in each iteration; below
             1 the gradient is an unbiased estimate instead of exact.
     """
 
     micro_batch: int | Literal["auto"] = "auto"
     memory_budget: float | None = None
+    keep: float | Literal["auto"] = "auto"
     step_fraction: float = 1.0
 
     def __post_init__(self) -> None:
@@ -227,6 +232,8 @@ class Replay:
                 problems.add(f"memory_budget: got {self.memory_budget} GiB; give more than 0, or null")
             if self.memory_budget is not None and self.micro_batch != "auto":
                 problems.add(f"memory_budget: got {self.memory_budget} with micro_batch {self.micro_batch}; give one")
+            if self.keep != "auto" and not 0 <= self.keep < math.inf:
+                problems.add(f"keep: got {self.keep} GiB; expected at least 0; give 0 to keep nothing, or auto")
             if not 0 < self.step_fraction <= 1:
                 problems.add(f"step_fraction: got {self.step_fraction}; give a number above 0 and at most 1")
 

@@ -143,12 +143,13 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
         ),
         (lambda: Gradient(last_evaluations=2), 1, ["last_evaluations: got 2 with mode replay"]),
         (
-            lambda: Replay(micro_batch=0, memory_budget=-1.0, step_fraction=1.5),
-            4,
+            lambda: Replay(micro_batch=0, memory_budget=-1.0, keep=-1.0, step_fraction=1.5),
+            5,
             [
                 "micro_batch: got 0",
                 "memory_budget: got -1.0 GiB",
                 "with micro_batch 0; give one",
+                "keep: got -1.0 GiB",
                 "step_fraction: got 1.5",
             ],
         ),

@@ -138,7 +138,8 @@ class OrderlyStop(L.Callback):
         message = "run the same command again"
         if trainer.state.fn == TrainerFn.FITTING:
             message = "nothing was saved since the last checkpoint; go on from it with --ckpt_path last"
-            if exception.between_steps and trainer.global_step and trainer.checkpoint_callback is not None:
+            saves = trainer.checkpoint_callback is not None and not trainer.fast_dev_run
+            if exception.between_steps and trainer.global_step and saves:
                 if not trainer.training:
                     # Lightning (2.6) would go on in the middle of a validation, whose first prompts nobody has kept.
                     trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()

@@ -84,9 +84,10 @@ def _answer(command: str, given: list[str]) -> None:
         raise ConfigurationError(_explain_unknown(command, given))
     else:
         from fairlit.io.class_paths import import_from_current_folder
-        from fairlit.terminal import print_log, print_warnings
+        from fairlit.terminal import escape_unwritable, print_log, print_warnings
 
         import_from_current_folder()
+        escape_unwritable()
         print_log()
         print_warnings()
         module = COMMANDS[command].module

@@ -84,7 +84,7 @@ class AdaptorContents:
             where = " and ".join(component.replace("_", " ").replace("unet", "U-Net") for component in record.modules)
             parts.append(f"LoRA of {len(self.updates)} layers in {where}, rank {record.rank}, alpha {record.alpha:g}")
         if self.rows is not None:
-            parts.append(f"{len(self.rows)} soft tokens '{self.token}'")
+            parts.append(f"{len(self.rows)} soft tokens {self.token!r}")
         return "; ".join(parts)
 
 

@@ -17,7 +17,7 @@ from fairlit.adaptors.files import read_tensors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
-from fairlit.io.markdown import cell, inline, literal
+from fairlit.io.markdown import inline, literal
 from fairlit.io.model_folders import is_hub_id
 from fairlit.results.run import RunSummary, VariantFigures
 from fairlit.results.tables import CAPTION, markdown_table, table_rows
@@ -168,13 +168,13 @@ def _target(contents: AdaptorContents) -> str:
         names = list(target.classes)
         joint = itertools.product(*target.classes.values())
         rows = [[*classes, f"{float(share):.3f}"] for classes, share in zip(joint, target.table.flatten(), strict=True)]
-        return _table([[*names, "share"], *rows])
+        return markdown_table([[*names, "share"], *rows])
     rows = [
         [attribute, label, f"{share:.3f}"]
         for attribute, shares in target.marginals.items()
         for label, share in shares.items()
     ]
-    return _table([["attribute", "class", "share"], *rows])
+    return markdown_table([["attribute", "class", "share"], *rows])
 
 
 def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
@@ -196,12 +196,8 @@ def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
 
 def _figures(before: VariantFigures, after: VariantFigures) -> str:
     rows = [row for row in table_rows({"before": before, "after": after}) if row]
-    table = _table([["", "before", "after", "at best"], *rows])
+    table = markdown_table([["", "before", "after", "at best"], *rows])
     return f"{after.distribution.prompts} prompts, {after.distribution.images} images each way.\n\n{table}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    return markdown_table([[cell(text) for text in row] for row in rows])
 
 
 def _code(text: str) -> str:
@@ -242,15 +238,17 @@ def _kohya_usage(
     names = [file.name for file in files]
     if contents.updates:
         words.append(
-            f"Copy `{names[0]}` into the LoRA folder of ComfyUI (`models/loras`) or of A1111's web UI (`models/Lora`; "
-            f"write `<lora:{Path(names[0]).stem}:1>` into the prompt); strength 1 for model and CLIP."
+            f"Copy {_code(names[0])} into the LoRA folder of ComfyUI (`models/loras`) or of A1111's web UI "
+            f"(`models/Lora`; write {_code(f'<lora:{Path(names[0]).stem}:1>')} into the prompt); "
+            "strength 1 for model and CLIP."
         )
         lines.append(f'pipeline.load_lora_weights("{_FOLDER}", weight_name={literal(names[0])})')
     if contents.rows is not None:
         word = Path(names[-1]).stem
         words.append(
-            f"Copy `{names[-1]}` into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
-            f"(`embeddings`), and begin the prompt, not the negative one, with `embedding:{word}` or `{word}`."
+            f"Copy {_code(names[-1])} into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
+            f"(`embeddings`), and begin the prompt, not the negative one, with "
+            f"{_code(f'embedding:{word}')} or {_code(word)}."
         )
         arguments = f"weight_name={literal(names[-1])}, token={literal(contents.token)}"
         load = f'pipeline.load_textual_inversion("{_FOLDER}", {arguments})'

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
-from fairlit.auditing.outputs import encoder_line, judge_lines, version_lines
+from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
 from fairlit.auditing.report import ReportOptions
 from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.comparison.figures import SIMILARITIES, excludes_zero
@@ -194,6 +194,8 @@ def comparison_report(
         unrelated_grids=_unrelated_grids(unrelated, options.max_images),
         unrelated_shown=next(iter(unrelated.values()))[0].prompts[: options.max_images] if unrelated else [],
         judge_limits=options.judge_limits,
+        alarm=judge_alarm(results.judge, classes),
+        without_joint_classes=options.without_joint_classes,
         provenance=_provenance(results, sampling),
     )
 

@@ -33,6 +33,16 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
+def on_one_line(text: str) -> str:
+    r"""Return text for a terminal: what would move its cursor or change its colours is spelt as an escape.
+
+    Example:
+        >>> on_one_line("café\x1b[31m\n")
+        'café\\x1b[31m\\n'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 def shortened(value: object) -> str:
     """Return a value as messages show it, cut where it is long.
 

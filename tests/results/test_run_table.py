@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import comb
 from pathlib import Path
 
@@ -93,3 +94,22 @@ def test_every_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main(["table"])
     assert "summaries: got nothing" in capsys.readouterr().err
+
+
+def test_names_of_others_are_text_and_no_run_takes_the_place_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = ["a|b", "<img src=x>"]
+    paths = []
+    for parent in ("first", "second"):
+        (tmp_path / parent).mkdir()
+        paths.append(write_run(tmp_path / parent / "[x](y)", after=0.5, minutes=1, attributes=hostile))
+    main(["table", *map(str, paths)])
+    _, _, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 3  # each run: two attributes, joint
+    assert all(f"`{path.parent}`" in "".join(lines) for path in paths)
+    main(["table", str(paths[0])])
+    one = capsys.readouterr().out
+    assert "distance to target, <img src=x>" in one
+    for line in (*lines, *one.splitlines()):
+        assert "<img" not in re.sub("`[^`]*`", "", line)

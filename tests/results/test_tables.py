@@ -5,6 +5,7 @@ from measured import figures
 from rich.console import Console
 
 from fairlit.results.tables import markdown_table, results_table, table_rows
+from fairlit.terminal import plain_console
 
 
 def test_rows_of_one_attribute_by_hand() -> None:
@@ -60,6 +61,17 @@ def test_the_printed_table_holds_every_cell_and_the_warning(attributes: list[str
     assert "at best" in text
     assert "perceived" in text
     assert "err" in text
+
+
+def test_brackets_and_control_characters_in_names_are_shown() -> None:
+    names = ["[red]hair[/red]", "[/]", ":smile:\x1b[31m"]
+    console = plain_console(width=200, force_terminal=False)
+    with console.capture() as captured:
+        console.print(results_table({name: figures(0.5, names[:2]) for name in names}, "judged by [/x]"))
+    text = captured.get()
+    assert "\x1b" not in text
+    for shown in ("distance to target, [red]hair[/red]", "bias, [/]", ":smile:\\x1b[31m", "judged by [/x]"):
+        assert shown in text
 
 
 def test_markdown_has_a_heading_a_rule_and_one_line_a_row() -> None:

@@ -31,7 +31,7 @@ class ExportConfig:
     heading: ClassVar[str] = "Export"
 
     adaptor: str | None = None
-    published: Sequence[str] | None = None
+    published: Sequence[str] = ()
     to: Format | None = None
     merge: bool = False
     out: str | None = None

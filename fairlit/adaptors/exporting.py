@@ -95,9 +95,9 @@ def _warn_of_word(token: str, pipeline: DiffusionPipeline) -> None:
 
 def _check(config: ExportConfig) -> None:
     with Problems("export") as problems:
-        if (config.adaptor is None) == (config.published is None):
+        if (config.adaptor is None) == (not config.published):
             problems.add("adaptor: give either the folder of an adaptor, or --published with files of Shen et al.")
-        name, paths = ("adaptor", [config.adaptor]) if config.adaptor else ("published", config.published or [])
+        name, paths = ("adaptor", [config.adaptor]) if config.adaptor else ("published", config.published)
         for path in paths:
             if not Path(path).exists():
                 problems.add(f"{name}: {path!r} does not exist; check the path")
@@ -109,7 +109,7 @@ def _check(config: ExportConfig) -> None:
             check_new_folder(config.out, "out", problems)
         if config.base is not None:
             check_pipeline(config.base, problems, "base", stable_diffusion=False)
-        if config.published is None and config.alpha is not None:
+        if not config.published and config.alpha is not None:
             problems.add(f"alpha: got {config.alpha}, but an adaptor knows its own; it goes with --published alone")
         if config.alpha is not None and not config.alpha > 0:
             problems.add(f"alpha: got {config.alpha}; expected a number above 0; try the rank")
@@ -118,7 +118,7 @@ def _check(config: ExportConfig) -> None:
 
 def _read(config: ExportConfig) -> _Source:
     """Read the adaptor, and settle which base model it is checked against."""
-    if config.published is None:
+    if not config.published:
         assert config.adaptor is not None
         layers = None if config.base is None else adaptable_layers(open_skeleton(config.base, allocate=False))
         contents, path = read_adaptor(config.adaptor, layers), config.adaptor

@@ -28,6 +28,7 @@ from fairlit.comparison.figures import (
     similarity_grid,
     standing,
 )
+from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.generation.run import load_backbone, missing_images
@@ -36,6 +37,7 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.judging.features import Encoders, image_features
 from fairlit.judging.image_folders import ImageFolder, find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
+from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.metrics.semantics import swapped_similarity
 from fairlit.pictures.files import UnreadableImageError, read_image
 from fairlit.results.comparison import ComparisonResults, MethodResults
@@ -133,6 +135,7 @@ def run_comparison(
         What stands in ``results.json``.
     """
     target = settings.target.reorder(judge.classifier.classes)
+    warn_of_errors(judge.classifier.reliability, target.attributes, "classifier")
     methods, features = _look(settings, judge, encoders, target=target, progress=progress)
     results = _measure(settings, judge, encoders, target, methods, features)
     _write(settings, judge, target, methods, results)
@@ -219,6 +222,7 @@ def _write(
     options = ReportOptions(
         title=settings.title,
         judge_limits=judge_limits(judge.classifier, target),
+        without_joint_classes=why_without_joint_classes(target),
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ from fairlit.faces.embedding import FaceEmbedder, download_inception_resnet, loa
 from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.devices import choose_device
 from fairlit.io.file_status import file_mark
-from fairlit.pictures.files import SUFFIXES, UnreadableImageError, read_image
+from fairlit.pictures.batches import read_batches
+from fairlit.pictures.files import SUFFIXES, read_image
 
 NO_FACE = "no face found"
 
@@ -188,46 +190,28 @@ def _embed_part(
     rows = [torch.zeros(0, embedder.dim)]
     skipped: dict[str, str] = {}
     size = None if detector else embedder.size
-    for names, images in _batches(root, files, size, batch_size, skipped):
-        images = images.to(device)
+    for batch in read_batches(root, files, batch_size=batch_size, read=partial(_read, size=size)):
+        skipped |= {name: f"cannot be read ({reason})" for name, reason in batch.refused.items()}
+        if not batch.files:
+            continue
+        images = torch.stack(batch.pictures).to(device).float().div_(255)
         if detector is None:
             rows.append(functional.normalize(embedder.features(images), dim=-1).cpu())
             continue
         faces = detector(images).largest()
         rows.append(embedder.embed(images, faces).cpu())
-        for name, found in zip(names, faces.has_face.tolist(), strict=True):
+        for name, found in zip(batch.files, faces.has_face.tolist(), strict=True):
             if not found:
                 skipped[name] = NO_FACE
     with atomic_path(file) as temporary:
         save_file({"embeddings": torch.cat(rows).contiguous()}, temporary, {"skipped": json.dumps(skipped)})
 
 
-def _batches(
-    root: Path, files: Sequence[str], size: int | None, batch_size: int, skipped: dict[str, str]
-) -> Iterator[tuple[list[str], Tensor]]:
-    """Names and pictures float [n, 3, H, W] in [0, 1], all of `size`, or neighbours of equal size together."""
-    names: list[str] = []
-    pictures: list[Tensor] = []
-    for name in files:
-        try:
-            picture = _read(root / name, size)
-        except UnreadableImageError as error:
-            skipped[name] = f"cannot be read ({error})"
-            continue
-        if pictures and (len(pictures) == batch_size or picture.shape != pictures[0].shape):
-            yield names, torch.stack(pictures)
-            names, pictures = [], []
-        names.append(name)
-        pictures.append(picture)
-    if pictures:
-        yield names, torch.stack(pictures)
-
-
 def _read(path: Path, size: int | None) -> Tensor:
     image = Image.fromarray(read_image(path).permute(1, 2, 0).numpy())
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)  # the middle square of what is not square
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
 def _collect(workplace: Path, parts: int) -> tuple[Tensor, dict[str, str]]:

@@ -22,6 +22,7 @@ from fairlit.faces.detection import (
     warn_renamed,
     with_renamed_settings,
 )
+from fairlit.pictures.batches import images_at_once
 
 
 @dataclass(frozen=True)
@@ -225,25 +226,21 @@ class FaceDetector(FaceDetectorBase):
         """Find faces; see `FaceDetectorBase.forward`."""
         if len(images) == 0:
             return Faces.empty(0, images.device)
-        faces = Faces.concatenate([self._detect(chunk) for chunk in images.split(self.settings.batch_size)])
+        pixels = round(images[0, 0].numel() * self.settings.scale**2)
+        at_once = images_at_once(pixels, self.settings.batch_size)
+        faces = Faces.concatenate([self._detect(chunk) for chunk in images.split(at_once)])
         return faces.largest() if self.faces == "largest" else faces
 
     def _detect(self, images: Tensor) -> Faces:
         from fairlit.faces import mtcnn  # with torchvision, which takes seconds
 
         height, width = images.shape[-2:]
-        scale = self.settings.scale
-        pixels = images.detach().float().clamp(0, 1)
-        if scale != 1:
-            size = (round(height * scale), round(width * scale))
-            pixels = functional.interpolate(
-                pixels, size=size, mode="bilinear", align_corners=False, antialias=scale < 1
-            )
+        size = (round(height * self.settings.scale), round(width * self.settings.scale))
         with torch.autocast(images.device.type, enabled=False):  # thresholds were set for full precision
             found, landmarks = mtcnn.detect(
-                pixels, self.pnet, self.rnet, self.onet, self.settings.min_size, self.thresholds
+                self._scaled(images, size), self.pnet, self.rnet, self.onet, self.settings.min_size, self.thresholds
             )
-        back = found.boxes.new_tensor([width / pixels.shape[-1], height / pixels.shape[-2]])
+        back = found.boxes.new_tensor([width / size[1], height / size[0]])
         limit = found.boxes.new_tensor([width, height])
         corners = (found.boxes.unflatten(1, (2, 2)) * back).clamp(min=0).minimum(limit)
         boxes = corners.flatten(1)
@@ -251,3 +248,11 @@ class FaceDetector(FaceDetectorBase):
         faces = faces.select((faces.areas > 0) & (faces.scores >= self.settings.min_score))
         order = faces.areas.argsort(descending=True, stable=True)
         return faces.select(order[faces.image_index[order].argsort(stable=True)])
+
+    def _scaled(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        pixels = images.detach().float().clamp(0, 1)
+        if self.settings.scale == 1:
+            return pixels
+        return functional.interpolate(
+            pixels, size=size, mode="bilinear", align_corners=False, antialias=self.settings.scale < 1
+        )

@@ -18,7 +18,7 @@ from fairlit.io.atomic import atomic_path
 from fairlit.io.file_status import file_mark
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import module_digest
-from fairlit.pictures.files import UnreadableImageError, read_image
+from fairlit.pictures.batches import read_batches
 from fairlit.results.judging import EncodersRecord
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def image_features(
         folder: images to encode.
         encoders: encoders to use.
         cache: file of features; features of other encoders, or of files that have changed, are not used.
-        batch_size: number of images encoded together.
+        batch_size: largest number of images encoded together; there are fewer where they have many pixels.
         progress: function that is told the number of images done since the last call.
 
     Returns:
@@ -80,14 +80,14 @@ def image_features(
     key = json.dumps([encoders.record().digests, [file_mark(folder.root / name) for name in names]])
     features = _recall(cache, key)
     if features is None:
-        features = {}
-        parts: dict[str, list[Tensor]] = {name: [] for name in encoders.by_name}
-        for start in range(0, len(names), batch_size):
-            batch = names[start : start + batch_size]
-            for name, rows in _encode(folder.root, batch, encoders.by_name).items():
-                parts[name].append(rows)
-            progress(len(batch))
-        features = {name: torch.cat(rows) for name, rows in parts.items() if rows}
+        features = {
+            name: torch.full((len(names), encoder.dim), torch.nan) for name, encoder in encoders.by_name.items()
+        }
+        places = {name: place for place, name in enumerate(names)}
+        for batch in read_batches(folder.root, names, batch_size=batch_size, mixed=True):
+            for name, encoder in encoders.by_name.items():
+                features[name][[places[file] for file in batch.files]] = _encode(batch.pictures, encoder)
+            progress(len(batch.files) + len(batch.refused))
         with atomic_path(cache) as temporary:
             save_file(features, temporary, metadata={_KEY: key})
     else:
@@ -96,21 +96,16 @@ def image_features(
 
 
 @torch.no_grad()
-def _encode(root: Path, files: Sequence[str], encoders: Mapping[str, ClipEncoder | DinoEncoder]) -> dict[str, Tensor]:
-    by_size: dict[torch.Size, list[tuple[int, Tensor]]] = defaultdict(list)
-    for place, file in enumerate(files):
-        try:
-            pixels = read_image(root / file)
-        except UnreadableImageError:
-            continue
-        by_size[pixels.shape].append((place, pixels))
-    encoded = {}
-    for name, encoder in encoders.items():
-        encoded[name] = torch.full((len(files), encoder.dim), torch.nan)
-        device = next(encoder.parameters()).device
-        for found in by_size.values():
-            images = torch.stack([pixels for _, pixels in found]).to(device).float() / 255
-            encoded[name][[place for place, _ in found]] = encoder.image_features(images).float().cpu()
+def _encode(pictures: Sequence[Tensor], encoder: ClipEncoder | DinoEncoder) -> Tensor:
+    """Directions [n, D] of pictures of any sizes; those of one size are encoded together."""
+    by_size: dict[torch.Size, list[int]] = defaultdict(list)
+    for place, picture in enumerate(pictures):
+        by_size[picture.shape].append(place)
+    encoded = torch.empty(len(pictures), encoder.dim)
+    device = next(encoder.parameters()).device
+    for places in by_size.values():
+        images = torch.stack([pictures[place] for place in places]).to(device).float().div_(255)
+        encoded[places] = encoder.image_features(images).float().cpu()
     return encoded
 
 

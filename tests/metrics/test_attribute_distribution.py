@@ -213,3 +213,23 @@ def test_intervals_and_tests_against_the_target() -> None:
 def test_a_metric_can_be_pickled_and_computes_the_same_record() -> None:
     metric = filled()
     assert pickle.loads(pickle.dumps(metric)).compute() == metric.compute()
+
+
+def test_very_many_joint_classes_are_measured_attribute_by_attribute() -> None:
+    marginal = {str(number): 1 / 20 for number in range(20)}
+    target = TargetDistribution({"hat": marginal, "coat": marginal})
+    hats, coats, prompts = [0, 3, 19, 3], [19, 2, 2, 0], torch.tensor([0, 0, 1, 1])
+    metric = AttributeDistribution(target, draws=50)
+    metric.update(prompts, {"hat": sure(hats, 20), "coat": sure(coats, 20)})
+    result = metric.compute()
+    assert result.joint_classes is None
+    assert all(entry.joint_classes is None for entry in result.per_prompt)
+    assert (result.faces, [entry.faces for entry in result.per_prompt]) == (4, [2, 2])
+    for name, labels in (("hat", hats), ("coat", coats)):
+        alone = AttributeDistribution(TargetDistribution({name: marginal}), draws=50)
+        alone.update(prompts, {name: sure(labels, 20)})
+        expected = alone.compute()
+        assert result.attributes[name] == expected.attributes[name]
+        assert [entry.attributes[name] for entry in result.per_prompt] == [
+            entry.attributes[name] for entry in expected.per_prompt
+        ]

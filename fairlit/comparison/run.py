@@ -27,6 +27,7 @@ from fairlit.comparison.figures import (
     similarity_grid,
     standing,
 )
+from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.generation.run import load_backbone, missing_images
@@ -134,6 +135,7 @@ def run_comparison(
         What stands in ``results.json``.
     """
     target = settings.target.reorder(judge.classifier.classes)
+    warn_of_errors(judge.classifier.reliability, target.attributes, "classifier")
     methods, features = _look(settings, judge, encoders, target=target, progress=progress)
     results = _measure(settings, judge, encoders, target, methods, features)
     _write(settings, judge, target, methods, results)

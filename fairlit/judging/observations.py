@@ -95,12 +95,15 @@ class Judge:
     faces: FaceSelection = "largest"
 
     def record(self) -> JudgeRecord:
-        """Return names, and digests of the weights: two audits with equal records were judged alike."""
+        """Return names, digests and reliability: two audits with equal records were judged alike."""
+        known = self.classifier.reliability
         return JudgeRecord(
             classifier=to_jsonable(self.names.get("classifier", "")),
             detector=to_jsonable(self.names.get("detector", "")),
             faces=self.faces,
             digests={"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)},
+            balanced_accuracy={name: one.balanced_accuracy for name, one in known.items()} or None,
+            learnt_nothing=tuple(name for name, one in known.items() if not one.has_learnt) or None,
         )
 
     @torch.no_grad()

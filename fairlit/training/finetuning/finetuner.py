@@ -47,7 +47,8 @@ class FairFinetuner(FinetuningModule):
         draw = draw_step(batch, self.sampler, noise_pool=self.reference_images.noise_pool, seed=self.seed)
         with self.timer.measure("rollout"):
             conditioning = self.sampler.conditioning(draw.prompt, len(draw.keys))
-        sampled, references = self.references.sample(draw, conditioning, self.timer)
+            keep = self.chain_gradient.keep(draw, conditioning)
+        sampled, references = self.references.sample(draw, conditioning, self.timer, keep=keep)
         with self.timer.measure("faces"):
             observation = self.observe(sampled.latents)
             target_labels, logs = self.assign(observation, batch)

@@ -21,6 +21,7 @@ from fairlit.callbacks.orderly_stop import RunStopped
 from fairlit.errors import ConfigurationError
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.variants import AVERAGE, FINETUNED
+from fairlit.training.run_checkpoints import is_trial
 
 
 class AdaptorCheckpoint(WritesModel):
@@ -75,7 +76,7 @@ class AdaptorCheckpoint(WritesModel):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the figures of the test into the card of the adaptor that was measured."""
-        if trainer.is_global_zero and isinstance(pl_module, FairFinetuner) and not trainer.fast_dev_run:
+        if trainer.is_global_zero and isinstance(pl_module, FairFinetuner) and not is_trial(trainer):
             for variant in pl_module.variants[1:]:
                 folder = self._folder(trainer, variant)
                 if (folder / pl_module.adaptor.file_name).is_file():
@@ -83,7 +84,7 @@ class AdaptorCheckpoint(WritesModel):
 
     @torch.no_grad()
     def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if trainer.fast_dev_run:
+        if is_trial(trainer):
             return
         self._saved_at = trainer.global_step
         variants = self._variants(module)

@@ -11,6 +11,7 @@ from fairlit.data.faces.datamodule import FaceDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.faces.calibration import describe_validation
 from fairlit.training import AttributeClassifierTrainer
+from fairlit.training.run_checkpoints import is_trial
 
 
 class ClassifierExport(WritesModel):
@@ -34,7 +35,7 @@ class ClassifierExport(WritesModel):
             raise ConfigurationError(
                 f"ClassifierExport: works with AttributeClassifierTrainer, got {type(pl_module).__name__}"
             )
-        if not trainer.is_global_zero or trainer.fast_dev_run:
+        if not trainer.is_global_zero or is_trial(trainer):
             return
         data = getattr(trainer, "datamodule", None)
         if self.calibrate and isinstance(data, FaceDataModule):

@@ -20,6 +20,7 @@ from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.results.run import GroupedFigures, RunSummary, ValidationResults
 from fairlit.training import FairFinetuner, Generated
+from fairlit.training.run_checkpoints import is_trial
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class FaceEvaluation(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs mean figures and a picture; writes both, and the figures of every prompt, to files."""
         results = self._measurements.compute()
-        if trainer.sanity_checking or trainer.fast_dev_run:
+        if trainer.sanity_checking or is_trial(trainer):
             return
         self._log(pl_module, results, "val")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
@@ -91,7 +92,7 @@ class FaceEvaluation(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs figures, writes picture and summary, prints the table."""
         results = self._measurements.compute()
-        if trainer.fast_dev_run:
+        if is_trial(trainer):
             return
         self._log(pl_module, results, "test")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):

@@ -16,6 +16,7 @@ from fairlit.pictures.manifest import folder_name, write_manifest
 from fairlit.results.manifest import ManifestEntry
 from fairlit.training import FairFinetuner, Generated
 from fairlit.training.distributed import ranks
+from fairlit.training.run_checkpoints import is_trial
 
 
 class ImageWriter(L.Callback):
@@ -45,7 +46,7 @@ class ImageWriter(L.Callback):
         """Writes this rank's images of one prompt."""
         if not isinstance(pl_module, FairFinetuner):
             raise ConfigurationError(f"ImageWriter: works with FairFinetuner, got {type(pl_module).__name__}")
-        if trainer.fast_dev_run:
+        if is_trial(trainer):
             return
         root = self.images_folder(trainer)
         seen = describe_faces(outputs.observation.to("cpu"), pl_module.audit_classifier.classes)
@@ -59,7 +60,7 @@ class ImageWriter(L.Callback):
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the list of the images of all ranks."""
         lines = sorted(ranks.gather_items(self._lines), key=lambda line: str(line["file"]))
-        if trainer.is_global_zero and not trainer.fast_dev_run:
+        if trainer.is_global_zero and not is_trial(trainer):
             path = write_manifest(self.images_folder(trainer), map(ManifestEntry.from_json, lines))
             print(f"{len(lines)} images  {path}")
 

@@ -16,7 +16,7 @@ from fairlit.callbacks.image_writer import ImageWriter
 from fairlit.callbacks.model_files import WritesModel
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.pictures.manifest import MANIFEST, read_manifest
-from fairlit.training.run_checkpoints import LAST, last_checkpoint, run_checkpoints
+from fairlit.training.run_checkpoints import LAST, is_trial, last_checkpoint, run_checkpoints
 
 UNTRAINED = "untrained"
 """In the place of a checkpoint: the model as training would start with it."""
@@ -62,7 +62,7 @@ def training_start(
     if given is None and _is_requeued(root):
         return RunStart(path)
     models = [folder for entry in _writers(trainer) for folder in entry.written(trainer)]
-    if (found or models) and not overwrite and not trainer.fast_dev_run:
+    if (found or models) and not overwrite and not is_trial(trainer):
         ways = ["give another folder", "start anew with --overwrite, which replaces what is there"]
         if found:
             ways.insert(0, "go on from it with --ckpt_path last")
@@ -75,7 +75,7 @@ def training_start(
     if given == LAST and path is None:
         others = similar_runs(root) if named_by_configs else []
         message = f"no checkpoint in {root}: training starts at step 0" + _elsewhere(others)
-    return RunStart(path, message, () if trainer.fast_dev_run else found)
+    return RunStart(path, message, () if is_trial(trainer) else found)
 
 
 def evaluation_start(given: str | None, trainer: L.Trainer, *, named_by_configs: bool, problems: Problems) -> RunStart:
@@ -118,7 +118,7 @@ def earlier_images(trainer: L.Trainer, *, overwrite: bool, problems: Problems) -
     folders = [entry.images_folder(trainer) for entry in callbacks if isinstance(entry, ImageWriter)]
     found: list[Path] = []
     for folder in folders:
-        if trainer.fast_dev_run or not (folder / MANIFEST).is_file():
+        if is_trial(trainer) or not (folder / MANIFEST).is_file():
             continue
         files = [folder / entry.file for entry in read_manifest(folder)[0]]
         found += [file for file in files if file.resolve().is_relative_to(folder.resolve())]

@@ -28,7 +28,7 @@ def test_a_changed_bit_is_named_with_its_entry(tmp_path: Path) -> None:
     torch.save(CONTENT, tmp_path / "a.pth")
     flip(tmp_path / "a.pth", CONTENT["w"][10:].numpy().tobytes())
     assert not torch.equal(torch.load(tmp_path / "a.pth", weights_only=True)["w"], CONTENT["w"])  # torch is content
-    with pytest.raises(CheckpointError, match="^wrong checksum of a/data/0$"):
+    with pytest.raises(CheckpointError, match=r"^wrong checksum of a/data/0$"):
         read_archive(tmp_path / "a.pth")
 
 

@@ -37,7 +37,10 @@ def missing_images(plan: GenerationPlan) -> list[list[PlannedImage]]:
         ConfigurationError: the folder holds images that were made otherwise.
     """
     with Problems("generate") as problems:
-        missing = [[image for image in images if not is_made(image, plan.out, problems)] for images in plan.planned()]
+        missing = [
+            [image for image in images if not is_made(image, plan.out, problems, overwrite=plan.overwrite)]
+            for images in plan.planned()
+        ]
     return [images for images in missing if images]
 
 
@@ -79,9 +82,10 @@ def make_images(
         NotFiniteError: the model gives NaN or infinity.
     """
     missing = missing_images(plan)
-    torn = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
-    if torn:
-        _LOG.warning("made again: %d damaged images in %s, %s first", len(torn), plan.out, torn[0])
+    replaced = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
+    if replaced:
+        what = "images that are damaged or of other settings" if plan.overwrite else "damaged images"
+        _LOG.warning("made again: %d %s in %s, %s first", len(replaced), what, plan.out, replaced[0])
     write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
     if missing:
         backbone = backbone or load_backbone(plan, device)

@@ -102,6 +102,14 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
     main(command)
     assert "2 of them before" in capsys.readouterr().out
 
+    for entry in (edited[0], next(entry for entry in entries if entry not in edited)):
+        written = out / "images" / entry.file
+        whole = written.read_bytes()
+        written.write_bytes(whole[: len(whole) * 3 // 5])  # as a full disk or a broken copy leaves it
+        main(command)
+        assert "2 of them before" not in capsys.readouterr().out
+        assert written.read_bytes() == whole
+
     first = next((folder / "two people").glob("0*"))
     shutil.copy(first, first.with_name("7.png"))  # one more image: its set is not finished any more
     main(command)

@@ -296,7 +296,7 @@ class FinetuningModule(L.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore adaptor and average; say what does not fit."""
-        self._gradients = restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
+        self._gradients = restore_training_state(checkpoint, self.adaptor, self.ema)
         self.guard.load_state_dict(checkpoint.get("step_guard", {}))
         self.chain_gradient.load_state_dict(checkpoint.get("chain_gradient", {}))
 

@@ -47,6 +47,15 @@ def test_landscapes_and_going_on_with_them(
     main([*command, "2", "--seed", "1", "--overwrite"])
     assert "made again: 2 images that are damaged or of other settings" in capsys.readouterr().out
     assert (read_parameters(file) or {})["seed"] == 1
+    (tmp_path / "of_mine.png").write_bytes(file.read_bytes())
+    with (tmp_path / "a" / "manifest.jsonl").open("a") as manifest:
+        manifest.write('{"file": "../of_mine.png", "prompt": "a doctor"}\n')
+    with pytest.raises(SystemExit):
+        main([*command, "1", "--seed", "1"])
+    assert "which holds 2 images of other prompts or numbers" in capsys.readouterr().err
+    main([*command, "1", "--seed", "1", "--overwrite"])
+    assert [image.name for image in file.parent.iterdir()] == ["0000.png"]
+    assert (tmp_path / "of_mine.png").is_file()  # outside the folder
 
 
 def test_all_problems_come_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

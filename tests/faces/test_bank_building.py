@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from drawn_faces import draw_face, save_face
 from facenet_pytorch.models import inception_resnet_v1
 from PIL import Image
 from rich.progress import Progress
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fairlit.cli import main
@@ -118,6 +119,30 @@ def test_an_interrupted_run_goes_on_and_a_changed_one_begins_anew(folder: Path, 
     )
     run(tmp_path / "bank.safetensors", limit=6)
     assert run(tmp_path / "bank.safetensors", part_size=3).seen == COUNT
+
+
+@pytest.mark.parametrize("damage", ["cut", "NaN", "header"])
+def test_a_damaged_part_is_made_again(damage: str, folder: Path, tmp_path: Path) -> None:
+    def run(out: Path, limit: int = 10**9) -> Counting:
+        embedder = Counting(EMBEDDER)
+        embedder.limit = limit
+        with Progress(disable=True) as progress, suppress(KeyboardInterrupt):
+            build_bank(folder, embedder, out, progress=progress, batch_size=2, part_size=4)
+        return embedder
+
+    run(tmp_path / "whole.safetensors")
+    run(tmp_path / "bank.safetensors", limit=10)  # two parts of four files are done
+    part = tmp_path / ".bank.safetensors.parts" / "000000.safetensors"
+    rows = load_file(part)["embeddings"]
+    if damage == "cut":
+        part.write_bytes(part.read_bytes()[:-1])
+    else:
+        header = "{" if damage == "header" else "{}"
+        save_file({"embeddings": rows * torch.nan if damage == "NaN" else rows}, part, {"skipped": header})
+    assert run(tmp_path / "bank.safetensors").seen == COUNT - 3  # of the second part, whose fourth file is no picture
+    assert torch.equal(
+        load_file(tmp_path / "bank.safetensors")["embeddings"], load_file(tmp_path / "whole.safetensors")["embeddings"]
+    )
 
 
 @torch.no_grad()

@@ -40,8 +40,8 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
             )
         if tensor.is_floating_point() and not _holds_numbers(tensors[name]):
             raise CheckpointError(
-                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point of 16 bits or more: "
-                "give weights that are not quantised"
+                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point of 16 bits or "
+                "more: give weights that are not quantised"
             )
     if extra := sorted(set(tensors) - set(expected)):
         raise CheckpointError(

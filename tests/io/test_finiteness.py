@@ -23,7 +23,7 @@ def test_rows_that_are_not_finite_are_counted(shape: tuple[int, ...]) -> None:
     values = torch.ones(shape)
     assert require_finite(values, "network") is values
     values[1], values[3] = torch.nan, -torch.inf
-    with pytest.raises(NotFiniteError, match="^network: got NaN or infinity for 2 of 4; expected finite numbers"):
+    with pytest.raises(NotFiniteError, match=r"^network: got NaN or infinity for 2 of 4; expected finite numbers"):
         require_finite(values, "network")
 
 

@@ -30,10 +30,10 @@ from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
 from fairlit.faces.importing_config import ClassifierImportConfig
 from fairlit.faces.weights import load_weights
-from fairlit.io.output_places import check_writable
 from fairlit.io.foreign_text import parsed
-from fairlit.perception.loading import load_frozen
+from fairlit.io.output_places import check_writable
 from fairlit.perception.image_processor import PixelSettings, read_pixel_settings
+from fairlit.perception.loading import load_frozen
 
 TOLERANCE = 1e-4  # of logits, relative and absolute, between the published network and what it was turned into
 

@@ -100,7 +100,8 @@ def _stated(path: str, fields: Mapping[str, Any], defaults: PixelSettings) -> Pi
 
 def _channels(values: Any) -> tuple[float, ...]:
     """One number a channel out of a list, or a number for all."""
-    return (float(values),) * 3 if isinstance(values, int | float) else tuple(map(float, values or ()))
+    found = (float(values),) if isinstance(values, int | float) else tuple(map(float, values or ()))
+    return found * 3 if len(found) == 1 else found
 
 
 def _try(processor: Any) -> Tensor:

@@ -86,6 +86,7 @@ def test_a_model_without_a_processor_has_the_defaults(tmp_path: Path) -> None:
     [
         ({"size": 32}, {"size": 32}),
         ({"size": 32, "do_normalize": False}, {"size": 32, "mean": (0.0,) * 3, "std": (1.0,) * 3}),
+        ({"size": 48, "image_mean": [0.5]}, {"mean": (0.5,) * 3}),
         ({"size": 40, "crop_size": 32, "image_mean": 0.5}, {"size": 32, "mean": (0.5,) * 3, "kept": 0.8}),
     ],
 )
@@ -105,7 +106,7 @@ def test_processors_of_no_known_class_are_read_by_their_fields(
         '{"size": 32, "image_mean": ["dark"]}',
         '{"image_processor_type": "CLIPImageProcessor", "size": "x"}',
         '{"image_processor_type": "CLIPImageProcessor", "image_std": [0, 0, 0]}',
-        '{"image_processor_type": "CLIPImageProcessor", "image_mean": [0.5]}',
+        '{"image_processor_type": "CLIPImageProcessor", "image_mean": [0.5, 0.5]}',
     ],
 )
 def test_damaged_processors_are_named(content: str, tmp_path: Path) -> None:

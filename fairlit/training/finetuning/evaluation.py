@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.frozen_models import FrozenModels
 from fairlit.training.finetuning.generated import Generated
 from fairlit.training.finetuning.objective import Objective
+from fairlit.training.finetuning.operating_points import OperatingPoint
 from fairlit.training.finetuning.sampler import Sampler
 from fairlit.training.finetuning.variants import Variants
 
@@ -34,17 +37,21 @@ class Evaluator:
         self.models, self.sampler, self.objective, self.faces = models, sampler, objective, faces
 
     @torch.no_grad()
-    def generate(self, batch: PromptBatch, variants: Variants, name: str) -> Generated:
+    def generate(
+        self, batch: PromptBatch, variants: Variants, name: str, *, at: OperatingPoint | None = None
+    ) -> Generated:
         """Return this rank's share of a prompt's images by one version of the model.
 
         Args:
             batch: prompt and noise keys.
             variants: versions of the model.
             name: name of the version.
+            at: guidance scale and strength of the adaptor; None: those of the settings.
         """
+        at = at or OperatingPoint(self.sampler.sampling.guidance_scale)
         keys, sampler = ranks.share_of_rank(batch.keys), self.sampler
-        chain = sampler.chain(sampler.sampling.evaluation_steps)
-        with variants.applied(name):
+        chain = sampler.chain(sampler.sampling.evaluation_steps, at.guidance_scale)
+        with variants.applied(name), self._strength(at.strength):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
         images = self._decode(latents, batch.prompt)
@@ -52,6 +59,9 @@ class Evaluator:
         clip = self.objective.encoders.get("clip")
         text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
         return Generated(images, observation, self.objective.features(images), text)
+
+    def _strength(self, strength: float) -> AbstractContextManager[None]:
+        return nullcontext() if strength == 1 else self.sampler.adaptor.scaled(strength)
 
     def _decode(self, latents: Tensor, prompt: str) -> Tensor:
         """Images of this rank; where those of any rank are not finite, all ranks stop together."""

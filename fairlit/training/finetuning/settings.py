@@ -113,7 +113,13 @@ class Sampling:
         min_steps: smallest number of solver steps of a training iteration, which draws it from min_steps..max_steps.
         max_steps: largest number of solver steps of a training iteration.
         evaluation_steps: number of solver steps in validation, test and prediction.
-        guidance_scale: strength of classifier-free guidance; 1: none.
+        guidance_scale: strength of classifier-free guidance; 1: none. That of evaluation, and of training where it is
+            given no range.
+        min_guidance_scale: smallest guidance scale of a training iteration, which draws it, evenly in its logarithm, up
+            to max_guidance_scale; null: guidance_scale.
+        max_guidance_scale: largest guidance scale of a training iteration; null: guidance_scale.
+        evaluation_guidance_scales: further guidance scales at which `fairlit test` measures.
+        evaluation_strengths: further strengths of a LoRA at which `fairlit test` measures; 1 is as trained.
         image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
         solver: solver of the sampling chain: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or
             `euler` on its noise schedule.
@@ -125,6 +131,10 @@ class Sampling:
     max_steps: int = 23
     evaluation_steps: int = 25
     guidance_scale: float = 7.5
+    min_guidance_scale: float | None = None
+    max_guidance_scale: float | None = None
+    evaluation_guidance_scales: tuple[float, ...] = ()
+    evaluation_strengths: tuple[float, ...] = ()
     image_size: ImageSize | None = None
     solver: Solver = "pipeline"
     prompt_padding: PromptPadding = "longest"
@@ -134,6 +144,15 @@ class Sampling:
     def all_steps(self) -> tuple[int, ...]:
         """Smallest and largest numbers of solver steps in training, and the one of evaluation."""
         return (self.min_steps, self.max_steps, self.evaluation_steps)
+
+    @property
+    def guidance_range(self) -> tuple[float, float]:
+        """Smallest and largest guidance scale of training."""
+        low, high = (
+            self.guidance_scale if bound is None else bound
+            for bound in (self.min_guidance_scale, self.max_guidance_scale)
+        )
+        return low, high
 
     def __post_init__(self) -> None:
         with Problems("sampling") as problems:
@@ -147,6 +166,19 @@ class Sampling:
                 problems.add(f"min_steps, max_steps: got {self.min_steps}, {self.max_steps}; give 1 <= min <= max")
             problems.at_least("evaluation_steps", self.evaluation_steps, 1)
             check_guidance_scale(self.guidance_scale, problems)
+            low, high = self.guidance_range
+            if self.min_guidance_scale is not None:
+                check_guidance_scale(low, problems, "min_guidance_scale")
+            if not low <= high < math.inf:
+                problems.add(
+                    f"min_guidance_scale, max_guidance_scale: got {low}, {high}; expected min <= max; give a larger "
+                    "max_guidance_scale"
+                )
+            for scale in self.evaluation_guidance_scales:
+                check_guidance_scale(scale, problems, "evaluation_guidance_scales")
+            for strength in self.evaluation_strengths:
+                if not 0 <= strength < math.inf:
+                    problems.add(f"evaluation_strengths: got {strength}; expected at least 0; give 0.5, say")
             problems.at_least("batch_size", self.batch_size, 1)
             check_image_size(self.image_size, problems)
 

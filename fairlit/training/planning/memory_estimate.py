@@ -115,7 +115,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     use_checkpointing(backbone, module.acceleration.unet_checkpointing, module.acceleration.vae_checkpointing)
     _count_trained(module, adaptor, backbone, estimate=estimate)
     solver = linear_solver(backbone.scheduler, module.sampling.max_steps)
-    chain = Chain(backbone, solver, module.sampling.guidance_scale)
+    chain = Chain(backbone, solver, module.sampling.guidance_range[1])
     with FakeTensorMode(allow_non_fake_inputs=True):
         made = outline(backbone)
         trained = [made[id(parameter)] for parameter in adaptor.parameters().values()]

@@ -44,6 +44,16 @@ def tell(message: str) -> None:
         console.print(message, highlight=False)
 
 
+def print_alarm(message: str) -> None:
+    """Print what nobody must miss, in a red box; print nothing for an empty message."""
+    if not message:
+        return
+    from rich.panel import Panel
+    from rich.text import Text
+
+    plain_console().print(Panel(Text(message), border_style="bold red"))
+
+
 @contextmanager
 def progress_bar(what: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show a progress bar while the block runs; on anything but a terminal, show nothing.

@@ -25,6 +25,7 @@ from fairlit.adaptors.pipelines import (
     pipeline_components,
     quiet_loaders,
 )
+from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
 from fairlit.diffusion.loading import load_whole_pipeline
 from fairlit.diffusion.saving import save_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError
@@ -101,10 +102,12 @@ def embedding_file(token: str) -> str:
     """Name of a kohya embedding file, which is the word that calls it in a prompt.
 
     Example:
-        >>> embedding_file("<fair>")
-        'fair.safetensors'
+        >>> embedding_file("<fairlit>"), embedding_file("<even-shares>")
+        ('fairlit.safetensors', 'even-shares.safetensors')
     """
-    return f"{re.sub(r'[^a-z0-9_-]+', '', token) or 'token'}.safetensors"
+    if token == FORMER_TOKEN:  # a word, in place of which web UIs would put the soft tokens
+        token = DEFAULT_TOKEN
+    return f"{re.sub(r'[^a-z0-9_-]+', '', token) or 'fairlit'}.safetensors"
 
 
 @torch.no_grad()

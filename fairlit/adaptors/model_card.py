@@ -31,6 +31,10 @@ _OTHER_PROGRAMS = (
     "These files are for diffusers. ComfyUI reads them in part, and at another strength where alpha is not the rank: "
     "write files for it and for A1111's web UI with `fairlit export FOLDER --to kohya --out OTHER`."
 )
+_TOKEN_NAMES = (
+    "Soft tokens act wherever a prompt names the first of them. For an adaptor of your own choose a name that no "
+    "prompt contains: A1111's web UI looks for it without its brackets."
+)
 _LIMITS = """\
 - Attributes are *perceived*: a classifier says how a drawn face looks to those who labelled its training data. It errs,
   more for some groups than for others. Nothing here says who somebody is, or should be used to sort real people.
@@ -228,7 +232,8 @@ def _stock_usage(
     if contents.rows is not None:
         lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
     code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
-    return f"{code}\n\n{_OTHER_PROGRAMS}"
+    words = [code] if contents.rows is None else [code, _TOKEN_NAMES]
+    return "\n\n".join([*words, _OTHER_PROGRAMS])
 
 
 def _kohya_usage(
@@ -253,7 +258,8 @@ def _kohya_usage(
         words.append(
             f"Copy {_code(names[-1])} into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
             f"(`embeddings`), and begin the prompt, not the negative one, with "
-            f"{_code(f'embedding:{word}')} or {_code(word)}."
+            f"{_code(f'embedding:{word}')} or {_code(word)}. The web UI puts the soft tokens in place of {_code(word)} "
+            "wherever a prompt says it: if prompts of yours do, rename the file to something that is no word."
         )
         arguments = f"weight_name={literal(names[-1])}, token={literal(contents.token)}"
         load = f'pipeline.load_textual_inversion("{_FOLDER}", {arguments})'

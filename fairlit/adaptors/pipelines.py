@@ -39,7 +39,7 @@ def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableD
     """Load a LoRA, soft tokens or both into a stock pipeline, by diffusers' own loaders.
 
     Everything is checked before the pipeline is touched. Soft tokens act where the prompt names them:
-    ``pipeline("<fair> a photo of a doctor")``; `read_metadata` tells the token.
+    ``pipeline("<fairlit> a photo of a doctor")``; `read_metadata` tells the token.
 
     Args:
         pipeline: the model that the adaptor was made for; it is changed in place.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import same_noise_pairs
-from fairlit.auditing.outputs import encoder_line, judge_lines, version_lines
+from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
 from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.results.audit import AuditResults
 from fairlit.results.figures import DistributionFigures, PromptFigures
@@ -115,6 +115,7 @@ def audit_report(
         without_face=[NotCounted(file, "no face found") for file in results.audited.without_face],
         not_counted_summary=_not_counted_summary(results.audited),
         judge_limits=options.judge_limits,
+        alarm=judge_alarm(results.judge, classes),
         without_joint_classes=options.without_joint_classes,
         tolerance=f"{results.tolerance:g}",
         provenance=provenance,

@@ -13,6 +13,7 @@ from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import measure, verdict
 from fairlit.auditing.outputs import PER_FACE, PER_IMAGE, REPORT, judge_limits, origin, write_faces, write_table
 from fairlit.auditing.similarities import measure_similarities
+from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.sample_size import images_for_frequency
 from fairlit.io.atomic import atomic_write_text
@@ -85,6 +86,7 @@ def run_audit(
         ConfigurationError: the target names classes that the classifier does not know.
     """
     target = settings.target.reorder(judge.classifier.classes)
+    warn_of_errors(judge.classifier.reliability, target.attributes, "classifier")
 
     def look(folder: ImageFolder, name: str) -> JudgedFolder:
         seen = observe_folder(

@@ -43,9 +43,11 @@ def run(arguments: Sequence[str]) -> None:
     """
     config = COMMAND.parse(arguments)
     from fairlit.auditing.audit import audit
-    from fairlit.auditing.outputs import REPORT, RESULTS
+    from fairlit.auditing.outputs import REPORT, RESULTS, judge_alarm
+    from fairlit.terminal import print_alarm
 
     results = audit(config, command=COMMAND.line(arguments))
+    print_alarm(judge_alarm(results.judge, results.figures.attributes))
     audited = results.audited
     print(f"verdict  {results.verdict.headline}")
     for name, statement in results.verdict.statements.items():

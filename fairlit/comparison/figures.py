@@ -83,12 +83,8 @@ def similarity_figures(values: Mapping[str, Tensor], seed: int = 0, reach: float
     figures = {}
     for name, grid in values.items():
         groups = _present(grid)
-        low, high = cluster_bootstrap_mean(groups, seed=seed)
-        if groups:
-            mean = float(torch.stack([group.mean() for group in groups]).mean())
-            figures[name] = Estimate(mean, max(low, -reach), min(high, reach))
-        else:
-            figures[name] = Estimate(float("nan"), low, high)
+        mean = float(torch.stack([group.mean() for group in groups]).mean()) if groups else float("nan")
+        figures[name] = Estimate(mean, *cluster_bootstrap_mean(groups, seed=seed, reach=reach))
     return Similarities(**figures)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
-from fairlit.auditing.outputs import encoder_line, judge_lines, version_lines
+from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
 from fairlit.auditing.report import ReportOptions
 from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.comparison.figures import SIMILARITIES, excludes_zero
@@ -173,7 +173,7 @@ def comparison_report(
         summary=f"{len(results.methods)} methods, {figures.prompts} prompts, {results.images} images of each from the "
         f"same noise · made {made.made} · fairlit {made.version}",
         results=results,
-        headline=_headline(results),
+        headline=headline_of(results),
         statements=_statements(results),
         fewer_faces=_fewer_faces(results),
         needs={name: _needs(method) for name, method in results.methods.items()},
@@ -194,6 +194,7 @@ def comparison_report(
         unrelated_grids=_unrelated_grids(unrelated, options.max_images),
         unrelated_shown=next(iter(unrelated.values()))[0].prompts[: options.max_images] if unrelated else [],
         judge_limits=options.judge_limits,
+        alarm=judge_alarm(results.judge, classes),
         without_joint_classes=options.without_joint_classes,
         provenance=_provenance(results, sampling),
     )
@@ -234,7 +235,8 @@ def _main_block(results: ComparisonResults) -> str:
     return results.methods[results.reference].figures.main_block
 
 
-def _headline(results: ComparisonResults) -> str:
+def headline_of(results: ComparisonResults) -> str:
+    """Return which method is nearest to the target, and of how many others that is shown, as a sentence."""
     found = results.standing[_main_block(results)]
     best, others = found.best, len(found.ahead_of) + len(found.not_ahead_of)
     if best is None:
@@ -244,8 +246,11 @@ def _headline(results: ComparisonResults) -> str:
     if not found.not_ahead_of:
         words = "the other one" if others == 1 else f"all {others} others"
         return f"{_quoted(best)} comes nearest to the target, and is shown to be ahead of {words}."
-    shown = f"of {len(found.ahead_of)} of the {others} others" if found.ahead_of else "of none of the others"
-    return f"{_quoted(best)} comes nearest to the target, and is shown to be ahead {shown}."
+    if not found.ahead_of:
+        other = "the other one" if others == 1 else "any other"
+        return f"{_quoted(best)} comes nearest to the target, but is not shown to be ahead of {other}."
+    shown = f"{len(found.ahead_of)} of the {others} others"
+    return f"{_quoted(best)} comes nearest to the target, and is shown to be ahead of {shown}."
 
 
 def _statements(results: ComparisonResults) -> list[str]:

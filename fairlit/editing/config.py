@@ -134,7 +134,8 @@ class EditConfig(PromptSource):
 
     def check_auditor(self, target: "TargetDistribution | None", problems: Problems) -> None:
         """Note an auditing classifier that is missing, the leading one, or does not know the classes."""
-        from fairlit.faces.classifier_files import check_classifier_files, read_classes
+        from fairlit.faces.classifier_files import check_classifier_files, read_classes, read_reliability
+        from fairlit.faces.reliability import note_unlearnt
 
         if self.audit_classifier is None:
             return
@@ -145,5 +146,7 @@ class EditConfig(PromptSource):
             with problems.collecting():
                 if target is not None:
                     target.reorder(read_classes(self.audit_classifier))
+                    found = read_reliability(self.audit_classifier)
+                    note_unlearnt(found, target.attributes, "audit_classifier", problems)
         except CheckpointError as error:
             problems.add(f"audit_classifier: {error}")

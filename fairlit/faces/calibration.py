@@ -11,6 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.face_classifier import FaceClassifier
+from fairlit.faces.reliability import reliability
 from fairlit.faces.validation import AttributeValidation
 from fairlit.functional.statistics.calibration import LARGEST, fit_temperature
 
@@ -83,9 +84,15 @@ def calibration_error(logits: Tensor, labels: Tensor) -> float:
 
 def describe_validation(temperature: dict[str, float], validation: dict[str, AttributeValidation]) -> list[str]:
     """One line an attribute: accuracy, and calibration error (ECE) at temperature 1 and at the one fitted."""
+    confusions = {name: entry.confusion for name, entry in validation.items()}
+    known = reliability(confusions, {name: [str(row) for row in range(len(rows))] for name, rows in confusions.items()})
+    guessed = {name for name in validation if temperature[name] > GIVEN_UP}
+    guessed |= {name for name, one in known.items() if not one.has_learnt}
     return [
-        f"{name}  accuracy {entry.accuracy:.3f}, ECE {entry.ece_before:.3f} -> {entry.ece_after:.3f} at temperature "
+        f"{name}  accuracy {entry.accuracy:.3f}"
+        + (f" (balanced {known[name].balanced_accuracy:.3f})" if name in known else "")
+        + f", ECE {entry.ece_before:.3f} -> {entry.ece_after:.3f} at temperature "
         f"{temperature[name]:.2f}, on {entry.samples} validation faces as they were labelled"
-        + (": it tells these classes apart no better than chance" if temperature[name] > GIVEN_UP else "")
+        + (": it tells these classes apart no better than chance" if name in guessed else "")
         for name, entry in validation.items()
     ]

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fairlit.io.atomic import atomic_path
+from fairlit.io.digests import tensor_digest
 from fairlit.io.file_status import file_mark
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import module_digest
@@ -24,7 +25,7 @@ from fairlit.results.judging import EncodersRecord
 if TYPE_CHECKING:
     from fairlit.perception import ClipEncoder, DinoEncoder
 
-_KEY = "made_from"
+_KEY, _DIGEST = "made_from", "digest"
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def image_features(
                 features[name][[places[file] for file in batch.files]] = _encode(batch.pictures, encoder)
             progress(len(batch.files) + len(batch.refused))
         with atomic_path(cache) as temporary:
-            save_file(features, temporary, metadata={_KEY: key})
+            save_file(features, temporary, metadata={_KEY: key, _DIGEST: tensor_digest(features)})
     else:
         progress(len(names))
     return features
@@ -113,8 +114,9 @@ def _recall(cache: Path, key: str) -> dict[str, Tensor] | None:
     """What a cache holds; None where there is none, it is damaged, or was made from something else."""
     try:
         with safe_open(cache, "pt") as stored:
-            if (stored.metadata() or {}).get(_KEY) != key:
-                return None
-            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is not a mapping
+            metadata = stored.metadata() or {}
+            features = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is not a mapping
     except (OSError, SafetensorError):
         return None
+    whole = metadata.get(_KEY) == key and metadata.get(_DIGEST) == tensor_digest(features)
+    return features if whole else None

@@ -6,7 +6,6 @@ noted is not looked at again: an audit that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import tensor_digest
 from fairlit.io.file_status import FileMark, file_mark
 from fairlit.io.jsonable import to_jsonable
+from fairlit.io.notes import note_line, read_notes
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.pictures.batches import read_batches
 from fairlit.results.judging import JudgeRecord
@@ -95,12 +95,15 @@ class Judge:
     faces: FaceSelection = "largest"
 
     def record(self) -> JudgeRecord:
-        """Return names, and digests of the weights: two audits with equal records were judged alike."""
+        """Return names, digests and reliability: two audits with equal records were judged alike."""
+        known = self.classifier.reliability
         return JudgeRecord(
             classifier=to_jsonable(self.names.get("classifier", "")),
             detector=to_jsonable(self.names.get("detector", "")),
             faces=self.faces,
             digests={"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)},
+            balanced_accuracy={name: one.balanced_accuracy for name, one in known.items()} or None,
+            learnt_nothing=tuple(name for name, one in known.items() if not one.has_learnt) or None,
         )
 
     @torch.no_grad()
@@ -160,12 +163,12 @@ def observe_folder(
     Returns:
         What was seen in each image, in the folder's order.
     """
-    header = json.dumps({"judge": encode(judge.record())}, sort_keys=True)
+    header = note_line({"judge": encode(judge.record())})
     known = _recall(notes, header)
     marks = {image.file: file_mark(folder.root / image.file) for image in folder.images}
     seen = {file: known[mark] for file, mark in marks.items() if mark in known}
     lines = [header, *(_line(marks[file], entry) for file, entry in seen.items())]
-    atomic_write_text(notes, "\n".join(lines) + "\n")  # without a line that was cut off, and what is no longer there
+    atomic_write_text(notes, "".join(lines))  # without damaged lines, and what is no longer there
     progress(len(seen))
     left = [image.file for image in folder.images if image.file not in seen]
     with notes.open("a", encoding="utf-8") as stream:
@@ -174,33 +177,31 @@ def observe_folder(
             if batch.files:
                 found |= zip(batch.files, judge.look(torch.stack(batch.pictures)), strict=True)
             seen |= found
-            stream.writelines(_line(marks[file], entry) + "\n" for file, entry in found.items())
+            stream.writelines(_line(marks[file], entry) for file, entry in found.items())
             stream.flush()
             progress(len(found))
     return [seen[image.file] for image in folder.images]
 
 
 def _line(mark: FileMark, seen: Seen) -> str:
-    return json.dumps({"mark": mark, **asdict(seen)})
+    return note_line({"mark": mark, **asdict(seen)})
 
 
 def _recall(notes: Path, header: str) -> dict[FileMark, Seen]:
-    """What notes say; nothing where they are another judge's. A cut line is what a killed process leaves."""
+    """What notes say; nothing where they are another judge's."""
+    lines = read_notes(notes)
     known: dict[FileMark, Seen] = {}
-    try:
-        lines = notes.read_text(encoding="utf-8").splitlines()
-    except OSError:
+    if not lines or lines[0] is None or note_line(lines[0]) != header:
         return known
-    if not lines or lines[0] != header:
-        return known
-    for line in lines[1:]:
+    for entry in lines[1:]:
+        if entry is None:
+            continue
         try:
-            entry = json.loads(line)
             mark = entry.pop("mark")
             box = entry.pop("box")
             others = tuple(SeenFace(tuple(face.pop("box")), **face) for face in entry.pop("others"))
             known[mark[0], mark[1], mark[2]] = Seen(box=None if box is None else tuple(box), others=others, **entry)
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (KeyError, TypeError):  # of another version of fairlit
             continue
     return known
 

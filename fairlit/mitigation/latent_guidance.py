@@ -117,7 +117,7 @@ class LatentGuidance(Method):
             self.check(target, problems)
         chain = plan.chain(backbone)
         x0 = x0_chain(backbone.scheduler, plan.steps)
-        detector, classifier = self.judge.load(backbone.device)
+        detector, classifier = self.judge.load(backbone.device, target)
         divergence = SetDivergence(backbone, detector, classifier, target, plan.batch_size)
 
         @torch.no_grad()

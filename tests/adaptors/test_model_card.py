@@ -195,6 +195,8 @@ def test_cards_of_exports_keep_the_figures(folder: Path) -> None:
     data = ModelCard(merged).data
     assert (data.base_model, data.base_model_relation) == ("some/base", "finetune")
     assert "load_textual_inversion" not in merged
+    assert "rename the file to something that is no word" in kohya
+    assert "choose a name that no prompt contains" in export_card(contents, "diffusers", [], base=None, summary=None)
 
 
 def test_the_code_on_the_card_makes_fairlit_s_own_pictures(

@@ -9,6 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
+from coloured_folders import Tint
 from scipy import stats
 from torch import Tensor
 
@@ -235,6 +237,35 @@ def test_an_audit_without_any_face_says_so(colour_folder: Callable[..., Path], j
     assert results.verdict.headline == "No face was found in any image: there is nothing to judge."
     assert "nothing to judge" in (tmp_path / "out" / "report.html").read_text()
     assert AuditResults.read(tmp_path / "out" / "results.json") == results  # unknown figures are equal too
+
+
+class Unsure(Tint):
+    """Brings a validation by which it takes everything for red, and knows light from dark."""
+
+    @property
+    def confusion(self) -> dict[str, Tensor]:
+        return {"tint": torch.tensor([[29, 0], [43, 0]]), "tone": torch.tensor([[9, 1], [1, 9]])}
+
+
+def test_a_judge_that_has_learnt_nothing_stands_in_red_above_everything(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = find_images(colour_folder([RED, BLUE] * 3))
+    unsure = Judge(judge.detector, Unsure().freeze(), judge.names)
+    with caplog.at_level("WARNING", "fairlit"):
+        results = run_audit(AuditSettings(folder=folder, target=BOTH, out=tmp_path / "out"), unsure)
+    assert results.judge.balanced_accuracy == {"tint": 0.5, "tone": 0.9}
+    assert results.judge.learnt_nothing == ("tint",)
+    assert AuditResults.read(tmp_path / "out" / "results.json").judge == results.judge
+    page = (tmp_path / "out" / "report.html").read_text()
+    box = page.index('<section class="alarm"')
+    assert box < page.index('<section class="verdict')
+    assert "no more than chance about tint (balanced accuracy 0.50)" in page
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith("classifier: has learnt nothing about 'tint'")
+    tone = TargetDistribution({"tone": {"light": 0.5, "dark": 0.5}})  # of which it knows
+    run_audit(AuditSettings(folder=folder, target=tone, out=tmp_path / "tone"), unsure)
+    assert '<section class="alarm"' not in (tmp_path / "tone" / "report.html").read_text()
 
 
 def test_a_report_says_that_there_are_too_many_joint_classes(

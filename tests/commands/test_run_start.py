@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from cli_runs import last_checkpoint, read_checkpoint, variant
 
 from fairlit.cli import main
@@ -126,6 +127,18 @@ def test_null_is_no_text(run: Run, tmp_path: Path) -> None:
     status, _, message = run("test", "--ckpt_path", "null")
     assert status == 2
     assert "ckpt_path: got none, and" in message
+
+    changes = ["--model.init_args.models.clip", "null", "--model.init_args.reference_images.cache=null"]
+    status, printed, _ = run("fit", *changes, "--print_config")
+    settings = yaml.safe_load(printed)
+    assert status == 0
+    assert settings["model"]["init_args"]["models"]["clip"] is None
+    assert settings["model"]["init_args"]["reference_images"]["cache"] is None
+    assert settings["ckpt_path"] is None
+
+    status, _, message = run("fit", "--model.init_args.sampling.min_steps", "null")
+    assert status == 2
+    assert "model.init_args.sampling.min_steps: got null; expected a whole number" in message
 
 
 def test_runs_with_the_same_configs_are_found(tmp_path: Path) -> None:

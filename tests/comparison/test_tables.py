@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from result_files import old_file
 
-from fairlit.comparison.report import change_rows
+from fairlit.comparison.report import change_rows, headline_of
 from fairlit.comparison.tables import method_table
-from fairlit.results.comparison import ComparisonResults
+from fairlit.results.comparison import ComparisonResults, Standing
 from fairlit.results.figures import AttributeFigures
 
 
@@ -39,6 +40,21 @@ def test_bias_is_shown_where_the_target_is_uniform_alone() -> None:
     assert headings[:3] == ["method", "distance", "bias"]
     kept = [list(column.cells) for column in table.columns if column.header != "bias"]
     assert [list(column.cells) for column in other.columns] == kept
+
+
+@pytest.mark.parametrize(
+    ("standing", "words"),
+    [
+        (Standing(best="a", not_ahead_of=("none",)), "but is not shown to be ahead of the other one."),
+        (Standing(best="a", not_ahead_of=("none", "b")), "but is not shown to be ahead of any other."),
+        (Standing(best="a", ahead_of=("none",), not_ahead_of=("b",)), "and is shown to be ahead of 1 of the 2 others."),
+        (Standing(best="a", ahead_of=("none", "b")), "and is shown to be ahead of all 2 others."),
+    ],
+)
+def test_headlines_cannot_be_taken_for_a_method_called_none(standing: Standing, words: str) -> None:
+    results = ComparisonResults.read(old_file("comparison"))
+    block = results.methods[results.reference].figures.main_block
+    assert headline_of(replace(results, standing={block: standing})) == f"“a” comes nearest to the target, {words}"
 
 
 def test_changes_of_bias_are_shown_where_the_target_is_uniform_alone() -> None:

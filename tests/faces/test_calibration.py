@@ -100,12 +100,15 @@ def test_folders_from_before_calibration_open(classifier: AttributeClassifier, t
 
 def test_a_classifier_that_knows_nothing_is_said_to() -> None:
     logits, labels = torch.tensor([[3.0, 0.0], [0.0, 3.0]] * 20), torch.tensor([0, 0, 1, 1] * 10)
-    temperature = {"coin": fit_temperature(logits, labels), "fine": 1.0}
+    temperature = {"coin": fit_temperature(logits, labels), "fine": 1.0, "same": 1.0}
     half = AttributeValidation(((10, 10), (10, 10)), 0.45, 0.0)
-    coin, fine = describe_validation(temperature, {"coin": half, "fine": half})
+    good = AttributeValidation(((19, 1), (2, 18)), 0.1, 0.1)
+    same = AttributeValidation(((29, 0), (43, 0)), 0.1, 0.1)
+    coin, fine, one = describe_validation(temperature, {"coin": half, "fine": good, "same": same})
     assert coin.endswith("no better than chance")
-    assert coin.startswith("coin  accuracy 0.500, ECE 0.450 -> 0.000")
+    assert coin.startswith("coin  accuracy 0.500 (balanced 0.500), ECE 0.450 -> 0.000")
     assert fine.endswith("as they were labelled")
+    assert one.endswith("no better than chance")
 
 
 def test_damaged_validations_are_named() -> None:

@@ -49,7 +49,7 @@ def method(tiny_models: dict[str, str]) -> Callable[..., LatentGuidance]:
 def divergence(
     method: Callable[..., LatentGuidance], backbone: Backbone, target: TargetDistribution
 ) -> Callable[[int], SetDivergence]:
-    detector, classifier = method().judge.load(backbone.device)
+    detector, classifier = method().judge.load(backbone.device, target)
     return lambda batch_size: SetDivergence(backbone, detector, classifier, target, batch_size)
 
 

@@ -166,10 +166,11 @@ class FinetuningModule(L.LightningModule, ABC):
             self.check(data, problems)
             self.check_trainer(self.trainer, data, problems)
         if self.trainer.is_global_zero:
-            self.warn_of_cut_prompts(data)
+            self.give_warnings(data)
 
-    def warn_of_cut_prompts(self, data: PromptDataModule) -> None:
-        """Say which prompts are longer than what the model's text encoder reads."""
+    def give_warnings(self, data: PromptDataModule) -> None:
+        """Say which classifiers are often wrong, and which prompts are longer than what the text encoder reads."""
+        self.models.warn_of_errors(data.targets())
         if (tokenizer := open_tokenizer(self.models.backbone)) is not None:
             warn_of_cut_texts(tokenizer, (prompt.text for split in SPLITS for prompt in data.prompts(split)))
 
@@ -306,7 +307,7 @@ class FinetuningModule(L.LightningModule, ABC):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore adaptor and average; say what does not fit."""
-        self._gradients = restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
+        self._gradients = restore_training_state(checkpoint, self.adaptor, self.ema)
         self.guard.load_state_dict(checkpoint.get("step_guard", {}))
         self.chain_gradient.load_state_dict(checkpoint.get("chain_gradient", {}))
 

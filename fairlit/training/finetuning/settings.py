@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,8 +18,9 @@ from fairlit.diffusion.settings import (
     check_pipeline,
 )
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.faces.classifier_files import check_classifier_files, read_classes
+from fairlit.faces.classifier_files import check_classifier_files, read_classes, read_reliability
 from fairlit.faces.detector_files import check_detector
+from fairlit.faces.reliability import note_unlearnt, warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.solver import WeightScheme
 from fairlit.io.class_paths import ClassSpec
@@ -88,13 +90,14 @@ class Models:
             problems.add("models: face_embedder and face_bank go together; give both or neither")
 
     def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
-        """Note targets that a classifier does not know the attributes or classes of; reads their config.json only."""
+        """Note targets with attributes or classes that a classifier does not know; reads its config.json only."""
         for name in ("classifier", "audit_classifier"):
             path = getattr(self, name)
             if path is None:
                 continue
             try:
                 classes: Mapping[str, tuple[str, ...]] = read_classes(path)
+                note_unlearnt(read_reliability(path), _attributes(targets), f"models.{name}", problems)
             except (ConfigurationError, CheckpointError) as error:
                 problems.add(f"models.{name}: {error}")
                 continue
@@ -103,6 +106,19 @@ class Models:
                     target.reorder(classes)
                 except ConfigurationError as error:
                     problems.add(f"models.{name} ({path}) does not fit the target: {error}")
+
+    def warn_of_errors(self, targets: list[TargetDistribution]) -> None:
+        """Warn of classifiers that are often wrong about attributes of the targets."""
+        for name in ("classifier", "audit_classifier"):
+            if (path := getattr(self, name)) is None:
+                continue
+            with suppress(ConfigurationError, CheckpointError):  # `check_targets` says so
+                warn_of_errors(read_reliability(path), _attributes(targets), f"models.{name}")
+
+
+def _attributes(targets: list[TargetDistribution]) -> list[str]:
+    """Names of the attributes of all targets, each once."""
+    return list(dict.fromkeys(name for target in targets for name in target.attributes))
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def dry_run_finetuning(
     """
     with problems.collecting():
         _check_contrasts(module, problems)
-    module.warn_of_cut_prompts(data)
+    module.give_warnings(data)
     if trainer is None:
         return ""
     module.check_trainer(trainer, data, problems)

@@ -38,7 +38,7 @@ class Models:
     Attributes:
         backbone: Stable Diffusion pipeline that is finetuned.
         classifier: attribute classifier that is trained against: a folder, a YAML file of words (`faces.zero_shot`), or
-            a class path.
+            a class path; or a list of several, whose losses are averaged.
         audit_classifier: another classifier, which judges validation and test; null: the one that is trained against,
             which the results then say.
         clip: CLIP model for image preservation and for semantic similarity; null: none.
@@ -50,7 +50,7 @@ class Models:
     """
 
     backbone: str
-    classifier: ClassSpec
+    classifier: ClassSpec | list[ClassSpec]
     audit_classifier: ClassSpec | None = None
     clip: str | None = None
     dino: str | None = None
@@ -61,8 +61,22 @@ class Models:
     @property
     def judge(self) -> str:
         """What judges validation and test, as results name it: its folder, file or class path."""
-        spec = self.audit_classifier or self.classifier
-        return spec if isinstance(spec, str) else str(spec["class_path"])
+        specs = [self.audit_classifier] if self.audit_classifier else self.classifiers
+        return ", ".join(spec if isinstance(spec, str) else str(spec["class_path"]) for spec in specs)
+
+    @property
+    def classifiers(self) -> list[ClassSpec]:
+        """The classifiers that are trained against."""
+        return self.classifier if isinstance(self.classifier, list) else [self.classifier]
+
+    def _judges(self) -> dict[str, ClassSpec]:
+        """Return name of the setting -> classifier, of all classifiers."""
+        several = len(self.classifiers) > 1
+        judges = {
+            f"models.classifier[{number}]" if several else "models.classifier": spec
+            for number, spec in enumerate(self.classifiers)
+        }
+        return judges | ({"models.audit_classifier": self.audit_classifier} if self.audit_classifier else {})
 
     def check(self, problems: Problems) -> None:
         """Note missing or damaged files, without loading any weights."""
@@ -71,9 +85,10 @@ class Models:
         for name in ("clip", "dino"):
             if (path := getattr(self, name)) is not None:
                 check_model_folder(path, f"models.{name}", problems)
-        for name in ("classifier", "audit_classifier"):
-            if (path := getattr(self, name)) is not None:  # what else can be wrong, `check_targets` meets
-                check_classifier_files(path, f"models.{name}", problems)
+        if not self.classifiers:
+            problems.add("models.classifier: got an empty list; expected at least one; give a folder")
+        for name, path in self._judges().items():  # what else can be wrong, `check_targets` meets
+            check_classifier_files(path, name, problems)
         for name in ("face_embedder", "face_bank"):
             if (path := getattr(self, name)) is None:
                 continue
@@ -91,29 +106,34 @@ class Models:
 
     def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
         """Note targets with attributes or classes that a classifier does not know; reads its config.json only."""
-        for name in ("classifier", "audit_classifier"):
-            path = getattr(self, name)
-            if path is None:
-                continue
+        trained: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        for name, path in self._judges().items():
             try:
                 classes: Mapping[str, tuple[str, ...]] = read_classes(path)
-                note_unlearnt(read_reliability(path), _attributes(targets), f"models.{name}", problems)
+                note_unlearnt(read_reliability(path), _attributes(targets), name, problems)
             except (ConfigurationError, CheckpointError) as error:
-                problems.add(f"models.{name}: {error}")
+                problems.add(f"{name}: {error}")
                 continue
+            if name != "models.audit_classifier":
+                trained[name] = classes
             for target in targets:
                 try:
                     target.reorder(classes)
                 except ConfigurationError as error:
-                    problems.add(f"models.{name} ({path}) does not fit the target: {error}")
+                    problems.add(f"{name} ({path}) does not fit the target: {error}")
+        first, *others = trained.items() if trained else [("", {})]
+        for name, classes in others:
+            if list(classes.items()) != list(first[1].items()):
+                problems.add(
+                    f"{name}: got classes {dict(classes)}; expected those of {first[0]}, {dict(first[1])}, in the same "
+                    "order; give classifiers of the same attributes and classes"
+                )
 
     def warn_of_errors(self, targets: list[TargetDistribution]) -> None:
         """Warn of classifiers that are often wrong about attributes of the targets."""
-        for name in ("classifier", "audit_classifier"):
-            if (path := getattr(self, name)) is None:
-                continue
+        for name, path in self._judges().items():
             with suppress(ConfigurationError, CheckpointError):  # `check_targets` says so
-                warn_of_errors(read_reliability(path), _attributes(targets), f"models.{name}")
+                warn_of_errors(read_reliability(path), _attributes(targets), name)
 
 
 def _attributes(targets: list[TargetDistribution]) -> list[str]:

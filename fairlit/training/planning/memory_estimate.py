@@ -154,7 +154,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
     models, judges = module.models, []
     preserves, realistic = module.preservation.weight > 0, module.realism.weight > 0
     for name, path, judges_images in (
-        ("classifier", models.classifier, True),
+        *(("classifier", spec, True) for spec in models.classifiers),
         ("auditing classifier", models.audit_classifier, False),
         ("CLIP", models.clip, preserves),
         ("DINO", models.dino, preserves),
@@ -172,7 +172,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
             estimate.left_out.append(f"what {name} {path} computes ({str(error).splitlines()[0]})")
             estimate.weights[name] = _file_size(path)
             continue
-        estimate.weights[name] = size
+        estimate.weights[name] = estimate.weights.get(name, 0) + size
         if judges_images:
             judges.append(judge)
     if models.face_bank:

@@ -98,6 +98,25 @@ def test_all_problems_at_once(models: Models, tmp_path: Path) -> None:
     assert third == "models: face_embedder and face_bank go together; give both or neither"
 
 
+def test_several_classifiers_are_checked_one_by_one(models: Models, tmp_path: Path) -> None:
+    several = replace(models, classifier=[str(tmp_path / "train"), str(tmp_path / "audit")])
+    assert complaints(several, [target(gender={"female": 0.5, "male": 0.5})]) == []
+    assert (several.judge, replace(several, audit_classifier=None).judge) == (
+        str(tmp_path / "audit"),
+        f"{tmp_path / 'train'}, {tmp_path / 'audit'}",
+    )
+    (tmp_path / "audit" / "model.safetensors").unlink()
+    assert [message.split(":")[0] for message in complaints(several)] == [
+        "models.classifier[1]",
+        "models.audit_classifier",
+    ]
+    config = json.loads((tmp_path / "audit" / "config.json").read_text())
+    config["classes"] = dict(reversed(config["classes"].items()))
+    (tmp_path / "audit" / "config.json").write_text(json.dumps(config))
+    assert any(message.startswith("models.classifier[1]: got classes {'age'") for message in complaints(several))
+    assert complaints(replace(models, classifier=[]))[0].startswith("models.classifier: got an empty list")
+
+
 def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path) -> None:
     strange = [target(gender={"female": 0.5, "man": 0.5}), target(hat={"none": 0.5, "cap": 0.5})]
     messages = complaints(models, strange)

@@ -19,7 +19,7 @@ from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.results.run import GroupedFigures, RunSummary, ValidationResults
 from fairlit.training import FairFinetuner, Generated
-from fairlit.training.finetuning.operating_points import OperatingPoint
+from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 
 
 class FaceEvaluation(L.Callback):
@@ -71,11 +71,11 @@ class FaceEvaluation(L.Callback):
         """Measures one prompt at every operating point; families beside those trained on at the usual one alone."""
         if not isinstance(pl_module, FairFinetuner):
             raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(pl_module).__name__}")
-        usual, *others = outputs
-        group = self._update(trainer, pl_module, outputs[usual], batch=batch)
+        usual, *others = operating_points(pl_module.sampling)
+        group = self._update(trainer, pl_module, outputs[usual.name], batch=batch)
         target = batch.target.reorder(pl_module.audit_classifier.classes)
         for point in others if group == MAIN else ():
-            self._points.setdefault(point, Measurements()).update(MAIN, batch, outputs[point], target)
+            self._points.setdefault(point, Measurements()).update(MAIN, batch, outputs[point.name], target)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs mean figures and a picture; writes both, and the figures of every prompt, to files."""
@@ -96,7 +96,7 @@ class FaceEvaluation(L.Callback):
         """Logs figures, writes picture and summary, prints the table."""
         results = self._measurements.compute()
         points = {point: measured.compute()[MAIN] for point, measured in self._points.items()}
-        self._log(pl_module, results | {point.name: figures for point, figures in points.items()}, "test")
+        self._log(pl_module, {**results, **{point.name: figures for point, figures in points.items()}}, "test")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             drawn = self._picture.draw(test_titles(self._picture.variants))
             picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")

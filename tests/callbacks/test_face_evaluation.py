@@ -19,7 +19,7 @@ from fairlit.faces.observation import Observation
 from fairlit.functional import TargetDistribution, noise_floor
 from fairlit.io.digests import tensor_digest
 from fairlit.results import RunSummary
-from fairlit.training import FairFinetuner, Generated, Models
+from fairlit.training import FairFinetuner, Generated, Models, Sampling
 from fairlit.training.finetuning.operating_points import OperatingPoint
 
 BALANCED = TargetDistribution({"gender": {"male": 0.5, "female": 0.5}})  # not in the classifier's order
@@ -86,7 +86,7 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     callback.load_state_dict({"fit_seconds": 100.0})
     callback.on_test_epoch_start(run, module)
     for some, before, after in zip(BATCHES, BEFORE, AFTER, strict=True):
-        callback.on_test_batch_end(run, module, {USUAL: {"original": before, "ema": after}}, some)
+        callback.on_test_batch_end(run, module, {USUAL.name: {"original": before, "ema": after}}, some)
     callback.on_test_epoch_end(run, module)
     callback.on_test_end(run, module)
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -122,11 +122,12 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
 ) -> None:
     """Similarities are to the unchanged model's images of the same point."""
     callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    module.sampling = Sampling(evaluation_guidance_scales=(12.0,), evaluation_strengths=(0.5,))
     callback.on_test_epoch_start(run, module)
     outputs = {
-        USUAL: {"original": BEFORE[0], "ema": AFTER[0]},
-        STRONG: {"original": BEFORE[1], "ema": generated(1, 3, [0.6, 0.8])},
-        WEAK: {"original": BEFORE[0], "ema": BEFORE[0]},
+        USUAL.name: {"original": BEFORE[0], "ema": AFTER[0]},
+        STRONG.name: {"original": BEFORE[1], "ema": generated(1, 3, [0.6, 0.8])},
+        WEAK.name: {"original": BEFORE[0], "ema": BEFORE[0]},
     }
     for some in (BATCHES[0], BATCHES[2]):  # the second is of a family with a target of its own
         callback.on_test_batch_end(run, module, outputs, some)
@@ -183,7 +184,7 @@ def test_prompts_with_targets_of_their_own_and_untrained_families_are_reported_a
         batch(6, "a cat", "unrelated", BALANCED),
     )
     for some in batches:
-        callback.on_test_batch_end(run, module, {USUAL: {"original": BEFORE[2], "ema": BEFORE[2]}}, some)
+        callback.on_test_batch_end(run, module, {USUAL.name: {"original": BEFORE[2], "ema": BEFORE[2]}}, some)
     callback.on_test_epoch_end(run, module)
     summary = json.loads((tmp_path / "summary.json").read_text())
     found = {"": summary["before"]} | {name: group["ema"] for name, group in summary["families"].items()}
@@ -200,7 +201,7 @@ def test_no_face_anywhere(module: Any, tmp_path: Path) -> None:
     callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
     callback.on_test_epoch_start(run, module)
     nobody = generated(0, 0, [1.0, 0.0])
-    callback.on_test_batch_end(run, module, {USUAL: {"original": nobody, "ema": nobody}}, BATCHES[0])
+    callback.on_test_batch_end(run, module, {USUAL.name: {"original": nobody, "ema": nobody}}, BATCHES[0])
     callback.on_test_epoch_end(run, module)
     callback.on_test_end(run, module)
     summary = json.loads((tmp_path / "summary.json").read_text())

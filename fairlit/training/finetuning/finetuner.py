@@ -157,19 +157,19 @@ class FairFinetuner(FinetuningModule):
         """Return images of one validation prompt by every variant; callbacks measure and show them."""
         return {variant: self.generate(batch, variant) for variant in self.variants}
 
-    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[OperatingPoint, dict[str, Generated]]:
+    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, dict[str, Generated]]:
         """Return images of one test prompt before and after: by the original and by what training has led to.
 
-        They come for each of the run's `operating_points`, the usual one first.
+        They come by name for each of the run's `operating_points`, the usual one first.
         """
         before: dict[float, Generated] = {}  # strengths do not change the original model
-        outputs: dict[OperatingPoint, dict[str, Generated]] = {}
+        outputs: dict[str, dict[str, Generated]] = {}
         for point in operating_points(self.sampling):
             scale = point.guidance_scale
             if scale not in before:
                 before[scale] = self.generate(batch, ORIGINAL, OperatingPoint(scale))
             after = self.variants[-1]
-            outputs[point] = {ORIGINAL: before[scale], after: self.generate(batch, after, point)}
+            outputs[point.name] = {ORIGINAL: before[scale], after: self.generate(batch, after, point)}
         return outputs
 
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> Generated:

@@ -38,8 +38,9 @@ def test_a_test_step_samples_every_point() -> None:
     data.setup("test")
     with torch.no_grad():
         outputs = module.test_step(next(iter(data.test_dataloader())), 0)
-    assert list(outputs) == [USUAL, STRONG, OFF]
-    images = {(point, name): made.images for point, both in outputs.items() for name, made in both.items()}
+    points = {point.name: point for point in (USUAL, STRONG, OFF)}
+    assert list(outputs) == list(points)
+    images = {(points[point], name): made.images for point, both in outputs.items() for name, made in both.items()}
     assert torch.equal(images[OFF, "original"], images[USUAL, "original"])
     assert (images[OFF, "finetuned"] - images[USUAL, "original"]).abs().max() < 1e-5
     for name in ("original", "finetuned"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -21,7 +20,7 @@ from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, TOKENS_FILE, write_te
 from fairlit.adaptors.formats import diffusers, kohya, peft
 from fairlit.adaptors.formats.low_rank import canonical_name
 from fairlit.adaptors.pipelines import (
-    load_adaptor,
+    load_contents,
     pipeline_components,
     quiet_loaders,
 )
@@ -171,9 +170,7 @@ def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> 
             not finite.
     """
     pipeline = load_whole_pipeline(base)
-    with tempfile.TemporaryDirectory() as temporary:
-        write_adaptor(contents, "diffusers", Path(temporary), name="adaptor")
-        load_adaptor(pipeline, temporary)
+    load_contents(pipeline, _at_rank(contents))
     if contents.updates:
         pipeline.fuse_lora(components=pipeline_components(pipeline), safe_fusing=True)
         pipeline.unload_lora_weights()

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairlit.io.foreign_text import on_its_lines
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -51,7 +53,7 @@ def print_alarm(message: str) -> None:
     from rich.panel import Panel
     from rich.text import Text
 
-    plain_console().print(Panel(Text(message), border_style="bold red"))
+    plain_console().print(Panel(Text(on_its_lines(message)), border_style="bold red"))
 
 
 @contextmanager
@@ -95,7 +97,7 @@ class _Printing(logging.Handler):
     """Prints each message as a line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), flush=True)
+        print(on_its_lines(record.getMessage()), flush=True)
 
 
 def print_warnings() -> None:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import yaml  # type: ignore[import-untyped]
 from jsonargparse import get_loader, set_loader, set_parsing_settings
+from jsonargparse._actions import _ActionConfigLoad
 from jsonargparse._common import get_parsing_setting
 
 from fairlit.commands.parser_messages import explain
@@ -59,9 +60,10 @@ class PlainMessages:
                 set_parsing_settings(unset_sentinel=False)
 
     def _check_value_key(self, action: Any, value: Any, key: str, *args: Any, **kwargs: Any) -> Any:
-        """Checks a value; jsonargparse 4.53 lets null pass for switches, and fails at it for lists of words."""
-        if value is None and _null_is_a_value() and action.nargs in (0, "+", "*"):
-            kind = bool if action.nargs == 0 else list
+        """Checks a value; jsonargparse 4.53 lets null pass for switches and groups, and fails at it for lists."""
+        group = isinstance(action, _ActionConfigLoad)
+        if value is None and _null_is_a_value() and (group or action.nargs in (0, "+", "*")):
+            kind = dict if group else bool if action.nargs == 0 else list
             raise TypeError(f'Parser key "{key}": Expected a {kind}. Got value: None')
         return super()._check_value_key(action, value, key, *args, **kwargs)  # type: ignore[misc]
 

@@ -32,6 +32,7 @@ class EditConfig(PromptSource):
         folder: images to edit: with manifest.jsonl, as prompt_N/img_M with --prompts, or one folder for each prompt,
             which stands in its prompt.txt
         out: folder for the edited images
+        overwrite: replace edits of other settings that the folder holds
         target: shares that the faces of a set are to have: a YAML file, or '{gender: {female: 0.5, male: 0.5}}'
         scope: what makes a set: the images of a prompt, or the whole folder, all in memory at once
         classifier: classifier that chooses the faces and checks the edits: a folder, a YAML file of words for CLIP, or
@@ -59,6 +60,7 @@ class EditConfig(PromptSource):
 
     folder: str | None = None
     out: str | None = None
+    overwrite: bool = False
     target: str | dict[str, Any] | None = None
     scope: Scope = "prompt"
     classifier: str | dict[str, Any] | None = None

@@ -75,6 +75,7 @@ class GenerationPlan:
         prompt_padding: see `Backbone`.
         precision: of the weights.
         batch_size: images that go through the model together; changes no image but for rounding.
+        overwrite: whether images in the folder that were made otherwise are replaced.
     """
 
     model: str
@@ -91,6 +92,7 @@ class GenerationPlan:
     prompt_padding: PromptPadding = "longest"
     precision: Precision = "float32"
     batch_size: int = 8
+    overwrite: bool = False
 
     def check(self, problems: Problems) -> None:
         """Notes what is wrong, without loading any weights."""
@@ -179,10 +181,10 @@ class GenerationPlan:
             yield PlannedImage(f"{folder}/{position:04d}.png", prompt, position, own | common)
 
 
-def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
+def is_made(image: PlannedImage, out: Path, problems: Problems, *, overwrite: bool = False) -> bool:
     """Return whether an image is there, whole and made in the very way that is planned.
 
-    Notes one that was made otherwise; part of an image is none.
+    Notes one that was made otherwise, unless it may be replaced; part of an image is none.
     """
     path = out / image.file
     if not path.exists():
@@ -198,10 +200,10 @@ def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
     found = current_parameters(written)
     keys = (found.keys() | image.parameters.keys()) - {"version", "edits"}  # `edits`: what a method did to the image
     differing = sorted(key for key in keys if found.get(key) != image.parameters.get(key))
-    if differing:
+    if differing and not overwrite:
         key = differing[0]
         problems.add(
             f"out: {out} holds images that were made with {key} {found.get(key)!r}, not {image.parameters.get(key)!r}; "
-            "give another --out, or the same settings to go on"
+            "give another --out, the same settings to go on, or --overwrite to replace them"
         )
     return not differing and not torn

@@ -43,6 +43,16 @@ def on_one_line(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
+def on_its_lines(text: str) -> str:
+    r"""Return text of several lines for a terminal, each as `on_one_line` gives it.
+
+    Example:
+        >>> on_its_lines("2 problems\n  1. café\x1b[2J")
+        '2 problems\n  1. café\\x1b[2J'
+    """
+    return "\n".join(map(on_one_line, text.split("\n")))
+
+
 def shortened(value: object) -> str:
     """Return a value as messages show it, cut where it is long.
 

@@ -142,6 +142,7 @@ class ReportConfig:
 
     Args:
         out: folder for the report and everything that belongs to it
+        overwrite: replace results of other settings that the folder holds
         title: title of the report
         tolerance: total variation distance to the target up to which a prompt counts as near it
         bootstrap_seed: seed of bootstrap and Monte-Carlo draws
@@ -152,6 +153,7 @@ class ReportConfig:
     heading: ClassVar[str] = "Report"
 
     out: str | None = None
+    overwrite: bool = False
     title: str | None = None
     tolerance: float = 0.1
     bootstrap_seed: int = 0

@@ -77,7 +77,8 @@ class ReferenceSampler:
     def describe(self, latents: Tensor) -> ReferenceDescription:
         """Return what the losses need of reference images with final latents [N, C, h, w]."""
         images = self.sampler.decode(latents)
-        observation = observe(images, self.models.detector, self.models.classifier, selection=self.objective.faces)
+        detector, classifier = self.models.detector, self.models.classifier
+        observation = observe(images, detector, classifier, selection=self.objective.faces, check=False)
         return self.objective.describe_references(images, observation)
 
     def remember_in(self, folder: Path, settings: Mapping[str, Any]) -> None:

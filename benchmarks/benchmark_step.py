@@ -34,7 +34,7 @@ Settings = dict[str, dict[str, Any]]
 PLAIN: Settings = {
     "gradient": {"mode": "replay"},
     "detection": {},
-    "replay": {"micro_batch": "auto"},
+    "replay": {"micro_batch": "auto", "keep": 0},
     "reference_images": {
         "with_rollout": False,
         "cache": None,
@@ -106,6 +106,8 @@ ENGINES = {
     "d32": Engine("c, channels last, attention chosen", FAST),
     "d": Engine("d32, compiled, half precision", over(FAST, acceleration={"compile": True}), half=True),
     "e": Engine("d32, originals cached", FAST, cached=True),
+    "k": Engine("d32, activations kept", over(FAST, replay={"keep": "auto"})),
+    "ke": Engine("e, activations kept", over(FAST, replay={"keep": "auto"}), cached=True),
     "f2": Engine("e, half of the steps", over(FAST, replay={"step_fraction": 0.5}), cached=True),
     "f4": Engine("e, a quarter of the steps", over(FAST, replay={"step_fraction": 0.25}), cached=True),
 }
@@ -253,6 +255,7 @@ def _summarize(runs: dict[str, Run], device: torch.device, options: argparse.Nam
             "unet_sample_forwards": forwards,
             "unet_sample_backwards": backwards,
             "micro_batch": run.module.chain_gradient.largest,
+            "kept_pairs": run.module.chain_gradient.kept,
             "peak_bytes": run.peak,
             "gradient_difference": difference,
             "unet_tflops_per_second": flops / busy / 1e12,

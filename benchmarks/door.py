@@ -45,7 +45,8 @@ def lines(images: Path, scratch: Path) -> dict[str, list[str]]:
         "`fairlit audit`, ten images": [
             *(*fairlit, "audit", str(images), "--classifier", classifier, "--target", TARGET, "--out", report)
         ],
-        "`import fairlit.functional`": [
+        "`import fairlit.functional`": ["-c", "import fairlit.functional"],
+        "the same, and every name of it": [
             "-c",
             "import fairlit.functional as f; [getattr(f, name) for name in f.__all__]",
         ],

@@ -12,6 +12,7 @@ from importlib import import_module
 
 from fairlit.commands import COMMANDS, EXAMPLES, TRAINING
 from fairlit.errors import ConfigurationError, FairlitError, TrainingError, own_error, surroundings_error
+from fairlit.io.foreign_text import on_its_lines
 
 
 def main(args: list[str] | None = None) -> None:
@@ -36,7 +37,7 @@ def main(args: list[str] | None = None) -> None:
             raise
         stopped = isinstance(message, TrainingError)
         if not stopped or _is_first_process():  # of what all ranks raise together, one tells
-            print(f"fairlit: {message}", file=sys.stderr)
+            print(f"fairlit: {on_its_lines(str(message))}", file=sys.stderr)
         raise SystemExit(1 if stopped else 2) from error
     except BrokenPipeError:  # whoever read our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -50,7 +51,7 @@ def main(args: list[str] | None = None) -> None:
         explained = surroundings_error(error)
         if explained is None:
             raise
-        print(f"fairlit: {explained}", file=sys.stderr)
+        print(f"fairlit: {on_its_lines(explained)}", file=sys.stderr)
         raise SystemExit(1) from error
 
 
@@ -84,9 +85,10 @@ def _answer(command: str, given: list[str]) -> None:
         raise ConfigurationError(_explain_unknown(command, given))
     else:
         from fairlit.io.class_paths import import_from_current_folder
-        from fairlit.terminal import print_log, print_warnings
+        from fairlit.terminal import escape_unwritable, print_log, print_warnings
 
         import_from_current_folder()
+        escape_unwritable()
         print_log()
         print_warnings()
         module = COMMANDS[command].module

@@ -49,6 +49,7 @@ class Problems:
         self.subject = subject
         self.messages: list[str] = []
         self._known: set[str] = set()
+        self._raised: ConfigurationError | None = None
 
     def add(self, message: str) -> None:
         """Notes one problem, once; `message` says parameter, value and remedy."""
@@ -70,15 +71,20 @@ class Problems:
             self.add(str(error))
 
     def raise_if_any(self) -> None:
-        """Raises `ConfigurationError` with all messages, if there are any."""
+        """Raises `ConfigurationError` with all messages, if there are any; within the block it ends it early."""
+        if not self.messages:
+            return
+        self._raised = ConfigurationError(self._text())
+        raise self._raised
+
+    def _text(self) -> str:
         if len(self.messages) == 1:
-            raise ConfigurationError(f"{self.subject}: {self.messages[0]}")
-        if self.messages:
-            inner = [message.replace("\n", "\n   ") for message in self.messages[:_MAX_LISTED]]  # lists within the list
-            listed = "\n".join(f"  {number}. {message}" for number, message in enumerate(inner, 1))
-            if len(self.messages) > _MAX_LISTED:
-                listed += f"\n  and {len(self.messages) - _MAX_LISTED} more"
-            raise ConfigurationError(f"{self.subject}: {len(self.messages)} problems\n{listed}")
+            return f"{self.subject}: {self.messages[0]}"
+        inner = [message.replace("\n", "\n   ") for message in self.messages[:_MAX_LISTED]]  # lists within the list
+        listed = "\n".join(f"  {number}. {message}" for number, message in enumerate(inner, 1))
+        if len(self.messages) > _MAX_LISTED:
+            listed += f"\n  and {len(self.messages) - _MAX_LISTED} more"
+        return f"{self.subject}: {len(self.messages)} problems\n{listed}"
 
     def __enter__(self) -> Problems:
         return self
@@ -86,6 +92,8 @@ class Problems:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is not None and error is self._raised:  # all is said
+            return
         if isinstance(error, ConfigurationError):  # one more problem, met while collecting
             self.add(str(error))
             self.raise_if_any()

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fairlit.io.foreign_text import on_its_lines
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def quieten_libraries() -> None:
@@ -22,13 +28,32 @@ def quieten_libraries() -> None:
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
 
 
-def tell(message: str) -> None:
-    """Says on a terminal how far long work has come; where nobody watches, nothing."""
+def plain_console(**settings: Any) -> Console:
+    """Return a console of rich that takes brackets and colons in text for text, in tables too.
+
+    Args:
+        settings: of `rich.console.Console`.
+    """
     from rich.console import Console
 
-    console = Console(file=sys.stderr)
+    return Console(markup=False, emoji=False, **settings)
+
+
+def tell(message: str) -> None:
+    """Says on a terminal how far long work has come; where nobody watches, nothing."""
+    console = plain_console(file=sys.stderr)
     if console.is_terminal:
-        console.print(message, highlight=False, markup=False)
+        console.print(message, highlight=False)
+
+
+def print_alarm(message: str) -> None:
+    """Print what nobody must miss, in a red box; print nothing for an empty message."""
+    if not message:
+        return
+    from rich.panel import Panel
+    from rich.text import Text
+
+    plain_console().print(Panel(Text(on_its_lines(message)), border_style="bold red"))
 
 
 @contextmanager
@@ -53,6 +78,12 @@ def progress_bar(what: str, total: int, done: int = 0) -> Iterator[Callable[[int
         yield lambda count: bar.advance(task, count)
 
 
+def escape_unwritable() -> None:
+    """Have the terminal show what its encoding cannot write as escapes, such as file names that are not UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as Python does for errors
+
+
 def print_log() -> None:
     """Print what fairlit's loggers say, as commands do; in a notebook, `logging` decides."""
     logger = logging.getLogger("fairlit")
@@ -66,7 +97,7 @@ class _Printing(logging.Handler):
     """Prints each message as a line."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(record.getMessage(), flush=True)
+        print(on_its_lines(record.getMessage()), flush=True)
 
 
 def print_warnings() -> None:

@@ -49,6 +49,26 @@ def test_a_configuration_error_in_the_block_joins_what_was_noted() -> None:
     assert str(caught.value).splitlines() == ["data: 2 problems", "  1. first", "  2. then this"]
 
 
+def end_early(error: Exception | None = None) -> None:
+    with Problems("data") as problems:
+        problems.add("first")
+        problems.add("second")
+        try:
+            problems.raise_if_any()
+        finally:
+            if error is not None:
+                raise error
+
+
+def test_a_block_that_is_ended_early_says_everything_once() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        end_early()
+    assert str(caught.value).splitlines() == ["data: 2 problems", "  1. first", "  2. second"]
+    with pytest.raises(ConfigurationError) as caught:
+        end_early(ConfigurationError("then this"))
+    assert str(caught.value).splitlines() == ["data: 3 problems", "  1. first", "  2. second", "  3. then this"]
+
+
 def test_collecting_goes_on_after_the_error() -> None:
     problems = Problems("data")
     for message in ("first", "second"):

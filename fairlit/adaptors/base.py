@@ -162,13 +162,17 @@ class Adaptor(ABC):
         location = Path(path)
         file = location / self.file_name if location.is_dir() else adaptor_files(location)[0]
         tensors, header = read_tensors(file)
-        saved = {self._canonical_name(name): tensor for name, tensor in tensors.items()}
+        saved = self.own_names(tensors)
         objection = self._objection(str(file), header)
         if objection:
             raise CheckpointError(f"{file}: {objection}")
         require_same_shapes(str(file), saved, self.parameters())
         for name, parameter in self.parameters().items():
             parameter.copy_(saved[name])
+
+    def own_names(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return saved tensors under the names that they have in `parameters`."""
+        return {self._canonical_name(name): tensor for name, tensor in tensors.items()}
 
     def _stock_header(self, components: Components) -> dict[str, str]:
         """Return the header strings that stock diffusers reads."""

@@ -25,6 +25,7 @@ from fairlit.adaptors.files import (
 from fairlit.adaptors.formats import kohya, peft, published
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component
 from fairlit.adaptors.formats.reading import read_lora
+from fairlit.adaptors.records import DEFAULT_TOKEN
 from fairlit.adaptors.soft_tokens import placeholder_tokens
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
@@ -84,7 +85,7 @@ class AdaptorContents:
             where = " and ".join(component.replace("_", " ").replace("unet", "U-Net") for component in record.modules)
             parts.append(f"LoRA of {len(self.updates)} layers in {where}, rank {record.rank}, alpha {record.alpha:g}")
         if self.rows is not None:
-            parts.append(f"{len(self.rows)} soft tokens '{self.token}'")
+            parts.append(f"{len(self.rows)} soft tokens {self.token!r}")
         return "; ".join(parts)
 
 
@@ -170,7 +171,7 @@ def _token(file: Path, name: str, record: AdaptorMetadata) -> str:
 
 
 def read_published(
-    paths: Sequence[str | Path], alpha: float | None = None, token: str = "<fair>", *, base_model: str = ""
+    paths: Sequence[str | Path], alpha: float | None = None, token: str = DEFAULT_TOKEN, *, base_model: str = ""
 ) -> AdaptorContents:
     """Read weights that Shen et al. published: one file, or those of the parts that were trained together.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,16 +87,23 @@ class AdaptorEMA:
         """Return everything that resuming needs: the number of updates and the shadow tensors (copies)."""
         return {"updates": self.updates, "shadow": {name: shadow.clone() for name, shadow in self._shadow.items()}}
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(
+        self, state: Mapping[str, Any], own_names: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict
+    ) -> None:
         """Take over a `state_dict`.
+
+        Args:
+            state: what `state_dict` returned.
+            own_names: function that gives saved tensors the names of the parameters.
 
         Raises:
             CheckpointError: it belongs to other parameters; names the first tensor that is wrong.
         """
         if not {"updates", "shadow"} <= set(state):
             raise CheckpointError(f"ema state: has {sorted(state)}, needs 'updates' and 'shadow': not an EMA state")
-        require_same_shapes("ema state", state["shadow"], self._shadow)
-        _copy_into(self._shadow, state["shadow"])
+        shadow = own_names(state["shadow"])
+        require_same_shapes("ema state", shadow, self._shadow)
+        _copy_into(self._shadow, shadow)
         self.updates = int(state["updates"])
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
@@ -21,10 +20,11 @@ from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, TOKENS_FILE, write_te
 from fairlit.adaptors.formats import diffusers, kohya, peft
 from fairlit.adaptors.formats.low_rank import canonical_name
 from fairlit.adaptors.pipelines import (
-    load_adaptor,
+    load_contents,
     pipeline_components,
     quiet_loaders,
 )
+from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
 from fairlit.diffusion.loading import load_whole_pipeline
 from fairlit.diffusion.saving import save_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError
@@ -101,10 +101,12 @@ def embedding_file(token: str) -> str:
     """Name of a kohya embedding file, which is the word that calls it in a prompt.
 
     Example:
-        >>> embedding_file("<fair>")
-        'fair.safetensors'
+        >>> embedding_file("<fairlit>"), embedding_file("<even-shares>")
+        ('fairlit.safetensors', 'even-shares.safetensors')
     """
-    return f"{re.sub(r'[^a-z0-9_-]+', '', token) or 'token'}.safetensors"
+    if token == FORMER_TOKEN:  # a word, in place of which web UIs would put the soft tokens
+        token = DEFAULT_TOKEN
+    return f"{re.sub(r'[^a-z0-9_-]+', '', token) or 'fairlit'}.safetensors"
 
 
 @torch.no_grad()
@@ -168,9 +170,7 @@ def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> 
             not finite.
     """
     pipeline = load_whole_pipeline(base)
-    with tempfile.TemporaryDirectory() as temporary:
-        write_adaptor(contents, "diffusers", Path(temporary), name="adaptor")
-        load_adaptor(pipeline, temporary)
+    load_contents(pipeline, _at_rank(contents))
     if contents.updates:
         pipeline.fuse_lora(components=pipeline_components(pipeline), safe_fusing=True)
         pipeline.unload_lora_weights()

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from fairlit.adaptors.records import DEFAULT_TOKEN
+
 Format = Literal["diffusers", "peft", "kohya"]
 """Layouts of adaptor files: diffusers, peft (a folder for each part of the pipeline), kohya (ComfyUI, A1111)."""
 
@@ -22,16 +24,17 @@ class ExportConfig:
         base: folder or hub id of the base model, to check against and to merge into; the one that the adaptor names by
             default, if it is on this machine
         alpha: strength of the LoRA in published weights; its rank by default, as in the published files
-        token: name of the first soft token in published weights
+        token: name of the first soft token in published weights; no word of prompts, which AUTOMATIC1111's web UI would
+            replace
     """
 
     heading: ClassVar[str] = "Export"
 
     adaptor: str | None = None
-    published: Sequence[str] | None = None
+    published: Sequence[str] = ()
     to: Format | None = None
     merge: bool = False
     out: str | None = None
     base: str | None = None
     alpha: float | None = None
-    token: str = "<fair>"
+    token: str = DEFAULT_TOKEN

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusers import DiffusionPipeline
+
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
-from fairlit.adaptors.export import check_format, merge_adaptor, verify_written, write_adaptor
+from fairlit.adaptors.export import check_format, embedding_file, merge_adaptor, verify_written, write_adaptor
 from fairlit.adaptors.export_config import ExportConfig
 from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
 from fairlit.adaptors.pipelines import adaptable_layers, check_fit
@@ -18,6 +21,8 @@ from fairlit.io.atomic import atomic_folder, atomic_write_text
 from fairlit.io.model_folders import check_new_folder
 from fairlit.results.export import ExportResults
 from fairlit.terminal import quieten_libraries
+
+_LOG = logging.getLogger(__name__)
 
 
 def export(config: ExportConfig) -> ExportResults:
@@ -51,6 +56,8 @@ def export(config: ExportConfig) -> ExportResults:
             sdxl = getattr(skeleton, "text_encoder_2", None) is not None
             files = write_adaptor(contents, config.to, folder, name=out.resolve().name, sdxl=sdxl)
             if skeleton is not None:
+                if config.to == "kohya" and contents.rows is not None:
+                    _warn_of_word(contents.token, skeleton)
                 verify_written(contents, config.to, files, skeleton=skeleton)
         names = [file.relative_to(folder) for file in files]
         card = export_card(contents, config.to, names, base=base, summary=find_summary(contents))
@@ -75,11 +82,22 @@ class _Source:
     base: str | None
 
 
+def _warn_of_word(token: str, pipeline: DiffusionPipeline) -> None:
+    """Say that a web UI takes the name of an embedding for a word of prompts."""
+    file = embedding_file(token)
+    word = Path(file).stem
+    if f"{word}</w>" in pipeline.tokenizer.get_vocab():
+        _LOG.warning(
+            f"token: got {token!r}, whose file is called {file}; expected a name that is no word, since "
+            f"AUTOMATIC1111's web UI replaces {word!r} in every prompt; rename the file"
+        )
+
+
 def _check(config: ExportConfig) -> None:
     with Problems("export") as problems:
-        if (config.adaptor is None) == (config.published is None):
+        if (config.adaptor is None) == (not config.published):
             problems.add("adaptor: give either the folder of an adaptor, or --published with files of Shen et al.")
-        name, paths = ("adaptor", [config.adaptor]) if config.adaptor else ("published", config.published or [])
+        name, paths = ("adaptor", [config.adaptor]) if config.adaptor else ("published", config.published)
         for path in paths:
             if not Path(path).exists():
                 problems.add(f"{name}: {path!r} does not exist; check the path")
@@ -91,7 +109,7 @@ def _check(config: ExportConfig) -> None:
             check_new_folder(config.out, "out", problems)
         if config.base is not None:
             check_pipeline(config.base, problems, "base", stable_diffusion=False)
-        if config.published is None and config.alpha is not None:
+        if not config.published and config.alpha is not None:
             problems.add(f"alpha: got {config.alpha}, but an adaptor knows its own; it goes with --published alone")
         if config.alpha is not None and not config.alpha > 0:
             problems.add(f"alpha: got {config.alpha}; expected a number above 0; try the rank")
@@ -100,7 +118,7 @@ def _check(config: ExportConfig) -> None:
 
 def _read(config: ExportConfig) -> _Source:
     """Read the adaptor, and settle which base model it is checked against."""
-    if config.published is None:
+    if not config.published:
         assert config.adaptor is not None
         layers = None if config.base is None else adaptable_layers(open_skeleton(config.base, allocate=False))
         contents, path = read_adaptor(config.adaptor, layers), config.adaptor

@@ -17,7 +17,7 @@ from fairlit.adaptors.files import read_tensors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
-from fairlit.io.markdown import cell, inline, literal
+from fairlit.io.markdown import inline, literal
 from fairlit.io.model_folders import is_hub_id
 from fairlit.results.run import RunSummary, VariantFigures
 from fairlit.results.tables import CAPTION, markdown_table, table_rows
@@ -30,6 +30,10 @@ _FOLDER = "path/to/this/folder"
 _OTHER_PROGRAMS = (
     "These files are for diffusers. ComfyUI reads them in part, and at another strength where alpha is not the rank: "
     "write files for it and for A1111's web UI with `fairlit export FOLDER --to kohya --out OTHER`."
+)
+_TOKEN_NAMES = (
+    "Soft tokens act wherever a prompt names the first of them. For an adaptor of your own choose a name that no "
+    "prompt contains: A1111's web UI looks for it without its brackets."
 )
 _LIMITS = """\
 - Attributes are *perceived*: a classifier says how a drawn face looks to those who labelled its training data. It errs,
@@ -168,13 +172,13 @@ def _target(contents: AdaptorContents) -> str:
         names = list(target.classes)
         joint = itertools.product(*target.classes.values())
         rows = [[*classes, f"{float(share):.3f}"] for classes, share in zip(joint, target.table.flatten(), strict=True)]
-        return _table([[*names, "share"], *rows])
+        return markdown_table([[*names, "share"], *rows])
     rows = [
         [attribute, label, f"{share:.3f}"]
         for attribute, shares in target.marginals.items()
         for label, share in shares.items()
     ]
-    return _table([["attribute", "class", "share"], *rows])
+    return markdown_table([["attribute", "class", "share"], *rows])
 
 
 def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
@@ -196,12 +200,8 @@ def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
 
 def _figures(before: VariantFigures, after: VariantFigures) -> str:
     rows = [row for row in table_rows({"before": before, "after": after}) if row]
-    table = _table([["", "before", "after", "at best"], *rows])
+    table = markdown_table([["", "before", "after", "at best"], *rows])
     return f"{after.distribution.prompts} prompts, {after.distribution.images} images each way.\n\n{table}"
-
-
-def _table(rows: list[list[str]]) -> str:
-    return markdown_table([[cell(text) for text in row] for row in rows])
 
 
 def _code(text: str) -> str:
@@ -227,7 +227,8 @@ def _stock_usage(
     if contents.rows is not None:
         lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
     code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
-    return f"{code}\n\n{_OTHER_PROGRAMS}"
+    words = [code] if contents.rows is None else [code, _TOKEN_NAMES]
+    return "\n\n".join([*words, _OTHER_PROGRAMS])
 
 
 def _kohya_usage(
@@ -242,15 +243,18 @@ def _kohya_usage(
     names = [file.name for file in files]
     if contents.updates:
         words.append(
-            f"Copy `{names[0]}` into the LoRA folder of ComfyUI (`models/loras`) or of A1111's web UI (`models/Lora`; "
-            f"write `<lora:{Path(names[0]).stem}:1>` into the prompt); strength 1 for model and CLIP."
+            f"Copy {_code(names[0])} into the LoRA folder of ComfyUI (`models/loras`) or of A1111's web UI "
+            f"(`models/Lora`; write {_code(f'<lora:{Path(names[0]).stem}:1>')} into the prompt); "
+            "strength 1 for model and CLIP."
         )
         lines.append(f'pipeline.load_lora_weights("{_FOLDER}", weight_name={literal(names[0])})')
     if contents.rows is not None:
         word = Path(names[-1]).stem
         words.append(
-            f"Copy `{names[-1]}` into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
-            f"(`embeddings`), and begin the prompt, not the negative one, with `embedding:{word}` or `{word}`."
+            f"Copy {_code(names[-1])} into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
+            f"(`embeddings`), and begin the prompt, not the negative one, with "
+            f"{_code(f'embedding:{word}')} or {_code(word)}. The web UI puts the soft tokens in place of {_code(word)} "
+            "wherever a prompt says it: if prompts of yours do, rename the file to something that is no word."
         )
         arguments = f"weight_name={literal(names[-1])}, token={literal(contents.token)}"
         load = f'pipeline.load_textual_inversion("{_FOLDER}", {arguments})'

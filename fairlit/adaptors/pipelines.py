@@ -39,7 +39,7 @@ def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableD
     """Load a LoRA, soft tokens or both into a stock pipeline, by diffusers' own loaders.
 
     Everything is checked before the pipeline is touched. Soft tokens act where the prompt names them:
-    ``pipeline("<fair> a photo of a doctor")``; `read_metadata` tells the token.
+    ``pipeline("<fairlit> a photo of a doctor")``; `read_metadata` tells the token.
 
     Args:
         pipeline: the model that the adaptor was made for; it is changed in place.
@@ -52,13 +52,21 @@ def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableD
         CheckpointError: no adaptor there, a damaged one, or one for another model: names the first tensor that does
             not fit, and both shapes.
     """
-    contents = read_adaptor(path, adaptable_layers(pipeline))
+    load_contents(pipeline, read_adaptor(path, adaptable_layers(pipeline)))
+    return pipeline
+
+
+def load_contents(pipeline: StableDiffusionPipeline, contents: AdaptorContents) -> None:
+    """Load what was read of an adaptor into a stock pipeline, see `load_adaptor`.
+
+    Raises:
+        CheckpointError: it was made for another model.
+    """
     check_fit(contents, pipeline)
     with quiet_loaders():
         _load_lora(pipeline, contents.updates)
         if contents.rows is not None:
             pipeline.load_textual_inversion({contents.token: contents.rows})
-    return pipeline
 
 
 def _load_lora(pipeline: StableDiffusionPipeline, updates: LowRankUpdates) -> None:

@@ -11,6 +11,12 @@ from typing import Any
 
 from fairlit.io.digests import fairlit_version
 
+DEFAULT_TOKEN = "<fairlit>"
+"""Name of the first soft token; A1111's web UI reads what is between the brackets wherever a prompt says it."""
+
+FORMER_TOKEN = "<fair>"
+"""The default of fairlit 0.1.0, which is a word of prompts."""
+
 
 @dataclass(frozen=True)
 class AdaptorMetadata:

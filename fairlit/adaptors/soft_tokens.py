@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fairlit.adaptors.base import Adaptor, Components, master_dtype
 from fairlit.adaptors.files import TOKENS_FILE, AdaptorMetadata
+from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
 from fairlit.errors import ConfigurationError, Problems
 
 
@@ -21,8 +22,8 @@ def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
     """Return the names of `count` tokens, as diffusers' textual inversion derives them from the first one.
 
     Example:
-        >>> placeholder_tokens("<fair>", 3)
-        ('<fair>', '<fair>_1', '<fair>_2')
+        >>> placeholder_tokens("<fairlit>", 3)
+        ('<fairlit>', '<fairlit>_1', '<fairlit>_2')
     """
     return (token, *(f"{token}_{index}" for index in range(1, count)))
 
@@ -30,7 +31,7 @@ def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
 def check_token(token: str, problems: Problems) -> None:
     """Note a name that CLIP's tokenizer, which turns prompts into lower case, would not find again."""
     if not token or token != token.lower() or any(character.isspace() for character in token):
-        problems.add(f"token is {token!r}; give a lower-case name without spaces, e.g. '<fair>'")
+        problems.add(f"token is {token!r}; give a lower-case name without spaces, e.g. '{DEFAULT_TOKEN}'")
 
 
 class TokenEmbedding(nn.Module):
@@ -68,12 +69,13 @@ class SoftTokens(Adaptor):
     Their embeddings start as those of random vocabulary entries (Shen et al. 2024, who train five), or of a text that
     may stand before any prompt without changing much. The empty prompt of classifier-free guidance gets no tokens. A
     stock pipeline that has opened the saved file with ``load_textual_inversion`` makes the same images for the prompt
-    ``"<fair> a photo of ..."``.
+    ``"<fairlit> a photo of ..."``.
 
     Args:
         count: how many tokens.
         token: name of the first placeholder token; the others get ``_1``, ``_2``, ... appended. It must be new to the
-            tokenizer. Lower case, because CLIP's tokenizer turns prompts into lower case.
+            tokenizer, and no word in brackets: AUTOMATIC1111's web UI would replace that word in every prompt. Lower
+            case, because CLIP's tokenizer turns prompts into lower case.
         initial_text: what the tokens say at the start, over and over until all have a word; null: random entries.
         seed: of the choice of random entries.
 
@@ -85,7 +87,7 @@ class SoftTokens(Adaptor):
     file_name = TOKENS_FILE
 
     def __init__(
-        self, count: int = 5, token: str = "<fair>", initial_text: str | None = None, *, seed: int = 0
+        self, count: int = 5, token: str = DEFAULT_TOKEN, initial_text: str | None = None, *, seed: int = 0
     ) -> None:
         super().__init__()
         self.count = count
@@ -160,6 +162,9 @@ class SoftTokens(Adaptor):
         """Return the constructor's arguments, as plain data."""
         return {"count": self.count, "token": self.token, "initial_text": self.initial_text, "seed": self.seed}
 
+    def _canonical_name(self, name: str) -> str:
+        return DEFAULT_TOKEN if (name, self.token) == (FORMER_TOKEN, DEFAULT_TOKEN) else name
+
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         return dataclasses.replace(metadata, kind=self.kind, tokens=self.tokens)
 
@@ -188,5 +193,6 @@ def _check_tokenizer(tokenizer: Any, tokens: Sequence[str], first_id: int) -> No
     ids = tokenizer(f"{' '.join(tokens)} a", add_special_tokens=False).input_ids
     if tokenizer.convert_tokens_to_ids(list(tokens)) != expected or ids[: len(tokens)] != expected:
         raise ConfigurationError(
-            f"soft tokens: the tokenizer does not keep {list(tokens)} apart; choose another `token`, e.g. '<fair>'"
+            f"soft tokens: the tokenizer does not keep {list(tokens)} apart; choose another `token`, e.g. "
+            f"'{DEFAULT_TOKEN}'"
         )

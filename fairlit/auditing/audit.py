@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,14 @@ from fairlit.io.devices import choose_device
 from fairlit.io.foreign_text import printable
 from fairlit.judging.config import find_folders
 from fairlit.judging.image_folders import ImageFolder, find_images
+from fairlit.judging.unknown_prompts import prompt_doubts
 from fairlit.results.audit import AuditResults
 from fairlit.terminal import progress_bar, quieten_libraries
 
 if TYPE_CHECKING:
     from fairlit.generation.plan import GenerationPlan
+
+_LOG = logging.getLogger(__name__)
 
 
 def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
@@ -53,6 +57,9 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
             folders = find_folders([config.folder, config.reference], config, problems)
     assert target is not None
     folders = folders or [_made(plan, device) for plan in plans]
+    doubts = prompt_doubts(folders, clip=config.clip is not None)
+    for doubt in doubts:
+        _LOG.warning("warning  %s", doubt)
     settings = AuditSettings(
         folder=folders[0],
         target=target,
@@ -66,6 +73,7 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
         title=printable(config.title or f"Audit of {_subject(config)}"),
         command=command,
         compositions=compositions,
+        doubts=doubts,
     )
     judge, encoders = config.load_judge(device), config.load_encoders(device)
     total = sum(len(folder.images) for folder in folders)

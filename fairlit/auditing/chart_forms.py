@@ -13,7 +13,7 @@ FIGURES = "figures"
 """Folder of a report's charts."""
 
 MAX_CHART_PROMPTS = 60
-"""Prompts in a chart; the most biased ones of more."""
+"""Prompts in a chart; of more, those that are furthest off."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
+from fairlit.io.foreign_text import on_one_line
 from fairlit.pictures.colours import web_colour
 from fairlit.results.figures import DistributionFigures, PromptFigures
 from fairlit.results.record import Estimate
@@ -45,7 +47,9 @@ def draw(chart: Callable[[float], Figure]) -> Chart:
     Args:
         chart: function from a width in inches to the figure.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # DejaVu has no Chinese or Japanese, say; the tables beside a chart hold its texts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         wide = chart(WIDE)
         return Chart(_saved(wide, "png"), _saved(wide, "svg"), _saved(chart(NARROW), "svg"))
 
@@ -66,7 +70,7 @@ def shares_chart(
         figure, axes = empty_figure(width, 0.75 + 0.3 * lines)
         y = 0.0
         for row, (attribute, block) in enumerate(attributes.items()):
-            axes.text(0, y, _plain(attribute), va="center", weight="bold")
+            axes.text(0, y, plain_label(attribute), va="center", weight="bold")
             for column, (name, share) in enumerate(block.target.items()):
                 y += 1
                 before = None if reference is None else reference.attributes[attribute].frequencies[name].value
@@ -110,14 +114,14 @@ def _share_row(
     target_tick(axes, target, y - 0.46, stop=y + 0.46)
     if before is not None:
         axes.plot([before], [y], "o", mfc="white", mec=INK, ms=5.5, mew=1.2, zorder=6)
-    axes.text(-0.015, y, _plain(name), ha="right", va="center", color=INK)
+    axes.text(-0.015, y, plain_label(name), ha="right", va="center", color=INK)
     axes.text(1.015, y, f"{100 * found.value:.0f} %", ha="left", va="center", color=INK)
 
 
 def prompts_chart(
     figures: DistributionFigures, name: str, *, place: int, reference: DistributionFigures | None = None
 ) -> Callable[[float], Figure]:
-    """Every prompt's shares of one attribute, the most biased prompt first.
+    """Every prompt's shares of one attribute, the most biased prompt first, or the furthest from an uneven target.
 
     Args:
         figures: figures from `auditing.measure.measure`.
@@ -125,8 +129,9 @@ def prompts_chart(
         place: number of the attribute, for its colours.
         reference: figures of the unchanged model's images, drawn as a thin strip above each bar.
     """
-    entries = sorted_by_bias(figures, name)[:MAX_CHART_PROMPTS]
+    entries = sorted_by_deviation(figures, name)[:MAX_CHART_PROMPTS]
     target = figures.attributes[name].target
+    heading = "bias" if figures.attributes[name].is_target_uniform else "distance"
     before = {entry.prompt: _shares(entry, name) for entry in reference.with_faces} if reference else {}
 
     def chart(width: float) -> Figure:
@@ -146,13 +151,14 @@ def prompts_chart(
             for edge in np.cumsum(list(target.values()))[:-1]:
                 target_tick(axes, edge, top, stop=top + 0.22)
             colour = {"off_target": "#c5221f", "on_target": "#137333"}.get(shown.outcome or "", GREY)
-            axes.text(1.015, top + 0.085, f"{shown.bias.value:.2f}", va="center", color=colour, weight="bold")
-        axes.text(1.015, 0.02, "bias", va="center", color=GREY)
+            off = figures.deviation(entry, name).value
+            axes.text(1.015, top + 0.085, f"{off:.2f}", va="center", color=colour, weight="bold")
+        axes.text(1.015, 0.02, heading, va="center", color=GREY)
         axes.set_xlim(0, 1)
         axes.set_ylim(sum(heights) + 0.15, 0)
         percent_axis(axes)
         handles: list[Any] = [
-            Rectangle((0, 0), 1, 1, color=web_colour(index, len(target), place), label=_plain(label))
+            Rectangle((0, 0), 1, 1, color=web_colour(index, len(target), place), label=plain_label(label))
             for index, label in enumerate(target)
         ]
         handles.append(axes.plot([], [], color=TARGET, lw=2.0, label="target")[0])
@@ -192,9 +198,9 @@ def joint_chart(figures: DistributionFigures) -> Callable[[float], Figure]:
                 fontsize=7.5,
                 color=INK,
             )
-        down = [_plain(name) for name in attributes[first]]
-        across = ["\n".join(map(_plain, names)) for names in columns]
-        beside = [", ".join(map(_plain, names)) for names in columns]
+        down = [plain_label(name) for name in attributes[first]]
+        across = ["\n".join(map(plain_label, names)) for names in columns]
+        beside = [", ".join(map(plain_label, names)) for names in columns]
         axes.set_xticks(range(cells.shape[1]), down if turned else across)
         axes.set_yticks(range(cells.shape[0]), beside if turned else down)
         axes.tick_params(length=0, labelcolor=INK)
@@ -210,9 +216,9 @@ def joint_chart(figures: DistributionFigures) -> Callable[[float], Figure]:
     return chart
 
 
-def sorted_by_bias(figures: DistributionFigures, name: str) -> list[PromptFigures]:
-    """Return the figures of the prompts with faces, the most biased first."""
-    return sorted(figures.with_faces, key=lambda entry: -entry.blocks[name].bias.value)
+def sorted_by_deviation(figures: DistributionFigures, name: str) -> list[PromptFigures]:
+    """Return the figures of the prompts with faces, those that are furthest off first."""
+    return sorted(figures.with_faces, key=lambda entry: -figures.deviation(entry, name).value)
 
 
 def _shares(entry: PromptFigures, name: str) -> dict[str, float]:
@@ -267,13 +273,14 @@ def legend_above(axes: Axes, handles: Sequence[Any], columns: int) -> None:
     )
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", " ")
+def plain_label(name: str) -> str:
+    """Return the name of an attribute or class as a chart shows it."""
+    return on_one_line(name.replace("_", " "))
 
 
 def wrapped(text: str, length: int) -> str:
     """Return a text in at most two lines of `length` letters."""
-    return "\n".join(textwrap.wrap(text, length, max_lines=2, placeholder=" …"))
+    return "\n".join(textwrap.wrap(on_one_line(text), length, max_lines=2, placeholder=" …"))
 
 
 def _saved(figure: Figure, form: str) -> bytes:

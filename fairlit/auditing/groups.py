@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -16,7 +17,7 @@ from fairlit.functional.statistics.composition import (
 )
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen
-from fairlit.metrics.distribution import DistributionStatistics
+from fairlit.metrics.distribution import MAX_MEASURED_CLASSES, DistributionStatistics
 from fairlit.results.figures import CompositionFigures, GroupFigures
 
 CompositionTargets = Mapping[int, Mapping[Composition, float]]
@@ -32,6 +33,8 @@ def measure_groups(
     seed: int = 0,
 ) -> GroupFigures:
     """Return people asked for and found, and compositions against what they should be.
+
+    Of crowds, which may have more than `MAX_MEASURED_CLASSES` compositions, only the number of people is told.
 
     Args:
         folder: prompts and images.
@@ -65,6 +68,7 @@ def measure_groups(
                     seed=seed,
                 )
                 for name, classes in target.classes.items()
+                if math.comb(size + len(classes) - 1, size) <= MAX_MEASURED_CLASSES
             }
             for size in sizes
         },

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -89,13 +89,33 @@ def write_faces(path: Path, folders: Mapping[str, JudgedFolder], target: TargetD
     atomic_write_text(path, stream.getvalue())
 
 
+def judge_alarm(judge: JudgeRecord, attributes: Iterable[str]) -> str:
+    """Return what has to stand above all figures of a classifier that has learnt nothing; empty for any other.
+
+    Args:
+        judge: record of the judge.
+        attributes: attributes that it is asked about.
+    """
+    known = judge.balanced_accuracy or {}
+    unlearnt = [name for name in attributes if name in (judge.learnt_nothing or ())]
+    if not unlearnt:
+        return ""
+    told = ", ".join(f"{name.replace('_', ' ')} (balanced accuracy {known[name]:.2f})" for name in unlearnt)
+    return (
+        f"By its own validation, this classifier knows no more than chance about {told}. Figures about it here mean "
+        "nothing; judge with another classifier."
+    )
+
+
 def judge_limits(classifier: FaceClassifier, target: TargetDistribution) -> str:
     """Return what is known of how often a classifier errs about the target's attributes."""
     rates = []
     for name, table in classifier.confusion.items():
         if name in target.classes and int(table.sum()):
             right = 100 * float(table.diagonal().sum()) / float(table.sum())
-            rates.append(f"{name.replace('_', ' ')} in {right:.1f} % of {int(table.sum())}")
+            known = classifier.reliability.get(name)
+            balanced = "" if known is None else f" (balanced accuracy {known.balanced_accuracy:.2f})"
+            rates.append(f"{name.replace('_', ' ')} in {right:.1f} % of {int(table.sum())}{balanced}")
     if not rates:
         return "The classifier brings no validation figures: nothing is known here about how often it is right."
     return (

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import same_noise_pairs
-from fairlit.auditing.outputs import encoder_line, judge_lines, version_lines
-from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile
+from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
+from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.results.audit import AuditResults
 from fairlit.results.figures import DistributionFigures, PromptFigures
 from fairlit.results.judging import FolderRecord, NotCounted
@@ -23,12 +23,14 @@ class ReportOptions:
     Attributes:
         title: heading of the report.
         judge_limits: what is known of the classifier's errors.
+        without_joint_classes: why there are no figures of joint classes; None where nothing is left out.
         max_prompts: number of prompts of which images are shown.
         max_images: number of images shown of each.
     """
 
     title: str
     judge_limits: str
+    without_joint_classes: str | None
     max_prompts: int
     max_images: int
 
@@ -49,6 +51,15 @@ class _Pairs:
     tiles: Sequence[tuple[Tile, Tile]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Order:
+    """Words for the order of the prompts in the charts of their shares, and for the figure that it is by."""
+
+    first: str
+    last: str
+    figure: str
+
+
 def audit_report(
     results: AuditResults,
     audited: JudgedFolder,
@@ -56,6 +67,7 @@ def audit_report(
     *,
     charts: Mapping[str, Chart],
     options: ReportOptions,
+    doubts: Sequence[str] = (),
 ) -> str:
     """Return the page.
 
@@ -65,6 +77,7 @@ def audit_report(
         reference: the unchanged model's images; None without.
         charts: name -> chart: ``shares``, ``prompts_NAME`` for each attribute, maybe ``joint`` and ``people``.
         options: what the report says and shows.
+        doubts: sentences on what the figures may not be relied on for.
     """
     figures = results.figures
     classes: Classes = {name: list(block.target) for name, block in figures.attributes.items()}
@@ -83,12 +96,15 @@ def audit_report(
         summary=f"{with_faces} prompts with faces, {figures.images} images, {figures.faces} faces · "
         + " · ".join(f"{name} {value}" for name, value in provenance.items() if name in ("made", "fairlit")),
         results=results,
+        doubts=doubts,
         figures=figures,
         columns=[*before, ("audited", figures)],
         charts={"joint": None, "people": None} | sources,
         prompt_charts={name: sources[f"prompts_{name}"] for name in classes if f"prompts_{name}" in sources},
         hidden_prompts=max(0, with_faces - MAX_CHART_PROMPTS),
         prompts=entries,
+        uneven=", ".join(title_of(name) for name in figures.blocks if name not in figures.uniform_blocks),
+        order=_order(figures),
         legend=legend(classes),
         grids=[_grid(audited, entry, classes, most=options.max_images) for entry in shown],
         hidden_grids=max(0, len(entries) - options.max_prompts),
@@ -99,6 +115,8 @@ def audit_report(
         without_face=[NotCounted(file, "no face found") for file in results.audited.without_face],
         not_counted_summary=_not_counted_summary(results.audited),
         judge_limits=options.judge_limits,
+        alarm=judge_alarm(results.judge, classes),
+        without_joint_classes=options.without_joint_classes,
         tolerance=f"{results.tolerance:g}",
         provenance=provenance,
     )
@@ -111,6 +129,20 @@ def _by_distance(figures: DistributionFigures) -> list[PromptFigures]:
         return sum(block.tv.value for block in entry.attributes.values()) if entry.faces else -1.0
 
     return sorted(figures.per_prompt, key=distance, reverse=True)
+
+
+def _order(figures: DistributionFigures) -> _Order:
+    """How each attribute's chart sorts the prompts."""
+    uniform = [figures.attributes[name].is_target_uniform for name in figures.attributes]
+    if all(uniform):
+        return _Order(first="The most biased", last="least biased", figure="Bias")
+    if not any(uniform):
+        return _Order(first="The furthest from the target", last="nearest", figure="Distance to the target")
+    return _Order(
+        first="The most biased, or where the target is not uniform the furthest from it,",
+        last="least so",
+        figure="Bias or distance",
+    )
 
 
 def _grid(audited: JudgedFolder, entry: PromptFigures, classes: Classes, *, most: int) -> _Grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,14 @@ from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import measure, verdict
 from fairlit.auditing.outputs import PER_FACE, PER_IMAGE, REPORT, judge_limits, origin, write_faces, write_table
 from fairlit.auditing.similarities import measure_similarities
+from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.sample_size import images_for_frequency
 from fairlit.io.atomic import atomic_write_text
 from fairlit.judging.features import Encoders
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Judge, observe_folder
+from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.results.audit import AuditResults, ReferenceImages
 
 _NOTES = ".seen"  # what was seen in each image, for going on after a stop
@@ -44,6 +46,7 @@ class AuditSettings:
         command: command that makes this audit again.
         compositions: attribute -> number of people -> composition -> share that the images with so many people shall
             show; where there is none, people drawn independently from the target.
+        doubts: sentences for the top of the report, on what its figures may not be relied on for.
     """
 
     folder: ImageFolder
@@ -58,6 +61,7 @@ class AuditSettings:
     title: str = "Audit"
     command: str = ""
     compositions: Mapping[str, CompositionTargets] = field(default_factory=dict)
+    doubts: Sequence[str] = ()
 
 
 def run_audit(
@@ -82,6 +86,7 @@ def run_audit(
         ConfigurationError: the target names classes that the classifier does not know.
     """
     target = settings.target.reorder(judge.classifier.classes)
+    warn_of_errors(judge.classifier.reliability, target.attributes, "classifier")
 
     def look(folder: ImageFolder, name: str) -> JudgedFolder:
         seen = observe_folder(
@@ -157,10 +162,12 @@ def _write(
     options = ReportOptions(
         title=settings.title,
         judge_limits=judge_limits(judge.classifier, target),
+        without_joint_classes=why_without_joint_classes(target),
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )
-    atomic_write_text(settings.out / REPORT, audit_report(results, audited, reference, charts=charts, options=options))
+    page = audit_report(results, audited, reference, charts=charts, options=options, doubts=settings.doubts)
+    atomic_write_text(settings.out / REPORT, page)
     results.write(settings.out / results.FILE)
 
 

@@ -55,7 +55,7 @@ def measure_similarities(
         pairs = same_noise_pairs(audited.folder, audited.seen, reference.folder, other_seen=reference.seen)
     paired = dict(pairs)
     readable = [place for place, seen in enumerate(audited.seen) if seen.damaged is None]
-    texts = encoders.text_features(audited.folder.prompts)
+    texts = encoders.text_features(audited.folder.prompts) if audited.folder.has_texts else None
     from fairlit.metrics import SemanticSimilarity  # with it comes torchmetrics, which takes seconds
 
     metric = SemanticSimilarity(seed=seed)

@@ -21,10 +21,13 @@ from fairlit.callbacks.orderly_stop import RunStopped
 from fairlit.errors import ConfigurationError
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.variants import AVERAGE, FINETUNED
+from fairlit.training.run_checkpoints import is_trial
 
 
 class AdaptorCheckpoint(WritesModel):
     """Writes ``adaptor/`` (the finetuned model) and ``adaptor_ema/`` (its moving average) below a folder.
+
+    Nothing is written by a `fast_dev_run`.
 
     After every save the files are reloaded into a fresh pipeline and compared on a fixed seed; a difference is an
     error. Each folder gets a model card (README.md), which says that nothing was measured; a test that measures the
@@ -73,7 +76,7 @@ class AdaptorCheckpoint(WritesModel):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the figures of the test into the card of the adaptor that was measured."""
-        if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
+        if trainer.is_global_zero and isinstance(pl_module, FairFinetuner) and not is_trial(trainer):
             for variant in pl_module.variants[1:]:
                 folder = self._folder(trainer, variant)
                 if (folder / pl_module.adaptor.file_name).is_file():
@@ -81,6 +84,8 @@ class AdaptorCheckpoint(WritesModel):
 
     @torch.no_grad()
     def _save(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if is_trial(trainer):
+            return
         self._saved_at = trainer.global_step
         variants = self._variants(module)
         if not trainer.is_global_zero or not isinstance(module, FairFinetuner):

@@ -6,9 +6,7 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
-from zipfile import BadZipFile, ZipFile
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
@@ -16,9 +14,7 @@ from typing_extensions import override
 
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_path
-
-# What zipfile and torch.load raise on files that are cut short, damaged, or hold code.
-_UNREADABLE = (OSError, RuntimeError, EOFError, UnpicklingError, BadZipFile, ValueError, LookupError)
+from fairlit.io.torch_archives import read_archive
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -47,14 +43,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, path: Any, map_location: Any | None = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         try:
-            with ZipFile(path) as archive:  # torch itself does not compare the checksums
-                if damaged := archive.testzip():
-                    raise BadZipFile(f"wrong checksum of {damaged}")
-            content = torch.load(path, map_location=map_location or "cpu", weights_only=True)
-        except _UNREADABLE as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            content = read_archive(path, map_location or "cpu")
+        except CheckpointError as error:
             raise CheckpointError(
-                f"ckpt_path: {path} cannot be read ({reason}); it is damaged or no training checkpoint of fairlit"
+                f"ckpt_path: {path} cannot be read ({error}); it is damaged or no training checkpoint of fairlit"
             ) from error
         if not isinstance(content, dict) or not {"state_dict", "loops"} <= set(content):  # else it begins at step 0
             raise CheckpointError(f"ckpt_path: {path} is no training checkpoint; give one that `fairlit fit` wrote")

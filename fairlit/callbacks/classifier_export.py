@@ -11,13 +11,15 @@ from fairlit.data.faces.datamodule import FaceDataModule
 from fairlit.errors import ConfigurationError
 from fairlit.faces.calibration import describe_validation
 from fairlit.training import AttributeClassifierTrainer
+from fairlit.training.run_checkpoints import is_trial
 
 
 class ClassifierExport(WritesModel):
     """Calibrates the classifier on validation data when its training ends, and writes what `AttributeClassifier` loads.
 
     Temperatures, calibration errors and confusion matrices are saved with the weights. The main process looks at the
-    whole validation split, so that the result does not depend on the number of processes.
+    whole validation split, so that the result does not depend on the number of processes. Nothing is written by a
+    `fast_dev_run`.
 
     Args:
         folder: folder to write; null: ``classifier`` in the trainer's default root.
@@ -33,7 +35,7 @@ class ClassifierExport(WritesModel):
             raise ConfigurationError(
                 f"ClassifierExport: works with AttributeClassifierTrainer, got {type(pl_module).__name__}"
             )
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or is_trial(trainer):
             return
         data = getattr(trainer, "datamodule", None)
         if self.calibrate and isinstance(data, FaceDataModule):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.results.run import GroupedFigures, RunSummary, ValidationResults
 from fairlit.training import FairFinetuner, Generated
+from fairlit.training.run_checkpoints import is_trial
+
+_LOG = logging.getLogger(__name__)
 
 
 class FaceEvaluation(L.Callback):
@@ -26,7 +30,7 @@ class FaceEvaluation(L.Callback):
 
     Validation logs mean figures of every variant of the model and a picture to the logger, and writes the picture and
     all figures, prompt by prompt, to ``validation/step_<step>.png`` and ``.json``. A test writes ``before_after.png``
-    and ``summary.json`` and prints a table.
+    and ``summary.json`` and prints a table. A `fast_dev_run` measures and writes nothing.
 
     Args:
         folder: where pictures and the summary go; null: the trainer's default root.
@@ -73,7 +77,7 @@ class FaceEvaluation(L.Callback):
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs mean figures and a picture; writes both, and the figures of every prompt, to files."""
         results = self._measurements.compute()
-        if trainer.sanity_checking:
+        if trainer.sanity_checking or is_trial(trainer):
             return
         self._log(pl_module, results, "val")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
@@ -88,12 +92,17 @@ class FaceEvaluation(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs figures, writes picture and summary, prints the table."""
         results = self._measurements.compute()
+        if is_trial(trainer):
+            return
         self._log(pl_module, results, "test")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             drawn = self._picture.draw(test_titles(self._picture.variants))
             picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")
             summary = run_summary(pl_module, results, self._clock)
-            path = summary.write(self.summary_path(trainer))
+            path = self.summary_path(trainer)
+            if path.exists():
+                _LOG.info("replaced %s and %s, of an earlier test", path, picture)
+            summary.write(path)
             self._report = test_report(pl_module, summary, picture, path=path)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -16,6 +16,7 @@ from fairlit.pictures.manifest import folder_name, write_manifest
 from fairlit.results.manifest import ManifestEntry
 from fairlit.training import FairFinetuner, Generated
 from fairlit.training.distributed import ranks
+from fairlit.training.run_checkpoints import is_trial
 
 
 class ImageWriter(L.Callback):
@@ -24,6 +25,8 @@ class ImageWriter(L.Callback):
     A line holds ``file`` (relative to the manifest), ``prompt``, ``family``, ``noise_key``, and ``face``: null, or the
     ``box`` (left, top, right, bottom in pixels) and for each attribute the ``perceived`` class and its
     ``probability``. What is perceived is a classifier's guess from a drawn face; it errs.
+
+    Nothing is written by a `fast_dev_run`.
 
     Args:
         folder: folder to write; null: ``images`` in the trainer's default root.
@@ -43,7 +46,9 @@ class ImageWriter(L.Callback):
         """Writes this rank's images of one prompt."""
         if not isinstance(pl_module, FairFinetuner):
             raise ConfigurationError(f"ImageWriter: works with FairFinetuner, got {type(pl_module).__name__}")
-        root = self._root(trainer)
+        if is_trial(trainer):
+            return
+        root = self.images_folder(trainer)
         seen = describe_faces(outputs.observation.to("cpu"), pl_module.audit_classifier.classes)
         numbers = ranks.share_of_rank(range(len(batch.keys)))
         for number, image, face in zip(numbers, outputs.images, seen, strict=True):
@@ -55,11 +60,12 @@ class ImageWriter(L.Callback):
     def on_predict_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the list of the images of all ranks."""
         lines = sorted(ranks.gather_items(self._lines), key=lambda line: str(line["file"]))
-        if trainer.is_global_zero:
-            path = write_manifest(self._root(trainer), map(ManifestEntry.from_json, lines))
+        if trainer.is_global_zero and not is_trial(trainer):
+            path = write_manifest(self.images_folder(trainer), map(ManifestEntry.from_json, lines))
             print(f"{len(lines)} images  {path}")
 
-    def _root(self, trainer: L.Trainer) -> Path:
+    def images_folder(self, trainer: L.Trainer) -> Path:
+        """Return the folder that images are written to."""
         return Path(self.folder or Path(trainer.default_root_dir) / "images")
 
 

@@ -16,7 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from fairlit.training import FairFinetuner
 from fairlit.training.distributed import ranks
-from fairlit.training.run_checkpoints import save_last_checkpoint
+from fairlit.training.run_checkpoints import is_trial, save_last_checkpoint
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -138,7 +138,8 @@ class OrderlyStop(L.Callback):
         message = "run the same command again"
         if trainer.state.fn == TrainerFn.FITTING:
             message = "nothing was saved since the last checkpoint; go on from it with --ckpt_path last"
-            if exception.between_steps and trainer.global_step and trainer.checkpoint_callback is not None:
+            saves = trainer.checkpoint_callback is not None and not is_trial(trainer)
+            if exception.between_steps and trainer.global_step and saves:
                 if not trainer.training:
                     # Lightning (2.6) would go on in the middle of a validation, whose first prompts nobody has kept.
                     trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()

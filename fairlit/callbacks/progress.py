@@ -1,4 +1,4 @@
-"""A progress bar on which one can watch the bias fall."""
+"""A progress bar on which one can watch the bias fall, or the distance to a target that is not uniform."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from fairlit.errors import ConfigurationError
 
 class BiasProgressBar(TQDMProgressBar):
     """Lightning's progress bar; the bias of a step's few images jumps about, so it is shown as a running mean.
+
+    So is the distance to the target, which stands in its place where the target is not uniform.
 
     Args:
         smoothing: weight of the past in the running mean, in [0, 1).
@@ -43,7 +45,7 @@ class BiasProgressBar(TQDMProgressBar):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         for name, value in trainer.progress_bar_metrics.items():
-            if name.startswith("bias/"):
+            if name.startswith(("bias/", "tv/")):
                 before = self._means.get(name, float(value))
                 self._means[name] = self.smoothing * before + (1 - self.smoothing) * float(value)
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

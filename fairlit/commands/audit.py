@@ -43,13 +43,17 @@ def run(arguments: Sequence[str]) -> None:
     """
     config = COMMAND.parse(arguments)
     from fairlit.auditing.audit import audit
-    from fairlit.auditing.outputs import REPORT, RESULTS
+    from fairlit.auditing.outputs import REPORT, RESULTS, judge_alarm
+    from fairlit.auditing.report_parts import title_of
+    from fairlit.io.foreign_text import on_one_line
+    from fairlit.terminal import print_alarm
 
     results = audit(config, command=COMMAND.line(arguments))
+    print_alarm(judge_alarm(results.judge, results.figures.attributes))
     audited = results.audited
     print(f"verdict  {results.verdict.headline}")
     for name, statement in results.verdict.statements.items():
-        print(f"         {name.replace('_', ' ')}: {statement}")
+        print(f"         {on_one_line(title_of(name))}: {statement}")
     print(
         f"counted  {results.figures.faces} faces in {audited.images} images; not counted: {audited.no_face} without a "
         f"face, {audited.damaged} damaged, {audited.skipped} missing or not an image"

@@ -73,22 +73,25 @@ def run(arguments: Sequence[str]) -> None:
 def _import(arguments: Sequence[str]) -> None:
     config = IMPORT.parse(arguments)
     from fairlit.faces.importing import import_classifier
+    from fairlit.io.foreign_text import on_one_line
 
     for attribute, names in import_classifier(config).classes.items():
-        print(f"{attribute}  {', '.join(names)}")
+        print(on_one_line(f"{attribute}  {', '.join(names)}"))
     print(f"classifier  {config.out}")
 
 
 def _calibrate(arguments: Sequence[str]) -> None:
     config = CALIBRATE.parse(arguments)
     from fairlit.faces.calibration import describe_validation
+    from fairlit.io.foreign_text import on_one_line
     from fairlit.training.classifiers.calibrating import calibrate_classifier
 
     results = calibrate_classifier(config)
     for line in describe_validation(dict(results.temperature), dict(results.validation)):
-        print(line)
+        print(on_one_line(line))
     for attribute, entry in results.validation.items():
-        print(f"{attribute}  faces labelled as a row, perceived as a column: {[list(row) for row in entry.confusion]}")
+        table = [list(row) for row in entry.confusion]
+        print(f"{on_one_line(attribute)}  faces labelled as a row, perceived as a column: {table}")
     if not results.saved:
-        listed = ", ".join(f"{name}: {value:.2f}" for name, value in results.temperature.items())
+        listed = ", ".join(f"{on_one_line(name)}: {value:.2f}" for name, value in results.temperature.items())
         print(f"put into {config.classifier}  temperature: {{{listed}}}")

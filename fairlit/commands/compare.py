@@ -38,14 +38,14 @@ def run(arguments: Sequence[str]) -> None:
         CheckpointError: a model or adaptor is damaged.
     """
     config = COMMAND.parse(arguments)
-    from rich.console import Console
-
-    from fairlit.auditing.outputs import REPORT, RESULTS
+    from fairlit.auditing.outputs import REPORT, RESULTS, judge_alarm
     from fairlit.comparison.compare import compare
     from fairlit.comparison.tables import group_table, method_table
+    from fairlit.terminal import plain_console, print_alarm
 
     results = compare(config, command=COMMAND.line(arguments))
-    console = Console()
+    print_alarm(judge_alarm(results.judge, results.methods[results.reference].figures.attributes))
+    console = plain_console()
     console.print(method_table(results))
     if (groups := group_table(results)) is not None:
         console.print(groups)

@@ -43,11 +43,12 @@ def run(arguments: Sequence[str]) -> None:
     config = COMMAND.parse(arguments)
     from fairlit.editing.edit import PICTURE, RESULTS, edit
     from fairlit.editing.summary import summary_lines
+    from fairlit.io.foreign_text import on_one_line
 
     results = edit(config, command=COMMAND.line(arguments))
     out = Path(config.out or ".")
     for line in summary_lines(results):
-        print(line)
+        print(on_one_line(line))
     if (out / PICTURE).is_file():
         print(f"picture  {out / PICTURE}")
     print(f"images   {out / IMAGES}\nresults  {out / RESULTS}\nedits    {out / EDITS}")

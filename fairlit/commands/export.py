@@ -13,7 +13,7 @@ COMMAND = ConfigCommand(
     config=ExportConfig,
     description="Write an adaptor for other tools, or merge it into its base model; published weights are read too.",
     examples=(
-        "export runs/demo/adaptor_ema --to kohya --out exports/fair",
+        "export runs/demo/adaptor_ema --to kohya --out exports/kohya",
         "export runs/demo/adaptor_ema --merge --out exports/merged",
         "export --published text_encoder_lora_EMA.pth --to kohya --base stable-diffusion-v1-5 --out exports/shen",
     ),

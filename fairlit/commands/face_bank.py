@@ -40,12 +40,13 @@ def run(arguments: Sequence[str]) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from fairlit.faces.bank_building import build_face_bank
+    from fairlit.io.foreign_text import on_one_line
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         report = build_face_bank(config, progress)
     for name, reason in list(report.skipped.items())[:SHOWN]:
-        print(f"skipped     {name}: {reason}")
+        print(f"skipped     {on_one_line(f'{name}: {reason}')}")
     if len(report.skipped) > SHOWN:
         print(f"skipped     {len(report.skipped)} pictures in all, see {config.out}.skipped.json")
     print(f"face bank   {config.out}: {report.faces} faces")

@@ -54,6 +54,7 @@ _OF_FIT = (
     Setting("overwrite", "", "start anew in a folder that holds an earlier run; its checkpoints are removed"),
     Setting("dry_run", "", "check everything, say what would be trained and in how much memory, and exit"),
 )
+_OF_PREDICT = (Setting("overwrite", "", "replace the images of an earlier predict in the same folder"),)
 _JUDGED = Setting(
     "ckpt_path PATH", "last", "checkpoint of the run, `last`, or `untrained` for the model before training"
 )
@@ -84,7 +85,8 @@ def help_text(command: str) -> str:
         command: fit, validate, test or predict.
     """
     training = command == "fit"
-    general = (*_GENERAL[:3], *(_OF_FIT if training else ()), *_GENERAL[3:])
+    own = _OF_FIT if training else _OF_PREDICT if command == "predict" else ()
+    general = (*_GENERAL[:3], *own, *_GENERAL[3:])
     general = tuple(_JUDGED if not training and entry.name == _JUDGED.name else entry for entry in general)
     trainer = [setting for setting in _TRAINER if training or setting.name in _EVALUATION]
     lines = [

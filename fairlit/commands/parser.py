@@ -6,7 +6,9 @@ from functools import partial
 from typing import Any, NoReturn
 
 import yaml  # type: ignore[import-untyped]
-from jsonargparse import get_loader, set_loader
+from jsonargparse import get_loader, set_loader, set_parsing_settings
+from jsonargparse._actions import _ActionConfigLoad
+from jsonargparse._common import get_parsing_setting
 
 from fairlit.commands.parser_messages import explain
 from fairlit.errors import ConfigurationError
@@ -44,8 +46,33 @@ class PlainMessages:
         self.config_files.append(str(cfg_path))
         return super().parse_path(cfg_path, *args, **kwargs)  # type: ignore[misc]
 
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Checks values as jsonargparse does, and that none is null unless its type says so."""
+        # jsonargparse 4.53 takes null for "not given", of every type, unless something else stands for that. Only here:
+        # with that setting, it writes null into config files as the text 'None' where a path is allowed.
+        super().validate(*args, **kwargs)  # type: ignore[misc]
+        within = getattr(self, "_inner_parser", False) or _null_is_a_value()
+        if not within and self._subcommands_action is None:  # type: ignore[attr-defined]
+            set_parsing_settings(unset_sentinel=True)
+            try:
+                super().validate(*args, **kwargs)  # type: ignore[misc]
+            finally:
+                set_parsing_settings(unset_sentinel=False)
+
+    def _check_value_key(self, action: Any, value: Any, key: str, *args: Any, **kwargs: Any) -> Any:
+        """Checks a value; jsonargparse 4.53 lets null pass for switches and groups, and fails at it for lists."""
+        group = isinstance(action, _ActionConfigLoad)
+        if value is None and _null_is_a_value() and (group or action.nargs in (0, "+", "*")):
+            kind = dict if group else bool if action.nargs == 0 else list
+            raise TypeError(f'Parser key "{key}": Expected a {kind}. Got value: None')
+        return super()._check_value_key(action, value, key, *args, **kwargs)  # type: ignore[misc]
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises what is wrong as a `ConfigurationError`; parsers within the parser go on as jsonargparse wants."""
         if not self.exit_on_error:  # type: ignore[attr-defined]
             super().error(message, ex)  # type: ignore[misc]
         raise ConfigurationError(explain(message, ex, self)) from ex  # type: ignore[arg-type]
+
+
+def _null_is_a_value() -> bool:
+    return get_parsing_setting("unset_sentinel") is not None

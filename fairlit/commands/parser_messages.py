@@ -24,6 +24,7 @@ _UNKNOWN_IN_GROUP = re.compile(r"Group '([^']+)' does not accept option '([^']+)
 _UNKNOWN_IN_COMMAND = re.compile(r"Subcommand '([^']+)' does not accept option '([^']+)'")
 _UNRECOGNIZED = re.compile(r"unrecognized arguments: --([^ =]+)")
 _EXPECTED = re.compile(r"Expected an? (.+?)(?:\. Got value: (.*))?$")
+_MISSING = "the following arguments are required: "
 _CLASS_PATH = "dot import path string"
 _WORDS = {
     "<class 'int'>": "a whole number",
@@ -60,8 +61,8 @@ def explain(message: str, error: BaseException | None, parser: ArgumentParser) -
         return _explain_yaml(mistake, files)
     if message.startswith("unrecognized arguments: "):
         return _explain_unrecognized(message.removeprefix("unrecognized arguments: "), parser)
-    if message.startswith("the following arguments are required: "):
-        return _explain_missing(message.removeprefix("the following arguments are required: "))
+    if message.startswith(_MISSING):
+        return _explain_missing(message.removeprefix(_MISSING))
     if message.startswith("Unexpected config: "):
         return f"config: {_last(files)} holds no settings; expected a mapping, one `name: value` a line"
     if match := re.match(r"argument ([^:]+): expected (.+?)(?: arguments?)?$", message):
@@ -118,8 +119,11 @@ def _explain_value(message: str, parser: ArgumentParser, files: list[str]) -> st
     problem = _deepest(message)
     place = locate(files, problem.key) if problem.key and not _is_given(problem.key, parser) else ""
     where = f" ({place})" if place else ""
+    prefix = problem.key.removesuffix(".class_path").removesuffix(".init_args") + ".init_args"
+    if problem.class_path is not None and problem.text.startswith(_MISSING):
+        names = [f"{prefix}.{name.strip()}" for name in problem.text.removeprefix(_MISSING).split(",")]
+        return f"{', '.join(names)}: got nothing; {problem.class_path.rpartition('.')[2]} needs it{where}"
     if problem.class_path is not None and (wrong := _wrong_key(problem.text)):
-        prefix = problem.key.removesuffix(".class_path").removesuffix(".init_args") + ".init_args"
         return _unknown(f"{prefix}.{wrong}", _keys_of_class(problem.class_path, prefix), parser, files=files)
     if match := _UNKNOWN_IN_COMMAND.search(problem.text):
         return _unknown(match[2], _known(parser, match[1]), parser, files=files)
@@ -256,6 +260,8 @@ def _shown(value: str | None) -> str:
         return "something else"
     if match := re.match(r"NestedArg\(key='[^']*', val=(.*)\)$", value):
         value = match[1].strip("'")
+    if re.match(r"None(\. Got value: |$)", value):
+        return "null"
     return repr(value) if len(value) <= 80 else repr(value[:77] + "...")
 
 

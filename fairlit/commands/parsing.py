@@ -130,7 +130,9 @@ def build_parser(command: ConfigCommand[Any]) -> ConfigParser:
         by_hand = {name for name in own if name in (*command.positional, *command.several, *_switches(block))}
         explained = _explanations(block)
         for name in (entry.name for entry in fields(block) if entry.name in by_hand):
-            flags = {"nargs": command.positional.get(name, "+"), "type": str, "default": _default(block, name)}
+            default = _default(block, name)
+            kind = str | None if default is None else str
+            flags = {"nargs": command.positional.get(name, "+"), "type": kind, "default": default}
             if name in _switches(block):
                 flags = {"action": "store_true"}
             group.add_argument(name if name in command.positional else f"--{name}", help=explained[name], **flags)

@@ -120,7 +120,11 @@ class RenamingParser(PlainMessages, ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse arguments, those with old names too."""
-        return super().parse_args(None if args is None else self.renamed_keys.in_arguments(args), *more, **settings)
+        given = None if args is None else self.renamed_keys.in_arguments(args)
+        if given is not None and not self.exit_on_error:
+            # jsonargparse 4.53 hands null on to the parser of a class in Python's words: --models.clip=None
+            given = [f"{word.removesuffix('None')}null" if word.endswith("=None") else word for word in given]
+        return super().parse_args(given, *more, **settings)
 
     def _apply_actions(self, cfg: Any, parent_key: str = "", *more: Any, **settings: Any) -> Namespace:
         """Rename the keys of a config file before they are looked up."""

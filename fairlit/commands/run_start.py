@@ -12,9 +12,11 @@ import lightning as L
 from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from fairlit.callbacks.checkpoint_io import check_checkpoint
+from fairlit.callbacks.image_writer import ImageWriter
 from fairlit.callbacks.model_files import WritesModel
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.training.run_checkpoints import LAST, last_checkpoint, run_checkpoints
+from fairlit.pictures.manifest import MANIFEST, read_manifest
+from fairlit.training.run_checkpoints import LAST, is_trial, last_checkpoint, run_checkpoints
 
 UNTRAINED = "untrained"
 """In the place of a checkpoint: the model as training would start with it."""
@@ -29,7 +31,7 @@ class RunStart:
     Attributes:
         checkpoint: checkpoint to load; None: the model as it is before training.
         message: line for the terminal; empty where nothing needs to be said.
-        removed: checkpoints of an earlier run, which are removed when training starts.
+        removed: files of an earlier run, which are removed when this one starts.
     """
 
     checkpoint: Path | None
@@ -60,7 +62,7 @@ def training_start(
     if given is None and _is_requeued(root):
         return RunStart(path)
     models = [folder for entry in _writers(trainer) for folder in entry.written(trainer)]
-    if (found or models) and not overwrite:
+    if (found or models) and not overwrite and not is_trial(trainer):
         ways = ["give another folder", "start anew with --overwrite, which replaces what is there"]
         if found:
             ways.insert(0, "go on from it with --ckpt_path last")
@@ -73,7 +75,7 @@ def training_start(
     if given == LAST and path is None:
         others = similar_runs(root) if named_by_configs else []
         message = f"no checkpoint in {root}: training starts at step 0" + _elsewhere(others)
-    return RunStart(path, message, found)
+    return RunStart(path, message, () if is_trial(trainer) else found)
 
 
 def evaluation_start(given: str | None, trainer: L.Trainer, *, named_by_configs: bool, problems: Problems) -> RunStart:
@@ -104,8 +106,33 @@ def evaluation_start(given: str | None, trainer: L.Trainer, *, named_by_configs:
     return RunStart(path, f"checkpoint {path}, the last of this run")
 
 
-class RemoveCheckpoints(L.Callback):
-    """Removes checkpoints of an earlier run when training starts, so that nothing goes on from them by mistake.
+def earlier_images(trainer: L.Trainer, *, overwrite: bool, problems: Problems) -> list[Path]:
+    """Return the images of an earlier `predict` and their list; note that they would be replaced, unless they may be.
+
+    Args:
+        trainer: trainer of the run.
+        overwrite: whether they may be replaced.
+        problems: collector of the messages.
+    """
+    callbacks = trainer.callbacks  # type: ignore[attr-defined]
+    folders = [entry.images_folder(trainer) for entry in callbacks if isinstance(entry, ImageWriter)]
+    found: list[Path] = []
+    for folder in folders:
+        if is_trial(trainer) or not (folder / MANIFEST).is_file():
+            continue
+        files = [folder / entry.file for entry in read_manifest(folder)[0]]
+        found += [file for file in files if file.resolve().is_relative_to(folder.resolve())]
+        found.append(folder / MANIFEST)
+        if not overwrite:
+            problems.add(
+                f"trainer.default_root_dir: got {trainer.default_root_dir}, which holds images of an earlier predict "
+                f"({folder}); expected a folder without; give another folder, or replace them with --overwrite"
+            )
+    return found
+
+
+class RemoveEarlier(L.Callback):
+    """Removes files of an earlier run when training or predicting starts, so that nothing takes them for new ones.
 
     Args:
         paths: files to remove.
@@ -116,10 +143,19 @@ class RemoveCheckpoints(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Remove the files."""
-        if trainer.is_global_zero:
+        self._remove(trainer)
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Remove the files."""
+        self._remove(trainer)
+
+    def _remove(self, trainer: L.Trainer) -> None:
+        if trainer.is_global_zero and self.paths:
             for path in self.paths:
                 path.unlink(missing_ok=True)
-                log.info("removed  %s, of an earlier run", path)
+            more = f" and {len(self.paths) - 1} more files" if self.paths[1:] else ""
+            log.info("removed  %s%s, of an earlier run", self.paths[-1], more)
+        trainer.strategy.barrier()  # others may write files of the same names
 
 
 def similar_runs(root: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import warnings
 from argparse import SUPPRESS
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from fairlit.callbacks.checkpoint_io import AtomicCheckpointIO
 from fairlit.callbacks.orderly_stop import OrderlyStop
 from fairlit.callbacks.resumed_settings import ResumedSettings
 from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
-from fairlit.commands.run_start import RemoveCheckpoints, RunStart, evaluation_start, training_start
+from fairlit.commands.run_start import RemoveEarlier, RunStart, earlier_images, evaluation_start, training_start
 from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import CheckpointError, FairlitError, Problems, own_error
@@ -59,7 +60,9 @@ class FairlitCLI(LightningCLI):
             explanation = "Check everything, say what would be trained and in how much memory, and stop."
             # No default: a config that was printed or saved is for the other commands too.
             parser.add_argument("--dry_run", action="store_true", default=SUPPRESS, help=explanation)
-            explanation = "Start anew in a folder that holds an earlier run, whose files are replaced."
+        if subcommand in ("fit", "predict"):
+            kept = "an earlier run" if subcommand == "fit" else "images of an earlier one"
+            explanation = f"Start anew in a folder that holds {kept}, whose files are replaced."
             parser.add_argument("--overwrite", action="store_true", default=SUPPRESS, help=explanation)
         if subcommand in ("validate", "test"):
             parser.set_defaults({"verbose": False})  # FaceEvaluation prints a table that one can read
@@ -84,7 +87,10 @@ class FairlitCLI(LightningCLI):
         given = settings.callbacks or []
         off: list[type[L.Callback]] = []
         off += [ProgressBar] if settings.enable_progress_bar is False else []
-        off += [Checkpoint] if settings.enable_checkpointing is False else []
+        quick = (
+            settings.fast_dev_run and self.subcommand == "fit"
+        )  # whose last checkpoint Lightning 2.6 saves all the same
+        off += [Checkpoint] if settings.enable_checkpointing is False or quick else []
         return [entry for entry in (given if isinstance(given, list) else [given]) if not isinstance(entry, tuple(off))]
 
     @override
@@ -114,6 +120,9 @@ class FairlitCLI(LightningCLI):
                     )
                 else:
                     self._start = evaluation_start(given, trainer, named_by_configs=named_by_configs, problems=problems)
+                if self.subcommand == "predict":
+                    removed = earlier_images(trainer, overwrite=overwrite, problems=problems)
+                    self._start = replace(self._start, removed=removed)
             if dry := self._get(self.config, "dry_run"):
                 report = self._dry_run(model, data, problems)
         if dry:
@@ -140,7 +149,7 @@ class FairlitCLI(LightningCLI):
             log.info(self._start.message)
         if self._start.removed:
             callbacks: list[L.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
-            callbacks.insert(0, RemoveCheckpoints(self._start.removed))
+            callbacks.insert(0, RemoveEarlier(self._start.removed))
         try:
             with self.stop.listening():
                 super()._run_subcommand(subcommand)

@@ -24,6 +24,7 @@ from fairlit.auditing.charts import (
     empty_figure,
     legend_above,
     percent_axis,
+    plain_label,
     strip,
     target_tick,
     wrapped,
@@ -109,7 +110,7 @@ def shares_by_method_chart(
         axes.set_ylim(len(shares) - 0.4, -0.6)
         percent_axis(axes)
         handles: list[Any] = [
-            Rectangle((0, 0), 1, 1, color=web_colour(index, len(target), place), label=label.replace("_", " "))
+            Rectangle((0, 0), 1, 1, color=web_colour(index, len(target), place), label=plain_label(label))
             for index, label in enumerate(target)
         ]
         handles.append(axes.plot([], [], color=TARGET, lw=2.0, label="target")[0])

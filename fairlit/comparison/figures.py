@@ -15,6 +15,7 @@ from fairlit.functional.statistics.bootstrap import cluster_bootstrap_difference
 from fairlit.functional.statistics.counts import class_counts, joint_classes, pair_counts
 from fairlit.functional.statistics.fairness import pairwise_biases, total_variations
 from fairlit.judging.image_folders import ImageFolder
+from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.results.comparison import BlockDifference, Difference, Standing, difference_of
 from fairlit.results.figures import DistributionFigures, Similarities
 from fairlit.results.record import Estimate
@@ -82,12 +83,8 @@ def similarity_figures(values: Mapping[str, Tensor], seed: int = 0, reach: float
     figures = {}
     for name, grid in values.items():
         groups = _present(grid)
-        low, high = cluster_bootstrap_mean(groups, seed=seed)
-        if groups:
-            mean = float(torch.stack([group.mean() for group in groups]).mean())
-            figures[name] = Estimate(mean, max(low, -reach), min(high, reach))
-        else:
-            figures[name] = Estimate(float("nan"), low, high)
+        mean = float(torch.stack([group.mean() for group in groups]).mean()) if groups else float("nan")
+        figures[name] = Estimate(mean, *cluster_bootstrap_mean(groups, seed=seed, reach=reach))
     return Similarities(**figures)
 
 
@@ -106,6 +103,7 @@ def differences(
         seed: seed of the bootstrap.
     """
     several = any(seen.others for entry in methods.values() for seen in entry.judged.seen)
+    joint = len(target.attributes) > 1 and why_without_joint_classes(target) is None
     prompts = torch.arange(grid[0]).repeat_interleave(grid[1])
     faces = {
         name: perceived_faces(entry.judged, target)
@@ -121,7 +119,7 @@ def differences(
             first=first,
             second=second,
             attributes=blocks,
-            joint_classes=pair.difference(None, target) if len(blocks) > 1 else None,
+            joint_classes=pair.difference(None, target) if joint else None,
             similarities=_similarity_differences(methods[first].similarities, methods[second].similarities, seed),
             unrelated=_similarity_differences(methods[first].unrelated, methods[second].unrelated, seed),
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
-from fairlit.auditing.outputs import encoder_line, judge_lines, version_lines
+from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
 from fairlit.auditing.report import ReportOptions
 from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.comparison.figures import SIMILARITIES, excludes_zero
@@ -56,8 +56,14 @@ class GroupTable:
 
 
 @dataclass(frozen=True)
-class _Cell:
-    """A difference with a mark where it is shown to be one."""
+class ChangeCell:
+    """A difference with a mark where it is shown to be one.
+
+    Attributes:
+        title: heading of its column.
+        change: the difference.
+        mark: ``better`` or ``worse`` where that is shown; else empty.
+    """
 
     title: str
     change: Estimate
@@ -65,11 +71,16 @@ class _Cell:
 
 
 @dataclass(frozen=True)
-class _Row:
-    """Cells of one method."""
+class ChangeRow:
+    """Differences of one method to others.
+
+    Attributes:
+        name: name of the method.
+        cells: differences; None to itself.
+    """
 
     name: str
-    cells: Sequence[_Cell | None]
+    cells: Sequence[ChangeCell | None]
 
 
 @dataclass(frozen=True)
@@ -154,7 +165,7 @@ def comparison_report(
     figures = reference.figures
     classes: Classes = {name: list(one.target) for name, one in figures.attributes.items()}
     sources = {name: chart_sources(chart) for name, chart in charts.items()}
-    against = [_against(name, results) for name in results.methods if name != results.reference]
+    against = change_rows(results)
     prompts, made = _by_distance(figures), results.origin
     return render(
         "comparison.html.j2",
@@ -162,7 +173,7 @@ def comparison_report(
         summary=f"{len(results.methods)} methods, {figures.prompts} prompts, {results.images} images of each from the "
         f"same noise · made {made.made} · fairlit {made.version}",
         results=results,
-        headline=_headline(results),
+        headline=headline_of(results),
         statements=_statements(results),
         fewer_faces=_fewer_faces(results),
         needs={name: _needs(method) for name, method in results.methods.items()},
@@ -183,6 +194,8 @@ def comparison_report(
         unrelated_grids=_unrelated_grids(unrelated, options.max_images),
         unrelated_shown=next(iter(unrelated.values()))[0].prompts[: options.max_images] if unrelated else [],
         judge_limits=options.judge_limits,
+        alarm=judge_alarm(results.judge, classes),
+        without_joint_classes=options.without_joint_classes,
         provenance=_provenance(results, sampling),
     )
 
@@ -222,7 +235,8 @@ def _main_block(results: ComparisonResults) -> str:
     return results.methods[results.reference].figures.main_block
 
 
-def _headline(results: ComparisonResults) -> str:
+def headline_of(results: ComparisonResults) -> str:
+    """Return which method is nearest to the target, and of how many others that is shown, as a sentence."""
     found = results.standing[_main_block(results)]
     best, others = found.best, len(found.ahead_of) + len(found.not_ahead_of)
     if best is None:
@@ -232,8 +246,11 @@ def _headline(results: ComparisonResults) -> str:
     if not found.not_ahead_of:
         words = "the other one" if others == 1 else f"all {others} others"
         return f"{_quoted(best)} comes nearest to the target, and is shown to be ahead of {words}."
-    shown = f"of {len(found.ahead_of)} of the {others} others" if found.ahead_of else "of none of the others"
-    return f"{_quoted(best)} comes nearest to the target, and is shown to be ahead {shown}."
+    if not found.ahead_of:
+        other = "the other one" if others == 1 else "any other"
+        return f"{_quoted(best)} comes nearest to the target, but is not shown to be ahead of {other}."
+    shown = f"{len(found.ahead_of)} of the {others} others"
+    return f"{_quoted(best)} comes nearest to the target, and is shown to be ahead of {shown}."
 
 
 def _statements(results: ComparisonResults) -> list[str]:
@@ -267,24 +284,31 @@ def _fewer_faces(results: ComparisonResults) -> list[str]:
     ]
 
 
-def _against(name: str, results: ComparisonResults) -> _Row:
+def change_rows(results: ComparisonResults) -> list[ChangeRow]:
+    """Return a row for each method but the unchanged model: what it changes."""
+    return [_against(name, results) for name in results.methods if name != results.reference]
+
+
+def _against(name: str, results: ComparisonResults) -> ChangeRow:
     """One method against the reference: cells with their headings."""
     difference = results.difference(name, results.reference)
+    uniform = results.methods[results.reference].figures.uniform_blocks
     cells = []
     for block, change in difference.blocks.items():
         cells.append(_cell(f"distance, {title_of(block)}", change.tv, -1))
-        cells.append(_cell(f"bias, {title_of(block)}", change.bias, -1))
+        if block in uniform:
+            cells.append(_cell(f"bias, {title_of(block)}", change.bias, -1))
     for similarities, words in ((difference.similarities, "CLIP-T"), (difference.unrelated, "CLIP-T, unrelated")):
         if similarities.clip_t is not None:
             cells.append(_cell(words, similarities.clip_t, 1))
-    return _Row(name, cells)
+    return ChangeRow(name, cells)
 
 
-def _pairs(results: ComparisonResults) -> list[_Row]:
+def _pairs(results: ComparisonResults) -> list[ChangeRow]:
     """Rows of the table of all pairs: distance of the row's method minus that of the column's."""
     block = _main_block(results)
     return [
-        _Row(
+        ChangeRow(
             first,
             [
                 None if first == second else _cell("", results.difference(first, second).blocks[block].tv, -1)
@@ -295,12 +319,12 @@ def _pairs(results: ComparisonResults) -> list[_Row]:
     ]
 
 
-def _cell(title: str, change: Estimate, good: int) -> _Cell:
+def _cell(title: str, change: Estimate, good: int) -> ChangeCell:
     """A difference with a mark where it is shown to be one; `good` is the sign of a better method."""
     mark = ""
     if excludes_zero(change):
         mark = "better" if change.value * good > 0 else "worse"
-    return _Cell(title, change, mark)
+    return ChangeCell(title, change, mark)
 
 
 def _provenance(results: ComparisonResults, sampling: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,14 +27,17 @@ from fairlit.comparison.figures import (
     similarity_grid,
     standing,
 )
+from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.generation.run import load_backbone, missing_images
 from fairlit.generation.run import make_images as make_planned_images
 from fairlit.io.atomic import atomic_write_text
+from fairlit.io.notes import note_line, read_notes
 from fairlit.judging.features import Encoders, image_features
 from fairlit.judging.image_folders import ImageFolder, find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
+from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.metrics.semantics import swapped_similarity
 from fairlit.pictures.files import UnreadableImageError, read_image
 from fairlit.results.comparison import ComparisonResults, MethodResults
@@ -113,7 +115,7 @@ def make_images(settings: ComparisonSettings, progress: Progress = lambda count:
             def note(count: int, seconds: float, name: str = name) -> None:
                 line = {"method": name, "device": settings.device, "images": count, "seconds": seconds}
                 with (settings.out / _SECONDS).open("a", encoding="utf-8") as log:
-                    log.write(json.dumps(line) + "\n")
+                    log.write(note_line(line))
 
             make_planned_images(plan, settings.device, progress, backbone=backbone, stopwatch=note)
 
@@ -133,6 +135,7 @@ def run_comparison(
         What stands in ``results.json``.
     """
     target = settings.target.reorder(judge.classifier.classes)
+    warn_of_errors(judge.classifier.reliability, target.attributes, "classifier")
     methods, features = _look(settings, judge, encoders, target=target, progress=progress)
     results = _measure(settings, judge, encoders, target, methods, features)
     _write(settings, judge, target, methods, results)
@@ -219,6 +222,7 @@ def _write(
     options = ReportOptions(
         title=settings.title,
         judge_limits=judge_limits(judge.classifier, target),
+        without_joint_classes=why_without_joint_classes(target),
         max_prompts=settings.report_prompts,
         max_images=settings.report_images,
     )
@@ -312,17 +316,10 @@ class _Seconds:
 
 def _seconds(log: Path) -> dict[str, _Seconds]:
     """Median seconds an image over batches, and to prepare, of each method on the device that it last ran on."""
-    try:
-        lines = log.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return {}
     by_method: dict[str, list[Mapping[str, Any]]] = {}
-    for line in lines:
-        try:
-            entry = json.loads(line)
+    for entry in read_notes(log):
+        if entry is not None:
             by_method.setdefault(entry["method"], []).append(entry)
-        except (ValueError, KeyError, TypeError):  # a line cut short by a kill
-            continue
     found: dict[str, _Seconds] = {}
     for name, entries in by_method.items():
         own = [entry for entry in entries if entry["device"] == entries[-1]["device"]]

@@ -7,20 +7,23 @@ from rich.table import Table
 
 from fairlit.auditing.report_parts import number, percent, title_of
 from fairlit.comparison.report import group_rows
+from fairlit.io.foreign_text import on_one_line
 from fairlit.results.comparison import ComparisonResults
 
 
 def method_table(results: ComparisonResults) -> Table:
     """Return a table with a row for each method, the nearest to the target first."""
-    block = results.methods[results.reference].figures.main_block
-    headings = ("method", "distance", "bias", "CLIP-I", "CLIP-T", "faces", "s/image")
-    table = _table(f"distance to target and bias: {title_of(block)}", headings)
+    reference = results.methods[results.reference].figures
+    block = reference.main_block
+    bias = ("bias",) if block in reference.uniform_blocks else ()
+    what = " and ".join(("distance to target", *bias))
+    table = _table(f"{what}: {title_of(block)}", ("method", "distance", *bias, "CLIP-I", "CLIP-T", "faces", "s/image"))
     for name, method in results.methods.items():
         own, similar = method.figures.blocks[block], method.similarities
         table.add_row(
-            name,
+            on_one_line(name),
             f"{number(own.tv.value, 2)} [{number(own.tv.low, 2)}, {number(own.tv.high, 2)}]",
-            number(own.bias.value, 2),
+            *(number(own.bias.value, 2) for _ in bias),
             number(None if similar.clip_i is None else similar.clip_i.value),
             number(None if similar.clip_t is None else similar.clip_t.value),
             percent(method.figures.face_rate),
@@ -41,12 +44,14 @@ def group_table(results: ComparisonResults) -> Table | None:
     for row in groups.rows:
         counts = [number(count, 2) for count in row.found]
         blocks = ["-" if block is None else number(block.tv.value, 2) for block in row.blocks]
-        table.add_row(row.name, percent(row.exact), *counts, *blocks)
+        table.add_row(on_one_line(row.name), percent(row.exact), *counts, *blocks)
     return table
 
 
 def _table(title: str, headings: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=on_one_line(title), title_justify="left", box=SIMPLE_HEAD)
     for heading in headings:
-        table.add_column(heading, justify="left" if heading == "method" else "right", no_wrap=heading != "method")
+        table.add_column(
+            on_one_line(heading), justify="left" if heading == "method" else "right", no_wrap=heading != "method"
+        )
     return table

@@ -3,20 +3,22 @@
 The adjusted gradient detaches the input of every model evaluation, so the S vector-Jacobian products do not depend
 on each other and share one cotangent g = dL/dx_S. So the chain is sampled once without gradient, the losses give g,
 and every (image, evaluation) pair is then repeated on its own, with gradient, in batches of any size. Memory is that of
-one batch, whatever S is, and a random part of the pairs gives an unbiased estimate for a part of the time.
+one batch, whatever S is, and a random part of the pairs gives an unbiased estimate for a part of the time. Pairs whose
+activations the rollout has kept need no repetition.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from fairlit.diffusion.chain import Chain, Conditioning
+from fairlit.diffusion.kept_activations import KeptEvaluation
 from fairlit.diffusion.rollout import Rollout
 
 
@@ -35,10 +37,9 @@ class Pairs:
     factor: float = 1.0
 
     @classmethod
-    def all(cls, sampled: Rollout) -> Pairs:
+    def all(cls, evaluations: int, images: int, device: torch.device) -> Pairs:
         """Return every image at every evaluation, evaluation by evaluation."""
-        evaluations, images = sampled.states.shape[:2]
-        pairs = torch.arange(evaluations * images, device=sampled.states.device)
+        pairs = torch.arange(evaluations * images, device=device)
         return cls(pairs // images, pairs % images)
 
     @classmethod
@@ -75,14 +76,34 @@ class _Recording:
             return chunk
         return torch.cat([chunk, chunk.new_full((micro_batch - len(chunk),), -1)])
 
+    def seeds(self, evaluations: Tensor | int, images: Tensor, cotangent: Tensor) -> Tensor:
+        """Return the cotangents [M, C, h, w] of the model outputs of some pairs."""
+        return self.weights[evaluations].reshape(-1, 1, 1, 1) * cotangent[images]
+
+    def times(self) -> Tensor:
+        """Return how often each pair is to be summed, [S, N]; draws from stretches of a chain may repeat one."""
+        ones = torch.ones_like(self.pairs.images)
+        times = ones.new_zeros(self.rollout.states.shape[:2])
+        return times.index_put_((self.pairs.evaluations, self.pairs.images), ones, accumulate=True)
+
+    def without(self, kept: Sequence[KeptEvaluation]) -> _Recording:
+        """Return what is left to repeat beside kept evaluations."""
+        if not kept:
+            return self
+        done = torch.zeros(self.rollout.states.shape[:2], dtype=torch.bool, device=self.weights.device)
+        for entry in kept:
+            done[entry.evaluation, entry.images] = True
+        left = ~done[self.pairs.evaluations, self.pairs.images]
+        pairs = replace(self.pairs, evaluations=self.pairs.evaluations[left], images=self.pairs.images[left])
+        return replace(self, pairs=pairs)
+
     def products(self, chunk: Tensor, cotangent: Tensor, inputs: list[Tensor], leaf: Tensor) -> tuple[Any, ...]:
         """Return the vector-Jacobian products of some pairs, summed over them."""
         evaluations, images = self.pairs.evaluations[chunk], self.pairs.images[chunk]
         with torch.enable_grad(), self.autocast():
             states = self.rollout.states[evaluations, images]
             outputs = self.chain.predict(states, evaluations, self.conditioning.with_embeddings(leaf), images)
-        factors = self.weights[evaluations] * (chunk >= 0)
-        seeds = factors[:, None, None, None] * cotangent[images]
+        seeds = self.seeds(evaluations, images, cotangent) * (chunk >= 0)[:, None, None, None]
         return torch.autograd.grad(outputs, inputs, seeds.to(outputs.dtype), allow_unused=True)
 
 
@@ -102,6 +123,21 @@ class _Replay(torch.autograd.Function):
         leaf = embeddings.detach().requires_grad_(ctx.needs_input_grad[1])
         inputs = [tensor for tensor in (leaf, *parameters) if tensor.requires_grad]
         gradients = [torch.zeros_like(tensor) for tensor in inputs]
+
+        def add(parts: Sequence[Tensor | None]) -> None:
+            for gradient, part in zip(gradients, parts, strict=True):
+                if part is not None:
+                    gradient += part
+
+        keeper = recording.rollout.kept
+        kept = keeper.take() if keeper is not None else []
+        times, recording = recording.times(), recording.without(kept)
+        while keeper is not None and kept:
+            entry = kept.pop()
+            with_graph = [tensor for tensor in (keeper.leaf, *parameters) if tensor.requires_grad]
+            seeds = recording.seeds(entry.evaluation, entry.images, cotangent)
+            seeds = seeds * times[entry.evaluation, entry.images][:, None, None, None]
+            add(torch.autograd.grad(entry.output, with_graph, seeds.to(entry.output.dtype), allow_unused=True))
         start, micro_batch = 0, recording.micro_batch
         while start < len(recording.pairs.evaluations):
             chunk = recording.chunks(micro_batch, start)
@@ -115,9 +151,7 @@ class _Replay(torch.autograd.Function):
                 micro_batch //= 2
                 torch.cuda.empty_cache()
                 continue
-            for gradient, part in zip(gradients, parts, strict=True):
-                if part is not None:
-                    gradient += part
+            add(parts)
             start += micro_batch
         found = iter(gradients)
         return (None, *(next(found) if tensor.requires_grad else None for tensor in (leaf, *parameters)))
@@ -138,21 +172,21 @@ def replay(
 
     Args:
         chain: the chain that `sampled` came from, in the state (adaptors, autocast) in which it was sampled.
-        sampled: the rollout of N images.
+        sampled: the rollout of N images. Of pairs that it has kept, the gradient is taken without a second evaluation.
         conditioning: prompts of the N images; the gradient with respect to its embeddings goes on into the text
             encoder.
         weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
         parameters: trainable tensors inside the denoiser (empty where only the text encoder is trained).
         micro_batch: (image, evaluation) pairs that the model is given at once; with guidance it sees twice as many.
             Where a GPU has too little memory, it is halved until it has enough.
-        pairs: which pairs to sum over; None: all.
+        pairs: which pairs to sum over, those kept among them; None: all.
         fixed_shape: fill the last batch up to the size of the others, for a compiled model.
 
     Returns:
         Final latents [N, C, h, w], equal to ``sampled.latents``; their gradient with respect to embeddings and
         parameters is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
     """
-    pairs = pairs or Pairs.all(sampled)
+    pairs = pairs or Pairs.all(len(sampled.states), len(sampled.latents), sampled.states.device)
     recording = _Recording(
         chain,
         sampled,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from fairlit.diffusion.chain import Chain, Conditioning
+from fairlit.diffusion.kept_activations import KeptActivations
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,28 @@ class Rollout:
     Attributes:
         latents: final latents x_S [N, C, h, w].
         states: x_0..x_{S-1} [S, N, C, h, w], what the model was given; a few MB.
+        kept: evaluations whose activations were kept; None: of no evaluation.
     """
 
     latents: Tensor
     states: Tensor
+    kept: KeptActivations | None = None
 
     def split(self, count: int) -> tuple[Rollout, Rollout]:
-        """Return the first `count` images and the rest."""
-        first = Rollout(self.latents[:count], self.states[:, :count])
+        """Return the first `count` images, with what is kept, and the rest."""
+        first = Rollout(self.latents[:count], self.states[:, :count], self.kept)
         return first, Rollout(self.latents[count:], self.states[:, count:])
 
 
 @torch.no_grad()
-def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: int | None = None) -> Rollout:
+def rollout(
+    chain: Chain,
+    noise: Tensor,
+    conditioning: Conditioning,
+    max_batch: int | None = None,
+    *,
+    keep: KeptActivations | None = None,
+) -> Rollout:
     """Sample N images without gradient and keep the states.
 
     Args:
@@ -38,20 +49,31 @@ def rollout(chain: Chain, noise: Tensor, conditioning: Conditioning, max_batch: 
         noise: unit noise [N, C, h, w].
         conditioning: prompts of the N images.
         max_batch: at most so many images go through the model at once; None: all.
+        keep: evaluations of the first images whose activations are kept for `replay`; None: of no evaluation.
     """
     outputs: list[Tensor] = []
     states: list[Tensor] = []
-    images = torch.arange(len(noise), device=noise.device)
+    max_batch = max_batch or max(len(noise), 1)
     for evaluation in range(chain.solver.num_evaluations):
         state = chain.solver.state(evaluation, noise, outputs)
-        evaluations = torch.full_like(images, evaluation)
-        parts = [
-            chain.predict(state[chunk], evaluations[chunk], conditioning, chunk)
-            for chunk in images.split(max_batch or max(len(images), 1))
-        ]
-        outputs.append(torch.cat(parts))
+        output = torch.empty_like(state)
+        others = torch.ones(len(noise), dtype=torch.bool)
+        if keep is not None:
+            others[keep.images(evaluation)] = False
+            for images in _batches(keep.images(evaluation), max_batch, noise.device):
+                output[images] = keep.predict(chain, state[images], evaluation, images=images)
+        for images in _batches(others.nonzero().flatten(), max_batch, noise.device):
+            evaluations = torch.full_like(images, evaluation)
+            output[images] = chain.predict(state[images], evaluations, conditioning, images)
+        outputs.append(output)
         states.append(state)
-    return Rollout(chain.solver.state(chain.solver.num_evaluations, noise, outputs), torch.stack(states))
+    return Rollout(chain.solver.state(chain.solver.num_evaluations, noise, outputs), torch.stack(states), keep)
+
+
+def _batches(images: Tensor, size: int, device: torch.device) -> Iterator[Tensor]:
+    if len(images):  # torch splits nothing into one empty part
+        for chunk in images.split(size):
+            yield chunk.to(device)
 
 
 def detached_graph(

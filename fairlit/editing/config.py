@@ -29,7 +29,8 @@ class EditConfig(PromptSource):
     """Settings of `fairlit edit`; see `fairlit.edit`.
 
     Args:
-        folder: images to edit: with manifest.jsonl, as prompt_N/img_M, or one folder for each prompt
+        folder: images to edit: with manifest.jsonl, as prompt_N/img_M with --prompts, or one folder for each prompt,
+            which stands in its prompt.txt
         out: folder for the edited images
         target: shares that the faces of a set are to have: a YAML file, or '{gender: {female: 0.5, male: 0.5}}'
         scope: what makes a set: the images of a prompt, or the whole folder, all in memory at once
@@ -133,7 +134,8 @@ class EditConfig(PromptSource):
 
     def check_auditor(self, target: "TargetDistribution | None", problems: Problems) -> None:
         """Note an auditing classifier that is missing, the leading one, or does not know the classes."""
-        from fairlit.faces.classifier_files import check_classifier_files, read_classes
+        from fairlit.faces.classifier_files import check_classifier_files, read_classes, read_reliability
+        from fairlit.faces.reliability import note_unlearnt
 
         if self.audit_classifier is None:
             return
@@ -144,5 +146,7 @@ class EditConfig(PromptSource):
             with problems.collecting():
                 if target is not None:
                     target.reorder(read_classes(self.audit_classifier))
+                    found = read_reliability(self.audit_classifier)
+                    note_unlearnt(found, target.attributes, "audit_classifier", problems)
         except CheckpointError as error:
             problems.add(f"audit_classifier: {error}")

@@ -18,11 +18,13 @@ from fairlit.editing.summary import edits_picture, summarise
 from fairlit.errors import Problems
 from fairlit.faces.classifier_files import load_classifier
 from fairlit.faces.detector_files import load_detector
+from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution, read_target
 from fairlit.io.atomic import atomic_path
 from fairlit.io.devices import choose_device
 from fairlit.judging.config import find_folders
 from fairlit.judging.observations import Judge
+from fairlit.judging.unknown_prompts import check_prompts
 from fairlit.mitigation import OutputEditing, SamplingPlan
 from fairlit.mitigation.method import check_wordings
 from fairlit.results.edits import EditingResults
@@ -66,7 +68,7 @@ def edit(config: EditConfig, *, command: str = "") -> EditingResults:
     assert plan is not None
     backbone = Backbone.load(plan.model, dtype=getattr(torch, plan.precision), solver=plan.solver).to(device)
     editor = plan.method.face_editor(backbone, plan.sampling, plan.target)
-    auditor = _auditor(config, plan.method, device)
+    auditor = _auditor(config, plan.method, plan.target, device)
     with progress_bar("edited images", sum(map(len, plan.sets().values()))) as advance:
         records = edit_folder(plan, editor, auditor, progress=advance)
     there = f", {len(done)} of them before" if done else ""
@@ -91,6 +93,8 @@ def edit(config: EditConfig, *, command: str = "") -> EditingResults:
 def _plan(config: EditConfig, target: TargetDistribution | None, problems: Problems) -> EditingPlan | None:
     """What the settings ask for; None, and notes, where that is not known."""
     folders = find_folders([config.folder], config, problems)
+    for folder in folders:
+        check_prompts(folder, problems)
     sampling, method = None, None
     with problems.collecting():
         sampling = SamplingPlan(config.steps, config.guidance_scale, config.batch_size)
@@ -125,10 +129,11 @@ def _plan(config: EditConfig, target: TargetDistribution | None, problems: Probl
     )
 
 
-def _auditor(config: EditConfig, method: OutputEditing, device: str) -> Judge | None:
+def _auditor(config: EditConfig, method: OutputEditing, target: TargetDistribution, device: str) -> Judge | None:
     """Who is asked about the edits: another classifier, with the method's detector."""
     if config.audit_classifier is None:
         return None
     detector = load_detector(method.detector, method.detection)
     classifier = load_classifier(config.audit_classifier)
+    warn_of_errors(classifier.reliability, target.attributes, "audit_classifier")
     return Judge(detector.to(device), classifier.to(device), {"classifier": config.audit_classifier}, "all")

@@ -19,8 +19,9 @@ from fairlit.functional.statistics.composition import composition_name, composit
 from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.atomic import atomic_path
 from fairlit.io.class_paths import ClassSpec
-from fairlit.io.digests import fairlit_version
+from fairlit.io.digests import fairlit_version, file_digest
 from fairlit.io.file_status import file_mark
+from fairlit.io.notes import note_line
 from fairlit.judging.image_folders import FoundImage, ImageFolder
 from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
@@ -30,7 +31,7 @@ from fairlit.mitigation.method import as_plain
 from fairlit.mitigation.output_editing import edit_record
 from fairlit.pictures.files import UnreadableImageError, read_image, read_parameters, read_profile, save_png
 from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest
-from fairlit.results.edits import DamagedImage, EditLog, EditRecord, ImageEdits, SetEdits, log_line
+from fairlit.results.edits import DamagedImage, EditLog, EditRecord, ImageEdits, SetEdits
 from fairlit.results.manifest import ManifestEntry
 
 
@@ -114,7 +115,7 @@ def finished_sets(plan: EditingPlan) -> dict[str, SetEdits]:
         plan: what to do.
 
     Raises:
-        ConfigurationError: the folder holds edits that were made otherwise, or damaged notes.
+        ConfigurationError: the folder holds edits that were made otherwise.
     """
     log = EditLog.read(plan.out / EDITS)
     if log is None:
@@ -138,8 +139,14 @@ def _whole(plan: EditingPlan, images: Sequence[FoundImage], record: SetEdits) ->
     """Whether a record is of the images that there are now, and what it speaks of is there."""
     known = {entry.source: entry.mark for entry in record.images}
     known |= {entry.file: entry.mark for entry in record.damaged}
-    there = all((plan.out / IMAGES / entry.file).is_file() for entry in record.images)
-    return there and known == {image.file: _mark(plan, image) for image in images}
+    return known == {image.file: _mark(plan, image) for image in images} and all(
+        _is_there(plan.out / IMAGES / entry.file, entry.digest) for entry in record.images
+    )
+
+
+def _is_there(path: Path, digest: str | None) -> bool:
+    """Whether an image is as it was written; of earlier versions, which noted no digest, whether there is a file."""
+    return path.is_file() and digest in (None, file_digest(path))
 
 
 def _mark(plan: EditingPlan, image: FoundImage) -> tuple[int, int]:
@@ -167,17 +174,17 @@ def edit_folder(
         A record of each set.
 
     Raises:
-        ConfigurationError: the folder holds edits that were made otherwise, or damaged notes.
+        ConfigurationError: the folder holds edits that were made otherwise.
     """
     done = finished_sets(plan)
     sets = plan.sets()
     finished = [done[name] for name in sets if name in done]
-    EditLog(settings=plan.describe(), sets=finished).write(plan.out / EDITS)  # without a line that was cut off
+    EditLog(settings=plan.describe(), sets=finished).write(plan.out / EDITS)  # without damaged lines
     for name, images in sets.items():
         if name not in done:
             done[name] = _edit_set(plan, editor, name, images=images, auditor=auditor)
             with (plan.out / EDITS).open("a", encoding="utf-8") as stream:
-                stream.write(log_line(done[name].to_json()))
+                stream.write(note_line(done[name].to_json()))
         progress(len(images))
     records = [done[name] for name in sets]
     write_manifest(plan.out / IMAGES, _manifest(plan, records))
@@ -247,17 +254,18 @@ def _write(
     source = plan.folder.root / image.file
     record = ImageEdits(file=image.file, source=image.file, edits=tuple(edits), mark=_mark(plan, image))
     if not record.changed:
-        with atomic_path(plan.out / IMAGES / record.file) as path:
+        written = plan.out / IMAGES / record.file
+        with atomic_path(written) as path:
             shutil.copyfile(source, path)
-        return record
-    record = replace(record, file=edited_name)
+        return replace(record, digest=file_digest(written))
+    written = plan.out / IMAGES / edited_name
     parameters = (read_parameters(source) or {}) | {
         "prompt": plan.folder.prompts[image.prompt],
         "edits": [edit.to_json() for edit in edits],
         "version": fairlit_version(),
     }
-    save_png(pixels.float() / 255, plan.out / IMAGES / record.file, parameters, read_profile(source))
-    return record
+    save_png(pixels.float() / 255, written, parameters, read_profile(source))
+    return replace(record, file=edited_name, digest=file_digest(written))
 
 
 def _compositions(

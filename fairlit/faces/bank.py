@@ -15,6 +15,7 @@ from torch.nn import functional
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.embedding import FaceEmbedder
 from fairlit.io.atomic import atomic_path
+from fairlit.io.foreign_text import parsed
 
 FORMAT = "1"
 SIMILARITIES_AT_ONCE = 2**24  # bounds the memory of a search
@@ -54,7 +55,13 @@ class FaceBank(nn.Module):
                 problems.add(
                     f"labels has {sorted(labels)}, classes has {sorted(self.classes)}: give the same attributes"
                 )
+            if not embeddings.is_floating_point():
+                problems.add(f"embeddings has the type {embeddings.dtype}: give floating point numbers")
+            elif not bool(embeddings.isfinite().all()):
+                problems.add("embeddings has NaN or infinity: leave these faces out")
             for attribute, values in labels.items():
+                if values.is_floating_point() or values.is_complex():
+                    problems.add(f"labels of {attribute!r} has the type {values.dtype}: give whole numbers")
                 count = len(self.classes.get(attribute, ()))
                 if values.shape != embeddings.shape[:1] or not bool(((values >= 0) & (values < count)).all()):
                     problems.add(f"labels of {attribute!r} do not fit: give {len(embeddings)} indices below {count}")
@@ -137,13 +144,23 @@ class FaceBank(nn.Module):
             raise CheckpointError(f"face bank {str(path)!r} cannot be read ({error}): copy or make it again") from error
         if metadata.get("format") != FORMAT or "embeddings" not in tensors:
             raise CheckpointError(f"{str(path)!r} is not a face bank of format {FORMAT}: give what FaceBank.save wrote")
-        classes = json.loads(metadata["classes"])
-        bank = cls(
-            tensors["embeddings"],
-            metadata["embedder"],
-            classes,
-            labels={attribute: tensors[f"labels.{attribute}"] for attribute in classes},
-        )
+        classes = _read_classes(metadata.get("classes", ""))
+        labels = {name.removeprefix("labels."): tensor for name, tensor in tensors.items() if name != "embeddings"}
+        if classes is None or "embedder" not in metadata:
+            raise CheckpointError(f"face bank {str(path)!r} has a damaged header: copy or make it again")
+        try:
+            bank = cls(tensors["embeddings"], metadata["embedder"], classes, labels=labels)
+        except ConfigurationError as error:
+            raise CheckpointError(f"{str(path)!r} is damaged: {error}; copy or make it again") from error
         if embedder is not None:
             bank.check_fits(embedder)
         return bank
+
+
+def _read_classes(text: str) -> dict[str, list[str]] | None:
+    """Class names of each attribute in a bank's header; None where they are damaged."""
+    classes = parsed(text)
+    if not isinstance(classes, dict):
+        return None
+    whole = all(isinstance(names, list) and all(isinstance(one, str) for one in names) for names in classes.values())
+    return classes if whole else None

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from rich.progress import Progress
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
@@ -28,7 +29,10 @@ from fairlit.faces.embedding import FaceEmbedder, download_inception_resnet, loa
 from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.devices import choose_device
 from fairlit.io.file_status import file_mark
-from fairlit.pictures.files import SUFFIXES, UnreadableImageError, read_image
+from fairlit.io.finiteness import require_finite
+from fairlit.io.foreign_text import parsed
+from fairlit.pictures.batches import read_batches
+from fairlit.pictures.files import SUFFIXES, read_image
 
 NO_FACE = "no face found"
 
@@ -124,10 +128,10 @@ def build_bank(
     bar = progress.add_task("faces", total=len(files))
     for number, part in enumerate(parts):
         file = workplace / f"{number:06d}.safetensors"
-        if not file.exists():
+        if _read_part(file, embedder.dim) is None:
             _embed_part(root, part, embedder, detector=detector, batch_size=batch_size, file=file)
         progress.update(bar, advance=len(part))
-    embeddings, skipped = _collect(workplace, len(parts))
+    embeddings, skipped = _collect(workplace, len(parts), embedder.dim)
     report = Report(len(embeddings), skipped)
     atomic_write_text(target.with_name(f"{target.name}.skipped.json"), json.dumps(skipped, indent=2) + "\n")
     if not report.faces:
@@ -167,7 +171,7 @@ def _open_workplace(target: Path, fingerprint: str) -> Path:
     """The folder of parts beside the bank; parts of anything else are thrown away."""
     workplace = target.with_name(f".{target.name}.parts")
     note = workplace / "fingerprint"
-    if workplace.exists() and not (note.exists() and note.read_text() == fingerprint):
+    if workplace.exists() and not (note.exists() and note.read_text(errors="replace") == fingerprint):
         shutil.rmtree(workplace)
     atomic_write_text(note, fingerprint)
     return workplace
@@ -188,55 +192,51 @@ def _embed_part(
     rows = [torch.zeros(0, embedder.dim)]
     skipped: dict[str, str] = {}
     size = None if detector else embedder.size
-    for names, images in _batches(root, files, size, batch_size, skipped):
-        images = images.to(device)
+    for batch in read_batches(root, files, batch_size=batch_size, read=partial(_read, size=size)):
+        skipped |= {name: f"cannot be read ({reason})" for name, reason in batch.refused.items()}
+        if not batch.files:
+            continue
+        images = torch.stack(batch.pictures).to(device).float().div_(255)
         if detector is None:
-            rows.append(functional.normalize(embedder.features(images), dim=-1).cpu())
+            embedded = functional.normalize(embedder.features(images), dim=-1)
+            rows.append(require_finite(embedded, f"face embedder: {batch.files[0]} and those after it").cpu())
             continue
         faces = detector(images).largest()
-        rows.append(embedder.embed(images, faces).cpu())
-        for name, found in zip(names, faces.has_face.tolist(), strict=True):
+        embedded = embedder.embed(images, faces)
+        rows.append(require_finite(embedded, f"face embedder: {batch.files[0]} and those after it").cpu())
+        for name, found in zip(batch.files, faces.has_face.tolist(), strict=True):
             if not found:
                 skipped[name] = NO_FACE
     with atomic_path(file) as temporary:
         save_file({"embeddings": torch.cat(rows).contiguous()}, temporary, {"skipped": json.dumps(skipped)})
 
 
-def _batches(
-    root: Path, files: Sequence[str], size: int | None, batch_size: int, skipped: dict[str, str]
-) -> Iterator[tuple[list[str], Tensor]]:
-    """Names and pictures float [n, 3, H, W] in [0, 1], all of `size`, or neighbours of equal size together."""
-    names: list[str] = []
-    pictures: list[Tensor] = []
-    for name in files:
-        try:
-            picture = _read(root / name, size)
-        except UnreadableImageError as error:
-            skipped[name] = f"cannot be read ({error})"
-            continue
-        if pictures and (len(pictures) == batch_size or picture.shape != pictures[0].shape):
-            yield names, torch.stack(pictures)
-            names, pictures = [], []
-        names.append(name)
-        pictures.append(picture)
-    if pictures:
-        yield names, torch.stack(pictures)
-
-
 def _read(path: Path, size: int | None) -> Tensor:
     image = Image.fromarray(read_image(path).permute(1, 2, 0).numpy())
     if size is not None:
         image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)  # the middle square of what is not square
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
-def _collect(workplace: Path, parts: int) -> tuple[Tensor, dict[str, str]]:
+def _read_part(file: Path, width: int) -> tuple[Tensor, dict[str, str]] | None:
+    """Embeddings of a part, and what was skipped; None where there is none, or it is damaged."""
+    try:
+        with safe_open(file, framework="pt") as opened:
+            rows, skipped = opened.get_tensor("embeddings"), parsed((opened.metadata() or {}).get("skipped", ""))
+    except (SafetensorError, OSError):
+        return None
+    sound = rows.dtype == torch.float32 and rows.shape[1:] == (width,) and bool(rows.isfinite().all())
+    return (rows, skipped) if sound and isinstance(skipped, dict) else None
+
+
+def _collect(workplace: Path, parts: int, width: int) -> tuple[Tensor, dict[str, str]]:
     rows: list[Tensor] = []
     skipped: dict[str, str] = {}
     for number in range(parts):
-        with safe_open(workplace / f"{number:06d}.safetensors", framework="pt") as file:
-            rows.append(file.get_tensor("embeddings"))
-            skipped |= json.loads(file.metadata()["skipped"])
+        part = _read_part(workplace / f"{number:06d}.safetensors", width)
+        assert part is not None  # written, or found whole, a moment ago
+        rows.append(part[0])
+        skipped |= part[1]
     return torch.cat(rows), skipped
 
 

@@ -11,8 +11,10 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.face_classifier import FaceClassifier
+from fairlit.faces.reliability import reliability
 from fairlit.faces.validation import AttributeValidation
 from fairlit.functional.statistics.calibration import LARGEST, fit_temperature
+from fairlit.io.finiteness import require_finite
 
 BINS = 15
 GIVEN_UP = 0.99 * LARGEST  # a temperature at which all classes are equally probable
@@ -34,6 +36,9 @@ def measure(
 
     Returns:
         Temperature and validation of every attribute that was labelled at all.
+
+    Raises:
+        NotFiniteError: The classifier gives NaN or infinity.
     """
     names, mode, device = list(attributes or classifier.classes), classifier.training, classifier.device
     classifier.eval()
@@ -42,6 +47,8 @@ def measure(
     try:
         for faces, given in batches:
             logits = classifier(faces.to(device))
+            for name in names:
+                require_finite(logits[name], f"classifier: logits of {name!r}")
             rows.append({name: logits[name].float().cpu() * classifier.temperature[name] for name in names})
             labels.append(given.cpu())
     finally:
@@ -83,9 +90,15 @@ def calibration_error(logits: Tensor, labels: Tensor) -> float:
 
 def describe_validation(temperature: dict[str, float], validation: dict[str, AttributeValidation]) -> list[str]:
     """One line an attribute: accuracy, and calibration error (ECE) at temperature 1 and at the one fitted."""
+    confusions = {name: entry.confusion for name, entry in validation.items()}
+    known = reliability(confusions, {name: [str(row) for row in range(len(rows))] for name, rows in confusions.items()})
+    guessed = {name for name in validation if temperature[name] > GIVEN_UP}
+    guessed |= {name for name, one in known.items() if not one.has_learnt}
     return [
-        f"{name}  accuracy {entry.accuracy:.3f}, ECE {entry.ece_before:.3f} -> {entry.ece_after:.3f} at temperature "
+        f"{name}  accuracy {entry.accuracy:.3f}"
+        + (f" (balanced {known[name].balanced_accuracy:.3f})" if name in known else "")
+        + f", ECE {entry.ece_before:.3f} -> {entry.ece_after:.3f} at temperature "
         f"{temperature[name]:.2f}, on {entry.samples} validation faces as they were labelled"
-        + (": it tells these classes apart no better than chance" if temperature[name] > GIVEN_UP else "")
+        + (": it tells these classes apart no better than chance" if name in guessed else "")
         for name, entry in validation.items()
     ]

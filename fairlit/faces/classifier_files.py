@@ -12,6 +12,7 @@ from fairlit.io.model_folders import check_model_folder, check_weights
 
 if TYPE_CHECKING:
     from fairlit.faces.face_classifier import FaceClassifier
+    from fairlit.faces.reliability import Reliability
 
 
 def load_classifier(path: ClassSpec | Path) -> FaceClassifier:
@@ -67,6 +68,35 @@ def read_classes(path: ClassSpec | Path) -> dict[str, tuple[str, ...]]:
     from fairlit.faces.classifier_config import ClassifierConfig
 
     return ClassifierConfig.read(file).classes
+
+
+def read_reliability(path: ClassSpec | Path) -> dict[str, Reliability]:
+    """Return what the saved validation says of a classifier's attributes, without loading its weights.
+
+    A class of somebody's own is built and asked where it tells confusion matrices; a file of words has none.
+
+    Args:
+        path: as for `load_classifier`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigurationError: a config does not do, or the class cannot be imported or built.
+    """
+    from fairlit.faces.reliability import reliability
+
+    if is_class_spec(path):
+        from fairlit.faces.face_classifier import FaceClassifier
+
+        if find_class(path, FaceClassifier, "classifier").confusion is FaceClassifier.confusion:
+            return {}
+        return load_classifier(path).reliability
+    file = _path(path)
+    if _is_words(file):
+        return {}
+    from fairlit.faces.classifier_config import ClassifierConfig
+
+    config = ClassifierConfig.read(file)
+    return reliability({name: entry.confusion for name, entry in config.validation.items()}, config.classes)
 
 
 def check_classifier_files(path: ClassSpec | Path, subject: str, problems: Problems) -> None:

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from fairlit.faces.detector import Faces
 from fairlit.functional.boxes.geometry import aligned_grid, crop_grid, expand_boxes, similarity_transform, square_boxes
+from fairlit.pictures.batches import images_at_once
 
 # Where the eyes, the nose and the mouth corners of an aligned face lie, (x, y) as shares of the side. Positions of the
 # 112 x 112 crops of Deng et al., ArcFace, CVPR 2019, the layout that face-recognition networks commonly expect.
@@ -107,15 +108,16 @@ def _sample(
     parts, order = [], []
     for multiple in multiples.unique().tolist():
         chosen = (multiples == multiple).nonzero()[:, 0]
-        sampled = functional.grid_sample(
-            images[image_index[chosen]],
-            grid(chosen, multiple),
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=False,
-        )
-        parts.append(functional.avg_pool2d(sampled, multiple) if multiple > 1 else sampled)
-        order.append(chosen)
+        for some in chosen.split(images_at_once(images[0, 0].numel(), len(chosen))):  # each face copies its image
+            sampled = functional.grid_sample(
+                images[image_index[some]],
+                grid(some, multiple),
+                mode="bilinear",
+                padding_mode="border",
+                align_corners=False,
+            )
+            parts.append(functional.avg_pool2d(sampled, multiple) if multiple > 1 else sampled)
+            order.append(some)
     return torch.cat(parts)[torch.cat(order).argsort()]
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairlit.errors import Problems
+from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.detection import (
     FaceDetection,
     FaceSelection,
@@ -22,6 +22,8 @@ from fairlit.faces.detection import (
     warn_renamed,
     with_renamed_settings,
 )
+from fairlit.io.finiteness import first_not_finite
+from fairlit.pictures.batches import images_at_once
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,7 @@ class FaceDetector(FaceDetectorBase):
 
     Raises:
         ConfigurationError: An argument is out of range.
+        CheckpointError: The weights that facenet-pytorch brings are damaged.
     """
 
     def __init__(
@@ -200,6 +203,11 @@ class FaceDetector(FaceDetectorBase):
         assert settings is not None
         self.settings, self.faces, self.thresholds = settings, faces, tuple(thresholds)
         self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
+        if (wrong := first_not_finite(self.state_dict())) is not None:  # of which "no face" would be made
+            raise CheckpointError(
+                f"face detector: {wrong!r} of facenet-pytorch's MTCNN has NaN or infinity; expected finite weights; "
+                "install facenet-pytorch again"
+            )
         self.to(memory_format=torch.channels_last)
         self.requires_grad_(False)
         self.eval()
@@ -225,25 +233,21 @@ class FaceDetector(FaceDetectorBase):
         """Find faces; see `FaceDetectorBase.forward`."""
         if len(images) == 0:
             return Faces.empty(0, images.device)
-        faces = Faces.concatenate([self._detect(chunk) for chunk in images.split(self.settings.batch_size)])
+        pixels = round(images[0, 0].numel() * self.settings.scale**2)
+        at_once = images_at_once(pixels, self.settings.batch_size)
+        faces = Faces.concatenate([self._detect(chunk) for chunk in images.split(at_once)])
         return faces.largest() if self.faces == "largest" else faces
 
     def _detect(self, images: Tensor) -> Faces:
         from fairlit.faces import mtcnn  # with torchvision, which takes seconds
 
         height, width = images.shape[-2:]
-        scale = self.settings.scale
-        pixels = images.detach().float().clamp(0, 1)
-        if scale != 1:
-            size = (round(height * scale), round(width * scale))
-            pixels = functional.interpolate(
-                pixels, size=size, mode="bilinear", align_corners=False, antialias=scale < 1
-            )
+        size = (round(height * self.settings.scale), round(width * self.settings.scale))
         with torch.autocast(images.device.type, enabled=False):  # thresholds were set for full precision
             found, landmarks = mtcnn.detect(
-                pixels, self.pnet, self.rnet, self.onet, self.settings.min_size, self.thresholds
+                self._scaled(images, size), self.pnet, self.rnet, self.onet, self.settings.min_size, self.thresholds
             )
-        back = found.boxes.new_tensor([width / pixels.shape[-1], height / pixels.shape[-2]])
+        back = found.boxes.new_tensor([width / size[1], height / size[0]])
         limit = found.boxes.new_tensor([width, height])
         corners = (found.boxes.unflatten(1, (2, 2)) * back).clamp(min=0).minimum(limit)
         boxes = corners.flatten(1)
@@ -251,3 +255,11 @@ class FaceDetector(FaceDetectorBase):
         faces = faces.select((faces.areas > 0) & (faces.scores >= self.settings.min_score))
         order = faces.areas.argsort(descending=True, stable=True)
         return faces.select(order[faces.image_index[order].argsort(stable=True)])
+
+    def _scaled(self, images: Tensor, size: tuple[int, int]) -> Tensor:
+        pixels = images.detach().float().clamp(0, 1)
+        if self.settings.scale == 1:
+            return pixels
+        return functional.interpolate(
+            pixels, size=size, mode="bilinear", align_corners=False, antialias=self.settings.scale < 1
+        )

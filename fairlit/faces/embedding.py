@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from pickle import UnpicklingError
@@ -17,6 +16,7 @@ from fairlit.faces.classifier_config import CropSettings
 from fairlit.faces.detector import Faces
 from fairlit.faces.weights import load_weights
 from fairlit.io.atomic import atomic_path
+from fairlit.io.digests import file_digest
 
 DOWNLOADS = ("vggface2", "casia-webface")
 
@@ -77,7 +77,7 @@ class ClassifierEmbedder(FaceEmbedder):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.classifier = AttributeClassifier.load(folder)
-        self.identifier = f"classifier-{_digest(Path(folder) / WEIGHTS_NAME)}"
+        self.identifier = f"classifier-{file_digest(Path(folder) / WEIGHTS_NAME)}"
         self.dim, self.size = self.classifier.feature_dim, self.classifier.config.input_size
         self.settings = self.classifier.config.crop
         self.eval()
@@ -109,7 +109,7 @@ class InceptionResnetEmbedder(FaceEmbedder):
 
         self.network = InceptionResnetV1(pretrained=None, classify=False)
         load_weights(self.network, Path(weights), prefixes_to_drop=("logits.",))
-        self.identifier = f"inception-resnet-v1-{_digest(Path(weights))}"
+        self.identifier = f"inception-resnet-v1-{file_digest(Path(weights))}"
         self.dim, self.size = self.network.last_linear.out_features, 160
         self.requires_grad_(False)
         self.eval()
@@ -158,9 +158,3 @@ def download_inception_resnet(trained_on: str, file: str | Path) -> None:
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(file) as temporary:
         save_file(tensors, temporary)
-
-
-def _digest(path: Path) -> str:
-    """First half of the SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32]

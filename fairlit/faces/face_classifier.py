@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairlit.faces.detector import Faces
+from fairlit.faces.reliability import Reliability, reliability
 
 
 class FaceClassifier(nn.Module, ABC):
@@ -45,6 +46,11 @@ class FaceClassifier(nn.Module, ABC):
     def confusion(self) -> dict[str, Tensor]:
         """For each validated attribute int64 [K, K]: faces labelled with the row's class, taken for the column's."""
         return {}
+
+    @property
+    def reliability(self) -> dict[str, Reliability]:
+        """What `confusion` says of each validated attribute."""
+        return reliability({name: table.tolist() for name, table in self.confusion.items()}, self.classes)
 
     @abstractmethod
     def forward(self, faces: Tensor) -> dict[str, Tensor]:

@@ -22,6 +22,7 @@ PROPOSAL_WINDOW = 12  # receptive field of the proposal network in pixels
 PROPOSAL_STRIDE = 2
 REFINE_SIZE = 24
 OUTPUT_SIZE = 48
+STRIP_PIXELS = 4 * 1024 * 1024  # of a pyramid level that the proposal network scans at once: bounds memory
 NETWORK_BATCH = 1024  # boxes per forward of the refine and output networks: bounds memory
 
 
@@ -59,11 +60,13 @@ def detect(
         Final candidates and their landmarks, float [F, 5, 2]: eyes, nose, mouth corners, as (x, y), left before right
         as the viewer sees them.
     """
-    pixels = (images * 255.0 - 127.5) * 0.0078125  # the networks' input convention; resampling commutes with it
+    # the networks' input convention, with which resampling commutes; in place, as photographs have many pixels
+    pixels = (images * 255.0).sub_(127.5).mul_(0.0078125)
+    del images
     pixels = pixels.contiguous(memory_format=torch.channels_last)  # pooling is several times faster so on CPUs
     found = _propose(pixels, pnet, min_face_size, threshold=thresholds[0])
     if len(found.boxes) == 0:
-        return found, images.new_zeros(0, 5, 2)
+        return found, pixels.new_zeros(0, 5, 2)
     area_table = _summed_area(pixels)
     found = _refine(area_table, found, rnet, threshold=thresholds[1])
     return _finish(area_table, found, onet, threshold=thresholds[2])
@@ -104,7 +107,7 @@ def _propose_at(pixels: Tensor, scale: float, pnet: nn.Module, *, threshold: flo
     """One pyramid level: windows above the threshold after suppression, and their regression offsets [B, 4]."""
     height, width = pixels.shape[-2:]
     size = (int(height * scale + 1), int(width * scale + 1))
-    regression, probabilities = pnet(functional.interpolate(pixels, size=size, mode="area"))
+    regression, probabilities = _in_strips(pnet, functional.interpolate(pixels, size=size, mode="area"))
     scores = probabilities[:, 1]
     image_index, row, column = (scores >= threshold).nonzero(as_tuple=True)
     corner = torch.stack([column, row], dim=1).to(pixels.dtype) * PROPOSAL_STRIDE
@@ -113,6 +116,22 @@ def _propose_at(pixels: Tensor, scale: float, pnet: nn.Module, *, threshold: flo
     offsets = regression[image_index, :, row, column]
     keep = batched_nms(boxes, found.scores, image_index, 0.5)
     return found.take(keep), offsets[keep]
+
+
+def _in_strips(pnet: nn.Module, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """What the proposal network says of a pyramid level, strip by strip where its images are large."""
+    height, width = pixels.shape[-2:]
+    if height * width <= STRIP_PIXELS:
+        regression, probabilities = pnet(pixels)
+        return regression, probabilities
+    end = PROPOSAL_STRIDE * ((height + 1) // 2 - 5)  # of the windows' first rows; an odd last row has its own window
+    rows = PROPOSAL_STRIDE * max(1, STRIP_PIXELS // (PROPOSAL_STRIDE * width * len(pixels)))
+    below = PROPOSAL_WINDOW - PROPOSAL_STRIDE
+    strips = [
+        pnet(pixels[:, :, top : height if top + rows >= end else top + rows + below]) for top in range(0, end, rows)
+    ]
+    regression, probabilities = (torch.cat(parts, dim=2) for parts in zip(*strips, strict=True))
+    return regression, probabilities
 
 
 def _refine(area_table: Tensor, found: Candidates, rnet: nn.Module, *, threshold: float) -> Candidates:
@@ -160,8 +179,10 @@ def _in_batches(network: nn.Module, patches: Tensor) -> tuple[Tensor, ...]:
 
 def _summed_area(pixels: Tensor) -> Tensor:
     """Summed-area table [N, H + 1, W + 1, 3]: float64, for a difference of large sums is taken later."""
-    table = pixels.double().cumsum(dim=2).cumsum(dim=3)
-    return functional.pad(table, (1, 0, 1, 0)).permute(0, 2, 3, 1).contiguous()
+    table = pixels.new_zeros(len(pixels), pixels.shape[2] + 1, pixels.shape[3] + 1, 3, dtype=torch.float64)
+    sums = table[:, 1:, 1:]
+    sums.copy_(pixels.permute(0, 2, 3, 1)).cumsum_(dim=1).cumsum_(dim=2)
+    return table
 
 
 def _patches(area_table: Tensor, found: Candidates, size: int) -> tuple[Candidates, Tensor]:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.finiteness import first_not_finite
+from fairlit.io.torch_archives import read_archive
 
 
 def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[str] = ()) -> None:
@@ -39,10 +38,10 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
             raise CheckpointError(
                 f"weights {str(path)!r} have {name!r} of shape {shapes}: they belong to another model"
             )
-        if tensor.is_floating_point() and not tensors[name].is_floating_point():
+        if tensor.is_floating_point() and not _holds_numbers(tensors[name]):
             raise CheckpointError(
-                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point: "
-                "give weights that are not quantised"
+                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point of 16 bits or "
+                "more: give weights that are not quantised"
             )
     if extra := sorted(set(tensors) - set(expected)):
         raise CheckpointError(
@@ -54,6 +53,11 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
             f"weights {str(path)!r} have NaN or infinity in {wrong!r}; expected finite numbers: "
             "copy them again from their source, or train again"
         )
+
+
+def _holds_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor holds weights themselves: those in 8 bits or whole numbers wait for a scale."""
+    return tensor.is_floating_point() and tensor.element_size() > 1
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -69,15 +73,13 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"weights {str(path)!r} do not exist: give the file or folder that holds them")
     try:
-        tensors = (
-            load_file(path)
-            if path.suffix == ".safetensors"
-            else torch.load(path, weights_only=True, map_location="cpu")
-        )
-    except (SafetensorError, UnpicklingError, OSError, RuntimeError, ValueError, EOFError) as error:
+        tensors = load_file(path) if path.suffix == ".safetensors" else read_archive(path)
+    except (SafetensorError, CheckpointError, OSError) as error:
         raise CheckpointError(
             f"weights {str(path)!r} cannot be read ({error}): copy them again from their source"
         ) from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    ):
         raise ConfigurationError(f"weights {str(path)!r} are not a state dict: give a file of tensors by name")
     return tensors

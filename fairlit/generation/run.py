@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation.plan import GenerationPlan, PlannedImage, is_made
 from fairlit.mitigation import Chunk, ImageEditor, Sampler
 from fairlit.pictures.files import save_png
-from fairlit.pictures.manifest import write_manifest
+from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest
 from fairlit.results.edits import EditRecord
 from fairlit.results.manifest import ManifestEntry
 
@@ -34,11 +34,25 @@ def missing_images(plan: GenerationPlan) -> list[list[PlannedImage]]:
     """The images of each prompt that are not on disk yet; prompts with all of them are left out.
 
     Raises:
-        ConfigurationError: the folder holds images that were made otherwise.
+        ConfigurationError: the folder holds images that were made otherwise, or that are not planned.
     """
+    planned = plan.planned()
     with Problems("generate") as problems:
-        missing = [[image for image in images if not is_made(image, plan.out, problems)] for images in plan.planned()]
+        missing = [[image for image in images if not is_made(image, plan.out, problems)] for images in planned]
+        if not problems.messages:
+            _check_others(plan.out, {image.file for images in planned for image in images}, problems)
     return [images for images in missing if images]
+
+
+def _check_others(out: Path, planned: Collection[str], problems: Problems) -> None:
+    """Notes images that the folder's manifest would lose."""
+    entries = read_manifest(out)[0] if (out / MANIFEST).is_file() else []
+    others = [entry for entry in entries if entry.file not in planned and (out / entry.file).is_file()]
+    if others:
+        problems.add(
+            f"out: got {out}, which holds {len(others)} images of other prompts or numbers, {others[0].file} of "
+            f"{others[0].prompt!r} first; expected a folder without them; give another --out, or ask for them too"
+        )
 
 
 def load_backbone(plan: GenerationPlan, device: torch.device | str = "cpu") -> Backbone:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from fairlit.errors import ConfigurationError
+from fairlit.io.leftovers import clear_partial_files, clear_partial_folders, partial_file, partial_folder
 
 
 @contextmanager
@@ -16,7 +19,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a half of either, whenever the writer dies. If the block
     raises, or writes nothing, the old file stays as it was and the temporary file is removed. (A killed process
-    may leave its hidden `.NAME.RANDOM.partial.SUFFIX` behind; nothing reads it.)
+    may leave its hidden `.NAME.WRITER.partial.SUFFIX` behind; nothing reads it, and the next one removes it.)
 
     Args:
         path: the file to write. Its folder is made if need be. The temporary file keeps its suffix, because some
@@ -35,7 +38,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}.partial{target.suffix}")
+    clear_partial_files(target.parent)
+    temporary = partial_file(target)
     try:
         yield temporary
         _flush(temporary)
@@ -49,13 +53,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary folder beside `path`; what is written into it becomes the folder `path` when the block ends.
 
-    If the block raises, nothing is left behind. (A killed process may leave the hidden `.NAME.RANDOM.partial`.)
+    If the block raises, nothing is left behind. (A killed process may leave its hidden `.NAME.WRITER.partial`; the next
+    one that makes this folder removes it.)
 
     Args:
         path: the folder to make; it must not exist, or be empty. Its parents are made if need be.
 
     Raises:
-        OSError: `path` exists and is not an empty folder.
+        ConfigurationError: `path` has become a file or a folder with something in it; what is there stays.
 
     Example:
         >>> import tempfile
@@ -67,16 +72,30 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
+    clear_partial_folders(target)
+    temporary = partial_folder(target)
     temporary.mkdir()
     try:
         yield temporary
         for entry in (*temporary.rglob("*"), temporary):
             _flush(entry)
-        temporary.replace(target)  # over an empty folder too, and refused by the system over any other
+        _move_folder(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     _flush(target.parent)
+
+
+def _move_folder(source: Path, target: Path) -> None:
+    try:
+        source.replace(target)  # over an empty folder too, and refused by the system over any other
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+        kind = "folder that holds something" if target.is_dir() else "file"
+        raise ConfigurationError(
+            f"{target}: got a {kind}, which another process has made meanwhile; expected a new or empty folder; "
+            "look whether it is what you want, or give another folder"
+        ) from error
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:

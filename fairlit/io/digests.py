@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlit.version import fairlit_version as fairlit_version
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def file_digest(path: Path) -> str:
+    """Return a name for the bytes of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32]
 
 
 def tensor_digest(tensors: Mapping[str, Tensor]) -> str:

@@ -33,6 +33,26 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
+def on_one_line(text: str) -> str:
+    r"""Return text for a terminal: what would move its cursor or change its colours is spelt as an escape.
+
+    Example:
+        >>> on_one_line("café\x1b[31m\n")
+        'café\\x1b[31m\\n'
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def on_its_lines(text: str) -> str:
+    r"""Return text of several lines for a terminal, each as `on_one_line` gives it.
+
+    Example:
+        >>> on_its_lines("2 problems\n  1. café\x1b[2J")
+        '2 problems\n  1. café\\x1b[2J'
+    """
+    return "\n".join(map(on_one_line, text.split("\n")))
+
+
 def shortened(value: object) -> str:
     """Return a value as messages show it, cut where it is long.
 

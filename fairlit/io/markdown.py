@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-_PLAIN = re.compile(r"-?[^\W_](?:[\w ,%()'-]|\.(?![^\W\d_])|\[(?=[\d., ]+\](?!\())|\](?!\())*")
+_PLAIN = re.compile(r"-?[^\W_](?:[\w ,%()'→-]|\.(?![^\W\d_])|\[(?=[\d., ]+\](?!\())|\](?!\())*")
 
 
 def inline(text: str) -> str:
@@ -24,8 +24,13 @@ def inline(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return text as the cell of a table, whose bars Markdown reads before code spans."""
-    return inline(text).replace("|", "\\|")
+    r"""Return text as the cell of a table, whose bars Markdown reads before code spans.
+
+    Example:
+        >>> cell("a|b"), cell("<b>"), cell("-")
+        ('`a\\|b`', '`<b>`', '-')
+    """
+    return "-" if text.strip() == "-" else inline(text).replace("|", "\\|")  # no list begins within a table
 
 
 def literal(text: str) -> str:

@@ -2,6 +2,7 @@
 
 # Annotations are evaluated here: to resolve postponed ones, jsonargparse runs the imports below TYPE_CHECKING too.
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from fairlit.judging.features import Encoders
     from fairlit.judging.image_folders import ImageFolder
     from fairlit.judging.observations import Judge
+
+_LOG = logging.getLogger(__name__)
 
 
 def find_folders(paths: Sequence[str | None], source: "PromptSource", problems: Problems) -> "list[ImageFolder]":
@@ -71,6 +74,7 @@ class JudgeConfig:
     def check_judge(self, problems: Problems) -> TargetDistribution | None:
         """Return the target, and note what is missing or wrong, without loading weights."""
         from fairlit.faces.classifier_files import check_classifier_files, read_classes
+        from fairlit.metrics.distribution import why_without_joint_classes
 
         problems.at_least("batch_size", self.batch_size, 1)
         if self.detector is not None and self.detection != FaceDetection():
@@ -79,6 +83,8 @@ class JudgeConfig:
             if (path := getattr(self, name)) is not None:
                 check_model_folder(path, name, problems)
         target = read_target(self.target, problems)
+        if target is not None and (reason := why_without_joint_classes(target)) is not None:
+            _LOG.warning("target: %s", reason)
         if self.target is None:
             problems.add("target: got nothing; give --target, the shares that the images are to show")
         if self.classifier is None:

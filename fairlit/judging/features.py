@@ -15,16 +15,18 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fairlit.io.atomic import atomic_path
+from fairlit.io.digests import tensor_digest
 from fairlit.io.file_status import file_mark
+from fairlit.io.finiteness import require_finite
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import module_digest
-from fairlit.pictures.files import UnreadableImageError, read_image
+from fairlit.pictures.batches import read_batches
 from fairlit.results.judging import EncodersRecord
 
 if TYPE_CHECKING:
     from fairlit.perception import ClipEncoder, DinoEncoder
 
-_KEY = "made_from"
+_KEY, _DIGEST = "made_from", "digest"
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,9 @@ class Encoders:
 
     def text_features(self, prompts: Sequence[str]) -> Tensor | None:
         """Return CLIP's directions of prompts, float32 [P, D] on the CPU; None without CLIP."""
-        return None if self.clip is None else self.clip.text_features(prompts).float().cpu()
+        if self.clip is None:
+            return None
+        return require_finite(self.clip.text_features(prompts).float().cpu(), "clip: features of texts")
 
 
 def image_features(
@@ -69,48 +73,46 @@ def image_features(
         folder: images to encode.
         encoders: encoders to use.
         cache: file of features; features of other encoders, or of files that have changed, are not used.
-        batch_size: number of images encoded together.
+        batch_size: largest number of images encoded together; there are fewer where they have many pixels.
         progress: function that is told the number of images done since the last call.
 
     Returns:
         `clip` and `dino`, as far as there are encoders: float32 [N, D] of length 1 on the CPU, in the folder's order;
         NaN for images that cannot be read.
+
+    Raises:
+        NotFiniteError: an encoder gives NaN or infinity for an image that can be read.
     """
     names = [image.file for image in folder.images]
     key = json.dumps([encoders.record().digests, [file_mark(folder.root / name) for name in names]])
     features = _recall(cache, key)
     if features is None:
-        features = {}
-        parts: dict[str, list[Tensor]] = {name: [] for name in encoders.by_name}
-        for start in range(0, len(names), batch_size):
-            batch = names[start : start + batch_size]
-            for name, rows in _encode(folder.root, batch, encoders.by_name).items():
-                parts[name].append(rows)
-            progress(len(batch))
-        features = {name: torch.cat(rows) for name, rows in parts.items() if rows}
+        features = {
+            name: torch.full((len(names), encoder.dim), torch.nan) for name, encoder in encoders.by_name.items()
+        }
+        places = {name: place for place, name in enumerate(names)}
+        for batch in read_batches(folder.root, names, batch_size=batch_size, mixed=True):
+            for name, encoder in encoders.by_name.items():
+                features[name][[places[file] for file in batch.files]] = _encode(batch.pictures, encoder, name)
+            progress(len(batch.files) + len(batch.refused))
         with atomic_path(cache) as temporary:
-            save_file(features, temporary, metadata={_KEY: key})
+            save_file(features, temporary, metadata={_KEY: key, _DIGEST: tensor_digest(features)})
     else:
         progress(len(names))
     return features
 
 
 @torch.no_grad()
-def _encode(root: Path, files: Sequence[str], encoders: Mapping[str, ClipEncoder | DinoEncoder]) -> dict[str, Tensor]:
-    by_size: dict[torch.Size, list[tuple[int, Tensor]]] = defaultdict(list)
-    for place, file in enumerate(files):
-        try:
-            pixels = read_image(root / file)
-        except UnreadableImageError:
-            continue
-        by_size[pixels.shape].append((place, pixels))
-    encoded = {}
-    for name, encoder in encoders.items():
-        encoded[name] = torch.full((len(files), encoder.dim), torch.nan)
-        device = next(encoder.parameters()).device
-        for found in by_size.values():
-            images = torch.stack([pixels for _, pixels in found]).to(device).float() / 255
-            encoded[name][[place for place, _ in found]] = encoder.image_features(images).float().cpu()
+def _encode(pictures: Sequence[Tensor], encoder: ClipEncoder | DinoEncoder, name: str) -> Tensor:
+    """Directions [n, D] of pictures of any sizes; those of one size are encoded together."""
+    by_size: dict[torch.Size, list[int]] = defaultdict(list)
+    for place, picture in enumerate(pictures):
+        by_size[picture.shape].append(place)
+    encoded = torch.empty(len(pictures), encoder.dim)
+    device = next(encoder.parameters()).device
+    for places in by_size.values():
+        images = torch.stack([pictures[place] for place in places]).to(device).float().div_(255)
+        encoded[places] = require_finite(encoder.image_features(images).float().cpu(), f"{name}: features of images")
     return encoded
 
 
@@ -118,8 +120,9 @@ def _recall(cache: Path, key: str) -> dict[str, Tensor] | None:
     """What a cache holds; None where there is none, it is damaged, or was made from something else."""
     try:
         with safe_open(cache, "pt") as stored:
-            if (stored.metadata() or {}).get(_KEY) != key:
-                return None
-            return {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is not a mapping
+            metadata = stored.metadata() or {}
+            features = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is not a mapping
     except (OSError, SafetensorError):
         return None
+    whole = metadata.get(_KEY) == key and metadata.get(_DIGEST) == tensor_digest(features)
+    return features if whole else None

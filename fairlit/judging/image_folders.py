@@ -66,6 +66,7 @@ class ImageFolder:
         prompts: the texts.
         images: in the order of prompts and numbers; not opened yet.
         skipped: what is missing, or no image.
+        unnamed: folders, relative to the root, whose name stands for a prompt of which nothing tells the text.
     """
 
     root: Path
@@ -73,6 +74,17 @@ class ImageFolder:
     prompts: list[str]
     images: list[FoundImage]
     skipped: list[NotCounted]
+    unnamed: Sequence[str] = ()
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether images beside each other, of nobody knows which prompts, count as those of one."""
+        return "." in self.unnamed
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether prompts are texts: what was written down, or at least names of the folders of one prompt each."""
+        return not self.is_flat and not (self.layout == "published" and self.unnamed)
 
 
 def find_images(
@@ -187,13 +199,15 @@ def _read_published(
         for prompt, numbered in sorted(by_prompt.items())
         for number, file in sorted(numbered.items())
     ]
-    return ImageFolder(root, "published", names, images, skipped)
+    unnamed = [f"prompt_{number}" for number in sorted(by_prompt) if by_prompt[number]] if prompts is None else []
+    return ImageFolder(root, "published", names, images, skipped, unnamed)
 
 
 def _read_subfolders(root: Path, entries: Sequence[Path]) -> ImageFolder:
     """One folder a prompt; images beside these folders, or without any, are of a prompt called after the whole."""
     skipped: list[NotCounted] = []
     prompts: list[str] = []
+    unnamed: list[str] = []
     images: list[FoundImage] = []
     subfolders = [path for path in entries if _is_folder(path)]
     loose = [path for path in entries if path not in subfolders]
@@ -212,18 +226,20 @@ def _read_subfolders(root: Path, entries: Sequence[Path]) -> ImageFolder:
                 usable.append(name)
         if usable:
             images.extend(FoundImage(name, len(prompts), number) for number, name in enumerate(usable))
-            prompts.append(_prompt_of(folder, root, skipped))
+            text = _written_prompt(folder, root, skipped)
+            if text is None:
+                unnamed.append(_name(folder, root))
+            prompts.append(text or Path(os.path.realpath(folder)).name)
         elif folder != root:
             skipped.append(NotCounted(_name(folder, root), "a folder without any image"))
-    return ImageFolder(root, "folders", prompts, images, skipped)
+    return ImageFolder(root, "folders", prompts, images, skipped, unnamed)
 
 
-def _prompt_of(folder: Path, root: Path, skipped: list[NotCounted]) -> str:
-    """What ``prompt.txt`` says, else the folder's name; one that cannot be read is noted in `skipped`."""
+def _written_prompt(folder: Path, root: Path, skipped: list[NotCounted]) -> str | None:
+    """What ``prompt.txt`` says; None where it says nothing. One that cannot be read is noted in `skipped`."""
     path = folder / PROMPT_FILE
-    name = Path(os.path.realpath(folder)).name
     if not _is_file(path):
-        return name
+        return None
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_PROMPT + 1)
@@ -232,8 +248,8 @@ def _prompt_of(folder: Path, root: Path, skipped: list[NotCounted]) -> str:
         content, text = b"", "\0"
     if len(content) > _MAX_PROMPT or not is_sound(text):
         skipped.append(NotCounted(_name(path, root), "no prompt in UTF-8; the folder's name is taken for it"))
-        return name
-    return text or name
+        return None
+    return text or None
 
 
 def _no_folder(folder: Path, root: Path) -> str | None:

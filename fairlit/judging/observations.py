@@ -6,8 +6,7 @@ noted is not looked at again: an audit that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import tensor_digest
 from fairlit.io.file_status import FileMark, file_mark
 from fairlit.io.jsonable import to_jsonable
-from fairlit.judging.image_folders import FoundImage, ImageFolder
-from fairlit.pictures.files import UnreadableImageError, read_image
+from fairlit.io.notes import note_line, read_notes
+from fairlit.judging.image_folders import ImageFolder
+from fairlit.pictures.batches import read_batches
 from fairlit.results.judging import JudgeRecord
 from fairlit.results.record import PlainData, encode
 
@@ -95,12 +95,15 @@ class Judge:
     faces: FaceSelection = "largest"
 
     def record(self) -> JudgeRecord:
-        """Return names, and digests of the weights: two audits with equal records were judged alike."""
+        """Return names, digests and reliability: two audits with equal records were judged alike."""
+        known = self.classifier.reliability
         return JudgeRecord(
             classifier=to_jsonable(self.names.get("classifier", "")),
             detector=to_jsonable(self.names.get("detector", "")),
             faces=self.faces,
             digests={"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)},
+            balanced_accuracy={name: one.balanced_accuracy for name, one in known.items()} or None,
+            learnt_nothing=tuple(name for name, one in known.items() if not one.has_learnt) or None,
         )
 
     @torch.no_grad()
@@ -110,7 +113,7 @@ class Judge:
         Raises:
             ConfigurationError: the detector gives anything but `Faces`.
         """
-        pixels = images.to(self.classifier.device).float() / 255
+        pixels = images.to(self.classifier.device).float().div_(255)
         observation = observe(pixels, self._checked, self.classifier, selection=self.faces).to("cpu")
         height, width = images.shape[-2:]
         found: list[list[SeenFace]] = [[] for _ in images]
@@ -154,71 +157,51 @@ def observe_folder(
         judge: detector and classifier.
         notes: file of what was seen, one line an image; notes of another judge, or of files that have changed, are
             not used.
-        batch_size: number of images looked at together.
+        batch_size: largest number of images looked at together; there are fewer where they have many pixels.
         progress: function that is told the number of images done since the last call.
 
     Returns:
         What was seen in each image, in the folder's order.
     """
-    header = json.dumps({"judge": encode(judge.record())}, sort_keys=True)
+    header = note_line({"judge": encode(judge.record())})
     known = _recall(notes, header)
     marks = {image.file: file_mark(folder.root / image.file) for image in folder.images}
     seen = {file: known[mark] for file, mark in marks.items() if mark in known}
     lines = [header, *(_line(marks[file], entry) for file, entry in seen.items())]
-    atomic_write_text(notes, "\n".join(lines) + "\n")  # without a line that was cut off, and what is no longer there
+    atomic_write_text(notes, "".join(lines))  # without damaged lines, and what is no longer there
     progress(len(seen))
-    left = [image for image in folder.images if image.file not in seen]
+    left = [image.file for image in folder.images if image.file not in seen]
     with notes.open("a", encoding="utf-8") as stream:
-        for batch, entries in _look_at(folder.root, left, judge, batch_size=batch_size):
-            seen.update(zip(batch, entries, strict=True))
-            stream.writelines(_line(marks[file], entry) + "\n" for file, entry in zip(batch, entries, strict=True))
+        for batch in read_batches(folder.root, left, batch_size=batch_size):
+            found = {file: Seen(damaged=reason) for file, reason in batch.refused.items()}
+            if batch.files:
+                found |= zip(batch.files, judge.look(torch.stack(batch.pictures)), strict=True)
+            seen |= found
+            stream.writelines(_line(marks[file], entry) for file, entry in found.items())
             stream.flush()
-            progress(len(batch))
+            progress(len(found))
     return [seen[image.file] for image in folder.images]
 
 
-def _look_at(
-    root: Path, images: Sequence[FoundImage], judge: Judge, *, batch_size: int
-) -> Iterator[tuple[list[str], list[Seen]]]:
-    """Files and what was seen in them, batch by batch; a batch holds images of one size."""
-    files: list[str] = []
-    pixels: list[Tensor] = []
-    for image in images:
-        try:
-            read = read_image(root / image.file)
-        except UnreadableImageError as error:
-            yield [image.file], [Seen(damaged=str(error))]
-            continue
-        if pixels and (len(pixels) == batch_size or read.shape != pixels[0].shape):
-            yield files, judge.look(torch.stack(pixels))
-            files, pixels = [], []
-        files.append(image.file)
-        pixels.append(read)
-    if pixels:
-        yield files, judge.look(torch.stack(pixels))
-
-
 def _line(mark: FileMark, seen: Seen) -> str:
-    return json.dumps({"mark": mark, **asdict(seen)})
+    return note_line({"mark": mark, **asdict(seen)})
 
 
 def _recall(notes: Path, header: str) -> dict[FileMark, Seen]:
-    """What notes say; nothing where they are another judge's. A cut line is what a killed process leaves."""
+    """What notes say; nothing where they are another judge's."""
+    lines = read_notes(notes)
     known: dict[FileMark, Seen] = {}
-    try:
-        lines = notes.read_text(encoding="utf-8").splitlines()
-    except OSError:
+    if not lines or lines[0] is None or note_line(lines[0]) != header:
         return known
-    if not lines or lines[0] != header:
-        return known
-    for line in lines[1:]:
+    for entry in lines[1:]:
+        if entry is None:
+            continue
         try:
-            entry = json.loads(line)
             mark = entry.pop("mark")
             box = entry.pop("box")
             others = tuple(SeenFace(tuple(face.pop("box")), **face) for face in entry.pop("others"))
             known[mark[0], mark[1], mark[2]] = Seen(box=None if box is None else tuple(box), others=others, **entry)
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (KeyError, TypeError):  # of another version of fairlit
             continue
     return known
 

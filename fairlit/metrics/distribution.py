@@ -7,7 +7,7 @@ importing torchmetrics takes seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.bootstrap import cluster_bootstrap, frequencies
-from fairlit.functional.statistics.counts import marginal_counts
+from fairlit.functional.statistics.counts import class_counts
 from fairlit.functional.statistics.cross_fitting import noise_free_bias_interval, noise_free_total_variation_interval
 from fairlit.functional.statistics.equivalence import total_variation_bound
 from fairlit.functional.statistics.fairness import (
@@ -29,8 +29,32 @@ from fairlit.functional.statistics.fairness import (
 from fairlit.functional.statistics.intervals import Interval, clopper_pearson
 from fairlit.functional.statistics.multinomial import multinomial_test
 from fairlit.functional.statistics.multiple_testing import holm
-from fairlit.results.figures import AttributeFigures, DistributionFigures, PromptAttributeFigures, PromptFigures
+from fairlit.io.finiteness import require_finite
+from fairlit.results.figures import (
+    JOINT,
+    AttributeFigures,
+    DistributionFigures,
+    PromptAttributeFigures,
+    PromptFigures,
+)
 from fairlit.results.record import Estimate
+
+MAX_MEASURED_CLASSES = 256
+"""Most joint classes, or compositions, that have figures of their own; images are too few to say anything of more."""
+
+
+def why_without_joint_classes(target: TargetDistribution) -> str | None:
+    """Return why figures of a target are of each attribute alone; None where joint classes have figures too.
+
+    Example:
+        >>> shares = {str(number): 1 / 40 for number in range(40)}
+        >>> why_without_joint_classes(TargetDistribution({"hat": shares, "coat": shares}))
+        '1600 joint classes are more than 256: figures are of each attribute alone'
+    """
+    classes = target.table.numel()
+    if len(target.attributes) < 2 or classes <= MAX_MEASURED_CLASSES:
+        return None
+    return f"{classes} joint classes are more than {MAX_MEASURED_CLASSES}: figures are of each attribute alone"
 
 
 class FaceStates(NamedTuple):
@@ -111,7 +135,7 @@ class DistributionStatistics:
         labels = torch.zeros(len(faces), device=device)
         confidence = []
         for attribute, names in self.target.classes.items():
-            probabilities = predictions[attribute].detach().to(device)
+            probabilities = require_finite(predictions[attribute].detach(), f"{attribute}: probabilities").to(device)
             labels = labels * len(names) + probabilities.argmax(dim=1)
             confidence.append(probabilities.amax(dim=1).float())
         return FaceStates(prompt_index.float(), found, prompt_index[faces].float(), labels, confidence)
@@ -128,27 +152,23 @@ class DistributionStatistics:
         """
         prompts, of_image = torch.unique(states.image_prompts.long(), return_inverse=True)
         found = states.image_found
-        joint = self._joint_counts(states, prompts)
         confidence = states.face_confidence
-        shares, names = self.target.table.flatten(), _joint_class_names(self.target)
-        counts = {
-            attribute: marginal_counts(joint, axis) for axis, attribute in enumerate(self.target.attributes, start=1)
+        counts = self._counts(states, prompts)
+        shares = {name: self.target.table.flatten() if name == JOINT else self.target.marginal(name) for name in counts}
+        names = {JOINT: _joint_class_names(self.target), **self.target.classes}
+        tests = {name: self._tests(rows, shares[name]) for name, rows in counts.items()}
+        faces = counts[self.target.attributes[0]].sum(dim=1)
+        blocks = {
+            name: self._figures(rows, shares[name], names[name], off_target=self._off_target(tests[name]))
+            for name, rows in counts.items()
         }
-        tests = {name: self._tests(counts[name], self.target.marginal(name)) for name in self.target.attributes}
-        tests_of_joint = self._tests(joint.flatten(1), shares)
-        faces = joint.flatten(1).sum(dim=1)
+        joint_classes = blocks.pop(JOINT, None)
         return DistributionFigures(
             attributes={
-                name: self._figures(
-                    counts[name],
-                    self.target.marginal(name),
-                    classes,
-                    off_target=self._off_target(tests[name]),
-                    unsure=_mean(sure < self.confidence),
-                )
-                for (name, classes), sure in zip(self.target.classes.items(), confidence, strict=True)
+                name: replace(blocks[name], unsure=_mean(sure < self.confidence))
+                for name, sure in zip(self.target.attributes, confidence, strict=True)
             },
-            joint_classes=self._figures(joint.flatten(1), shares, names, off_target=self._off_target(tests_of_joint)),
+            joint_classes=joint_classes,
             face_rate=_mean(found),
             unsure=_mean(torch.cat(list(confidence)) < self.confidence),
             images=len(found),
@@ -160,40 +180,44 @@ class DistributionStatistics:
                 self._prompt_figures(
                     int(prompt),
                     found[of_image == row],
-                    joint[row],
-                    tests={name: own[row] for name, own in tests.items()},
-                    test_of_joint=tests_of_joint[row],
+                    int(faces[row]),
+                    blocks={
+                        name: self._plain_figures(counts[name][row], shares[name], names[name], test=own[row])
+                        for name, own in tests.items()
+                    },
                 )
                 for row, prompt in enumerate(prompts)
             ),
         )
 
-    def _joint_counts(self, states: FaceStates, prompts: Tensor) -> Tensor:
-        """Faces of each prompt in each joint class, int64 [P, K1, ..., KA]."""
-        shape = self.target.table.shape
+    def _counts(self, states: FaceStates, prompts: Tensor) -> dict[str, Tensor]:
+        """Faces of each prompt int64 [P, K] in the classes of each attribute, and in joint classes if there are few."""
         of_face = torch.searchsorted(prompts, states.face_prompts.long())
-        places = of_face * shape.numel() + states.face_joint_classes.long()
-        return torch.bincount(places, minlength=len(prompts) * shape.numel()).view(len(prompts), *shape)
+        joint = states.face_joint_classes.long()
+        size = {"prompts": len(prompts)}
+        counts = {}
+        rest = joint
+        for name, classes in reversed(self.target.classes.items()):
+            counts[name] = class_counts(of_face, rest % len(classes), classes=len(classes), **size)
+            rest = rest // len(classes)
+        counts = {name: counts[name] for name in self.target.attributes}
+        if why_without_joint_classes(self.target) is None:
+            counts[JOINT] = class_counts(of_face, joint, classes=self.target.table.numel(), **size)
+        return counts
 
     def _prompt_figures(
-        self, number: int, found: Tensor, joint: Tensor, *, tests: Mapping[str, _Test], test_of_joint: _Test
+        self, number: int, found: Tensor, faces: int, *, blocks: dict[str, PromptAttributeFigures]
     ) -> PromptFigures:
-        """Figures of one prompt: whether each image has a face [N], counts [K1, ..., KA], and its tests."""
+        """Figures of one prompt: whether each image has a face [N], its faces, and what they show."""
+        joint_classes = blocks.pop(JOINT, None)
         return PromptFigures(
             prompt="",
             number=number,
             images=len(found),
-            faces=int(joint.sum()),
+            faces=faces,
             face_rate=_mean(found),
-            attributes={
-                name: self._plain_figures(
-                    marginal_counts(joint[None], axis)[0], self.target.marginal(name), classes, test=tests[name]
-                )
-                for axis, (name, classes) in enumerate(self.target.classes.items(), start=1)
-            },
-            joint_classes=self._plain_figures(
-                joint.flatten(), self.target.table.flatten(), _joint_class_names(self.target), test=test_of_joint
-            ),
+            attributes=blocks,
+            joint_classes=joint_classes,
         )
 
     def _plain_figures(
@@ -223,9 +247,7 @@ class DistributionStatistics:
     def _off_target(self, tests: list[_Test]) -> int:
         return sum(test.p_value_holm <= 1 - self.level for test in tests)
 
-    def _figures(
-        self, counts: Tensor, shares: Tensor, names: tuple[str, ...], *, off_target: int, unsure: float | None = None
-    ) -> AttributeFigures:
+    def _figures(self, counts: Tensor, shares: Tensor, names: tuple[str, ...], *, off_target: int) -> AttributeFigures:
         """Figures of counts [P, K] against shares [K], averaged over prompts with faces."""
         counts = counts[counts.sum(dim=1) > 0]
         sizes = counts.sum(dim=1)
@@ -252,7 +274,6 @@ class DistributionStatistics:
             tv_noise_free_ci=noise_free_total_variation_interval(counts, shares, level=self.level),
             kl=_mean(kl_divergences(shown, shares)),
             off_target=off_target,
-            unsure=unsure,
         )
 
     def _interval(self, counts: Tensor, statistic: Callable[[Tensor], Tensor]) -> Interval:

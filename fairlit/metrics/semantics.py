@@ -103,8 +103,8 @@ class SemanticSimilarity(RecordMetric):
             groups = [group for group in groups if len(group)]
             if groups:
                 mean = float(torch.stack([group.double().mean() for group in groups]).mean())
-                interval = cluster_bootstrap_mean(groups, draws=self.draws, level=self.level, seed=self.seed)
-                found[name] = Estimate(mean, *interval)
+                bounds = cluster_bootstrap_mean(groups, draws=self.draws, level=self.level, seed=self.seed, reach=1.0)
+                found[name] = Estimate(mean, *bounds)
         reference_prompts = joined(self.reference_prompts).long()
         swapped = None
         if len(reference_prompts.unique()) > 1:

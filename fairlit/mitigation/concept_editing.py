@@ -185,7 +185,7 @@ class UnifiedConceptEditing(Method):
             plan: how to sample.
             target: attributes and classes to measure.
         """
-        detector, classifier = self.judge.load(backbone.device)
+        detector, classifier = self.judge.load(backbone.device, target)
         return ShareMeasurement(
             backbone=backbone,
             detector=detector,

@@ -121,7 +121,7 @@ class OutputEditing(Method):
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
         """Note words, attributes or a classifier that do not fit the target."""
         target = self.required(target)
-        self.judge.check(target, problems)
+        self.judge.check(target, problems, kept=self.keep)
         read_compositions(self.compositions, target, problems)
         if self.compositions and self.faces == "largest":
             problems.add("compositions: they are of everybody in an image; give faces: all")
@@ -180,7 +180,7 @@ class OutputEditing(Method):
             plan: how to sample.
             target: distribution of the faces of a set.
         """
-        detector, classifier = self.judge.load(backbone.device)
+        detector, classifier = self.judge.load(backbone.device, target)
         target = target.reorder(classifier.classes)
         named = self._named(target, classifier.classes)
         spoken = phrases(self.words, named)

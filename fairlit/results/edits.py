@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_write_text
+from fairlit.io.notes import note_line, read_notes
 from fairlit.results.files import SCHEMA, FileRecord, check_schema
 from fairlit.results.judging import NotCounted
 from fairlit.results.record import OPTIONAL_KEY, PlainData, Record, decode, encode
@@ -76,12 +78,14 @@ class ImageEdits(Record):
         source: name of the file that it was made from, in its own folder.
         edits: faces that were to change.
         mark: size and time of change of the source.
+        digest: digest of the image's file; None in files of earlier versions.
     """
 
     file: str
     source: str
     edits: tuple[EditRecord, ...]
     mark: tuple[int, int]
+    digest: str | None = field(default=None, metadata=OPTIONAL_KEY)
 
     @property
     def changed(self) -> bool:
@@ -173,24 +177,24 @@ class EditLog:
 
     @classmethod
     def read(cls, path: Path) -> EditLog | None:
-        """Return the log of a file; None where there is none. Lines that a killed process cut short are left out.
+        """Return the log of a file; None where there is none, or its settings are damaged. Damaged sets are left out.
 
         Args:
             path: path of the file.
 
         Raises:
-            ConfigurationError: a later version of fairlit wrote it, or it holds something else.
+            ConfigurationError: a later version of fairlit wrote it.
         """
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except OSError:
+        lines = read_notes(path, without_digest=True)
+        if not lines or lines[0] is None:
             return None
-        found = [entry for line in lines if isinstance(entry := _parsed(line), dict)]
-        if not found:
-            return None
-        check_schema(found[0], cls.VERSION, str(path))
-        settings = {key: value for key, value in found[0].items() if key != SCHEMA}
-        return cls(settings=settings, sets=[SetEdits.from_json(entry, str(path)) for entry in found[1:]])
+        check_schema(lines[0], cls.VERSION, str(path))
+        settings = {key: value for key, value in lines[0].items() if key != SCHEMA}
+        sets = []
+        for entry in lines[1:]:
+            with suppress(ConfigurationError):
+                sets.append(SetEdits.from_json(entry, str(path)))
+        return cls(settings=settings, sets=sets)
 
     def write(self, path: Path) -> None:
         """Write the log atomically.
@@ -199,7 +203,7 @@ class EditLog:
             path: path of the file.
         """
         lines = [{SCHEMA: self.VERSION, **self.settings}, *(entry.to_json() for entry in self.sets)]
-        atomic_write_text(path, "".join(map(log_line, lines)))
+        atomic_write_text(path, "".join(map(note_line, lines)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -278,22 +282,6 @@ class EditingResults(FileRecord):
         settings = dict(content.get("settings", {}))
         moved = {key: settings.pop(key) for key in ("command", "version", "made") if key in settings}
         return {**content, **moved, "settings": settings, "sets": [_current_set(entry) for entry in content["sets"]]}
-
-
-def log_line(content: Mapping[str, Any]) -> str:
-    """Return one line of edits.jsonl.
-
-    Args:
-        content: plain data.
-    """
-    return json.dumps(content, ensure_ascii=False) + "\n"
-
-
-def _parsed(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except ValueError:  # cut short by a kill
-        return None
 
 
 def _current_edit(content: object) -> object:

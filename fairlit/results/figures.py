@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -18,7 +18,22 @@ JOINT = "joint_classes"
 Outcome = Literal["on_target", "off_target", "inconclusive"]
 """What images show of a model: that it is near its target, that it misses it, or neither."""
 
+_ROUNDING = 1e-6  # shares are read from files, and products of them are rounded
+
 OUTCOMES: tuple[Outcome, ...] = ("on_target", "off_target", "inconclusive")
+
+
+def is_uniform(shares: Collection[float]) -> bool:
+    """Return whether a target asks for all of its classes in equal shares.
+
+    Args:
+        shares: share of each class.
+
+    Example:
+        >>> is_uniform([0.5, 0.5]), is_uniform([0.75, 0.25])
+        (True, False)
+    """
+    return max(shares) - min(shares) <= _ROUNDING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +67,11 @@ class AttributeFigures(Record):
     prompts_on_target: int | None = field(default=None, metadata=OPTIONAL_KEY)
     prompts_off_target: int | None = field(default=None, metadata=OPTIONAL_KEY)
     prompts_inconclusive: int | None = field(default=None, metadata=OPTIONAL_KEY)
+
+    @property
+    def is_target_uniform(self) -> bool:
+        """Whether the target asks for equal shares: elsewhere images that meet it are biased, and no bias misses it."""
+        return is_uniform(self.target.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +167,21 @@ class DistributionFigures(Record):
     def with_faces(self) -> list[PromptFigures]:
         """Figures of the prompts in which a face was found."""
         return [entry for entry in self.per_prompt if entry.faces]
+
+    @property
+    def uniform_blocks(self) -> list[str]:
+        """Names of the blocks whose target is uniform; those of the others are told by their distance alone."""
+        return [name for name, block in self.blocks.items() if block.is_target_uniform]
+
+    def deviation(self, entry: PromptFigures, name: str) -> Estimate:
+        """Return how far a prompt is off: its bias where the target is uniform, else its distance to the target.
+
+        Args:
+            entry: figures of the prompt.
+            name: name of an attribute, or `JOINT`.
+        """
+        block = entry.blocks[name]
+        return block.bias if self.blocks[name].is_target_uniform else block.tv
 
     def named(self, prompts: Mapping[int, str] | Sequence[str]) -> DistributionFigures:
         """Return the same figures with the texts of prompts, by number."""

@@ -18,12 +18,16 @@ class JudgeRecord(Record):
         detector: what the user called the detector: its name, or its class and settings.
         faces: which faces of an image counted.
         digests: ``classifier`` and ``detector`` -> digest of its weights.
+        balanced_accuracy: attribute -> balanced accuracy on the classifier's validation faces; None without any.
+        learnt_nothing: attributes of which the classifier knew no more than chance there; None where there are none.
     """
 
     classifier: object = ""
     detector: object = ""
     faces: Literal["largest", "all"]
     digests: Mapping[str, str]
+    balanced_accuracy: Mapping[str, float] | None = field(default=None, metadata=OPTIONAL_KEY)
+    learnt_nothing: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL_KEY)
 
 
 @dataclass(frozen=True, kw_only=True)

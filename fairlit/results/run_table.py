@@ -38,19 +38,21 @@ def run_table(config: TableConfig) -> str:
     Raises:
         ConfigurationError: no run is given, or a file is missing or damaged; lists all that are.
     """
-    runs: dict[str, RunSummary] = {}
+    runs: list[RunSummary] = []
     with Problems("table") as problems:
         if not config.summaries:
             problems.add("summaries: got nothing; give one summary.json or more")
         for path in config.summaries:
             with problems.collecting():
-                runs[_name(Path(path))] = RunSummary.read(path)
-    return markdown_table(_whole(*runs.values()) if len(runs) == 1 else _one_row_each(runs))
+                runs.append(RunSummary.read(path))
+    return markdown_table(_whole(*runs) if len(runs) == 1 else _one_row_each(_names(config.summaries), runs))
 
 
-def _name(path: Path) -> str:
-    """The name of a run's folder."""
-    return (path if path.is_dir() else path.absolute().parent).name
+def _names(paths: Sequence[str]) -> list[str]:
+    """Return the names of the runs' folders, or their paths where two have one name."""
+    folders = [path if path.is_dir() else path.absolute().parent for path in map(Path, paths)]
+    names = [folder.name for folder in folders]
+    return [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
 
 
 def _whole(run: RunSummary) -> list[list[str]]:
@@ -58,23 +60,26 @@ def _whole(run: RunSummary) -> list[list[str]]:
     return [["", "before", "after", "at best"], *[row for row in rows if row]]
 
 
-def _one_row_each(runs: dict[str, RunSummary]) -> list[list[str]]:
+def _one_row_each(names: Sequence[str], runs: Sequence[RunSummary]) -> list[list[str]]:
     rows = [["run", "attribute", "bias before", "bias after", "at best", "distance to target", "CLIP-I", "minutes"]]
-    for name, run in runs.items():
+    for name, run in zip(names, runs, strict=True):
         measured = run.after.similarities
         similar = f"{measured.measured['clip_i'].value:.2f}" if "clip_i" in measured.measured else "-"
         if measured.clip_i_swapped is not None:
             similar += f" (swapped {measured.clip_i_swapped:.2f})"
         for attribute in shown_blocks(run.after):
             old, new = (variant.distribution.blocks[attribute] for variant in (run.before, run.after))
+            bias, distance = ["-"] * 3, f"{old.tv.value:.2f} → {new.tv.value:.2f}"
+            if new.is_target_uniform:
+                bias = [f"{old.bias.value:.2f}", _with_interval(new.bias), f"{new.bias.floor:.2f}"]
+            else:
+                distance = f"{old.tv.value:.2f} → {_with_interval(new.tv)}, at best {new.tv.floor:.2f}"
             rows.append(
                 [
                     name,
                     "joint" if attribute == JOINT else attribute,
-                    f"{old.bias.value:.2f}",
-                    _with_interval(new.bias),
-                    f"{new.bias.floor:.2f}",
-                    f"{old.tv.value:.2f} → {new.tv.value:.2f}",
+                    *bias,
+                    distance,
                     similar,
                     f"{run.wall_seconds / 60:.0f}",
                 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from fairlit.io.foreign_text import on_one_line
+from fairlit.io.markdown import cell
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
 from fairlit.results.run import VariantFigures
@@ -31,12 +33,12 @@ def results_table(columns: Mapping[str, VariantFigures], title: str) -> Table:
     """
     from rich.table import Table
 
-    table = Table(title=title, caption=CAPTION, title_justify="left", caption_justify="left")
+    table = Table(title=on_one_line(title), caption=CAPTION, title_justify="left", caption_justify="left")
     table.add_column("figure", no_wrap=True)
     for heading in (*columns, "at best"):
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(on_one_line(heading), justify="right", no_wrap=True)
     for row in table_rows(columns):
-        table.add_row(*row) if row else table.add_section()
+        table.add_row(*map(on_one_line, row)) if row else table.add_section()
     return table
 
 
@@ -50,7 +52,8 @@ def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:
         blocks = [distribution.blocks[name] for distribution in distributions]
         title = "joint" if name == JOINT else name
         bias, tv = [block.bias for block in blocks], [block.tv for block in blocks]
-        rows.append([f"bias, {title}", *map(_with_interval, bias), _number(bias[-1].floor)])
+        if blocks[-1].is_target_uniform:
+            rows.append([f"bias, {title}", *map(_with_interval, bias), _number(bias[-1].floor)])
         rows.append([f"distance to target, {title}", *map(_with_interval, tv), _number(tv[-1].floor)])
         if name != JOINT:
             for label, share in blocks[-1].target.items():
@@ -76,9 +79,10 @@ def shown_blocks(figures: VariantFigures) -> list[str]:
 
 
 def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows, the first of them the heading, as a Markdown table; figures stand to the right."""
-    rule = ["---"] + ["---:"] * (len(rows[0]) - 1)
-    return "\n".join("| " + " | ".join(cell.strip() for cell in row) + " |" for row in [rows[0], rule, *rows[1:]])
+    """Return rows of plain text, the first of them the heading, as a Markdown table; figures stand to the right."""
+    heading, *others = [[cell(text) for text in row] for row in rows]
+    rule = ["---"] + ["---:"] * (len(heading) - 1)
+    return "\n".join(f"| {' | '.join(row)} |" for row in (heading, rule, *others))
 
 
 def _number(value: float | None) -> str:

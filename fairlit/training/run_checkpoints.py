@@ -10,6 +10,11 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 FOLDER, LAST = "checkpoints", "last"
 
 
+def is_trial(trainer: L.Trainer) -> bool:
+    """Return whether a trainer makes a `fast_dev_run`, which leaves nothing behind."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
 def run_checkpoints(trainer: L.Trainer) -> list[Path]:
     """Return the checkpoints that runs with these settings have left, oldest first.
 

@@ -31,7 +31,10 @@ PROMPT = "a photo of the face of a doctor"
             {"class_path": "fairlit.adaptors.Lora", "init_args": {"rank": 8, "alpha": 4, "unet_modules": ["to_q"]}},
             {"rank": 8, "alpha": 4.0, "modules": {"text_encoder": TEXT_ENCODER_MODULES}},
         ),
-        ({"class_path": "fairlit.adaptors.SoftTokens", "init_args": {"count": 2}}, {"tokens": ("<fair>", "<fair>_1")}),
+        (
+            {"class_path": "fairlit.adaptors.SoftTokens", "init_args": {"count": 2}},
+            {"tokens": ("<fairlit>", "<fairlit>_1")},
+        ),
     ],
 )
 def test_config_files_describe_adaptors(config: dict[str, object], expected: dict[str, object]) -> None:

@@ -32,11 +32,11 @@ def test_both_kinds_in_one_folder(
     assert {update.alpha for update in contents.updates.values()} == {5}
     assert 2 * len(contents.updates) == len(lora.parameters())
     assert contents.rows is not None
-    assert torch.equal(contents.rows, tokens.parameters()["<fair>"])
+    assert torch.equal(contents.rows, tokens.parameters()["<fairlit>"])
     assert contents.record.config_hash == "7"
     assert contents.lora_record().alpha == 5
-    assert contents.tokens_record().tokens == ("<fair>", "<fair>_1", "<fair>_2")
-    assert "in text encoder and U-Net, rank 2, alpha 5; 3 soft tokens '<fair>'" in contents.describe()
+    assert contents.tokens_record().tokens == ("<fairlit>", "<fairlit>_1", "<fairlit>_2")
+    assert "in text encoder and U-Net, rank 2, alpha 5; 3 soft tokens '<fairlit>'" in contents.describe()
     single = read_adaptor(tmp_path / "learned_embeds.safetensors")
     assert not single.updates
     assert single.record.kind == "soft_tokens"

@@ -225,7 +225,7 @@ def test_other_base_models_are_refused_by_tensor_and_shapes(
 def test_soft_tokens_of_another_base_model_are_refused(tiny_pipeline_folder: Path, tmp_path: Path) -> None:
     torch.save({"token_embedding.weight": torch.ones(6, 768)}, tmp_path / "prefix.pth")
     contents = read_published([tmp_path / "prefix.pth"])
-    with pytest.raises(CheckpointError, match=r"prefix\.pth: tensor '<fair>' has shape \[5, 768\], .* \[5, 32\]"):
+    with pytest.raises(CheckpointError, match=r"prefix\.pth: tensor '<fairlit>' has shape \[5, 768\], .* \[5, 32\]"):
         check_fit(contents, open_skeleton(tiny_pipeline_folder))
 
 
@@ -285,7 +285,7 @@ def test_published_soft_tokens_make_the_images_of_the_originals_applied_by_hand(
         files = write_adaptor(contents, format_, tmp_path / format_, name="shen")
         pipeline = open_pipeline()
         load_stock(pipeline, contents, format_, files)
-        assert (generate(pipeline, f"<fair> {PROMPT}") - expected).abs().max() < 1e-5
+        assert (generate(pipeline, f"<fairlit> {PROMPT}") - expected).abs().max() < 1e-5
 
 
 def test_merge_goes_on_without_a_safety_checker_that_was_deleted(

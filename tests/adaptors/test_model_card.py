@@ -165,6 +165,19 @@ def test_records_add_no_section_and_no_code(folder: Path) -> None:
     assert "guidance_scale" not in code
 
 
+def test_names_of_files_and_tokens_are_text(folder: Path) -> None:
+    record = AdaptorMetadata("org/name", kind="soft_tokens", tokens=("<a>",))
+    write_tensors(
+        folder / "learned_embeds.safetensors", {"<`x\x1b[31m>": TENSORS["<fair>"]}, {FAIRLIT_KEY: record.to_json()}
+    )
+    contents = read_adaptor(folder)
+    assert "2 soft tokens '<`x\\x1b[31m>'" in contents.describe()
+    card = export_card(contents, "kohya", [Path("a` [x](y) <b> `.safetensors")], base=None, summary=None)
+    assert kinds(card).isdisjoint({"html_inline", "html_block", "link_open", "image"})
+    assert "\x1b" not in card
+    assert "``a` [x](y) <b> `.safetensors``" in card
+
+
 def test_padding_is_explained_where_it_differs(folder: Path) -> None:
     assert "prompt_embeds" not in written(folder, None)
     assert "prompt_embeds" in written(folder, None, SAMPLING | {"prompt_padding": "longest"})
@@ -182,6 +195,8 @@ def test_cards_of_exports_keep_the_figures(folder: Path) -> None:
     data = ModelCard(merged).data
     assert (data.base_model, data.base_model_relation) == ("some/base", "finetune")
     assert "load_textual_inversion" not in merged
+    assert "rename the file to something that is no word" in kohya
+    assert "choose a name that no prompt contains" in export_card(contents, "diffusers", [], base=None, summary=None)
 
 
 def test_the_code_on_the_card_makes_fairlit_s_own_pictures(

@@ -35,18 +35,18 @@ def test_both_kinds_in_one_folder_through_two_generations(
     saved: tuple[Path, StableDiffusionPipeline], open_pipeline: Open, generate: Callable[..., Tensor], tmp_path: Path
 ) -> None:
     folder, trained = saved
-    expected = generate(trained, f"<fair> {PROMPT}")
+    expected = generate(trained, f"<fairlit> {PROMPT}")
     pipeline = open_pipeline()
     assert load_adaptor(pipeline, folder) is pipeline
-    assert (generate(pipeline, f"<fair> {PROMPT}") - expected).abs().max() < 1e-5
+    assert (generate(pipeline, f"<fairlit> {PROMPT}") - expected).abs().max() < 1e-5
     again = save_adaptor(pipeline, tmp_path / "again")
     assert [path.name for path in again] == ["pytorch_lora_weights.safetensors", "learned_embeds.safetensors"]
     grandchild = load_adaptor(open_pipeline(), str(tmp_path / "again"))
-    assert (generate(grandchild, f"<fair> {PROMPT}") - expected).abs().max() < 1e-5
+    assert (generate(grandchild, f"<fairlit> {PROMPT}") - expected).abs().max() < 1e-5
     record = read_metadata(again[0])
     assert (record.kind, record.rank, record.alpha) == ("lora", 2, 5)
     assert len(record.modules["text_encoder"]) == 12  # two layers of six
-    assert read_metadata(again[1]).tokens == ("<fair>", "<fair>_1", "<fair>_2")
+    assert read_metadata(again[1]).tokens == ("<fairlit>", "<fairlit>_1", "<fairlit>_2")
 
 
 def test_saves_living_adaptors_and_single_files(
@@ -55,7 +55,7 @@ def test_saves_living_adaptors_and_single_files(
     folder, trained = saved
     save_adaptor(trained, tmp_path / "living", AdaptorMetadata(config_hash="7"))
     loaded = load_adaptor(open_pipeline(), tmp_path / "living")
-    assert (generate(loaded, f"<fair> {PROMPT}") - generate(trained, f"<fair> {PROMPT}")).abs().max() < 1e-5
+    assert (generate(loaded, f"<fairlit> {PROMPT}") - generate(trained, f"<fairlit> {PROMPT}")).abs().max() < 1e-5
     assert read_metadata(tmp_path / "living").config_hash == "7"
     with pytest.raises(ConfigurationError, match="give a folder"):
         save_adaptor(trained, tmp_path / "one.safetensors")
@@ -103,7 +103,7 @@ def test_nothing_or_too_much_to_save(
             },
             r"fc1\.lora_B\.weight' has shape \[768, 2\], the pipeline needs \[64, 2\]",
         ),
-        ({"<fair>": torch.zeros(5, 768)}, r"tensor '<fair>' has shape \[5, 768\], the pipeline needs \[5, 32\]"),
+        ({"<fairlit>": torch.zeros(5, 768)}, r"tensor '<fairlit>' has shape \[5, 768\], the pipeline needs \[5, 32\]"),
         ({"doctor</w>": torch.zeros(5, 32)}, "knows 'doctor</w>' already"),
         ({"a": torch.zeros(2), "b": torch.zeros(2)}, "neither a LoRA nor soft tokens .2 tensors, first: 'a'"),
         ({}, "neither a LoRA nor soft tokens"),

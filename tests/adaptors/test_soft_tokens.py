@@ -56,8 +56,8 @@ def test_gradient_reaches_the_rows_alone(tiny_pipeline: StableDiffusionPipeline)
 
 def test_prompts(tiny_pipeline: StableDiffusionPipeline) -> None:
     adaptor = SoftTokens(count=3)
-    assert adaptor.adapt_prompt("a nurse") == "<fair> <fair>_1 <fair>_2 a nurse"
-    assert adaptor.pipeline_prompt("a nurse") == "<fair> a nurse"
+    assert adaptor.adapt_prompt("a nurse") == "<fairlit> <fairlit>_1 <fairlit>_2 a nurse"
+    assert adaptor.pipeline_prompt("a nurse") == "<fairlit> a nurse"
     words = tiny_pipeline.tokenizer("a nurse").input_ids
     adaptor.attach(tiny_pipeline)
     tokenizer = tiny_pipeline.tokenizer
@@ -76,7 +76,7 @@ def test_too_long_a_prompt_is_cut_at_its_end_with_a_warning(tiny_pipeline: Stabl
         adapted = adaptor.adapt_prompt(" ".join(["photo"] * 75))
     ids = tiny_pipeline.tokenizer(adapted, truncation=True).input_ids
     assert len(ids) == 77
-    assert ids[1] == tiny_pipeline.tokenizer.convert_tokens_to_ids("<fair>")
+    assert ids[1] == tiny_pipeline.tokenizer.convert_tokens_to_ids("<fairlit>")
 
 
 def test_file_is_what_diffusers_writes(
@@ -97,12 +97,23 @@ def test_mismatches(open_pipeline: Open, tmp_path: Path) -> None:
     adaptor.attach(pipeline)
     adaptor.save(tmp_path, pipeline, AdaptorMetadata())
     for other, message in (
-        (SoftTokens(count=5), r"tensor '<fair>' has shape \[4, 32\], the model needs \[5, 32\]"),
+        (SoftTokens(count=5), r"tensor '<fairlit>' has shape \[4, 32\], the model needs \[5, 32\]"),
         (SoftTokens(count=4, token="<even>"), r"tensor '<even>' of shape \[4, 32\] is missing"),
     ):
         other.attach(open_pipeline())
         with pytest.raises(CheckpointError, match=message):
             other.load(tmp_path)
+
+
+def test_files_with_the_former_default_token_load(open_pipeline: Open, tmp_path: Path) -> None:
+    former, present = SoftTokens(count=2, token="<fair>", seed=1), SoftTokens(count=2)
+    for adaptor in (former, present):
+        pipeline = open_pipeline()
+        adaptor.attach(pipeline)
+        if adaptor is former:
+            adaptor.save(tmp_path, pipeline, AdaptorMetadata())
+    present.load(tmp_path)
+    assert torch.equal(present.parameters()["<fairlit>"], former.parameters()["<fair>"])
 
 
 def test_bad_arguments(tiny_pipeline: StableDiffusionPipeline) -> None:

@@ -129,6 +129,17 @@ def test_groups_by_hand(judge: Judge, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "figures" / "people.png").is_file()
 
 
+def test_crowds_have_too_many_compositions_to_be_told(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fairlit.auditing.groups.MAX_MEASURED_CLASSES", 3)  # two people have 3, three people 4
+    folder = find_images(write(tmp_path / "images", PROMPTS))
+    groups = run_audit(AuditSettings(folder=folder, target=TARGET, out=tmp_path / "out"), judge).groups
+    assert groups is not None
+    assert {size: list(blocks) for size, blocks in groups.compositions.items()} == {2: ["tint"], 3: []}
+    assert groups.found[3] == {3: 2}
+
+
 def test_a_target_of_compositions(judge: Judge, tmp_path: Path) -> None:
     """Every pair is to be mixed."""
     folder = find_images(write(tmp_path / "images", PROMPTS))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from collections.abc import Callable
@@ -8,14 +9,18 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import torch
+from coloured_folders import Tint
 from scipy import stats
 from torch import Tensor
 
+from fairlit.auditing.charts import prompts_chart, sorted_by_deviation
 from fairlit.auditing.measure import measure, same_noise_pairs, verdict
 from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
+from fairlit.metrics import distribution
 from fairlit.results.audit import AuditResults
 
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)
@@ -182,6 +187,49 @@ def test_a_whole_audit_of_a_damaged_folder(colour_folder: Callable[..., Path], j
     assert read.tags.count("img") == 4 + 8 + 2 * 8  # charts, tiles, pairs
 
 
+def test_prompts_are_ordered_and_shown_by_distance_where_the_target_is_not_uniform(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path
+) -> None:
+    """Of a target of three to one, the prompt that meets it is biased, and one without any bias misses it."""
+    uneven = TargetDistribution({"tint": {"red": 0.75, "blue": 0.25}})
+    folder = colour_folder([RED, RED, RED, BLUE] * 2, [RED, BLUE] * 4, [BLUE] * 8)
+    prompts = ["on target", "without bias", "all blue"]
+    settings = AuditSettings(folder=find_images(folder, prompts), target=uneven, out=tmp_path / "out")
+    figures = run_audit(settings, judge).figures
+    by_prompt = {entry.prompt: entry.attributes["tint"] for entry in figures.per_prompt}
+    assert [(by_prompt[prompt].bias.value, by_prompt[prompt].tv.value) for prompt in prompts] == [
+        (0.5, 0.0),
+        (0.0, 0.25),
+        (1.0, 0.75),
+    ]
+    assert figures.uniform_blocks == []
+    assert [entry.prompt for entry in sorted_by_deviation(figures, "tint")] == ["all blue", "without bias", "on target"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "The furthest from the target first. Distance to the target in red" in page
+    assert "<td>bias</td>" not in page
+    assert "<th>bias</th>" not in page
+    assert "Bias" not in page
+    texts = [text.get_text() for text in prompts_chart(figures, "tint", place=0)(8.6).axes[0].texts]
+    assert [text for text in texts if re.fullmatch(r"\d\.\d\d", text)] == ["0.75", "0.25", "0.00"]
+    assert "distance" in texts
+    assert "bias" not in texts
+
+
+def test_bias_stands_beside_the_distance_where_the_target_is_uniform(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path
+) -> None:
+    target = TargetDistribution({"tint": {"red": 0.5, "blue": 0.5}, "tone": {"light": 0.75, "dark": 0.25}})
+    folder = colour_folder([RED, BLUE] * 2, [RED] * 4)
+    figures = run_audit(AuditSettings(folder=find_images(folder), target=target, out=tmp_path / "out"), judge).figures
+    assert figures.uniform_blocks == ["tint"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert page.count("<tr><td>bias</td>") == 1
+    assert "It is left out for tone, joint classes" in page
+    texts = [text.get_text() for text in prompts_chart(figures, "tint", place=0)(8.6).axes[0].texts]
+    assert [text for text in texts if re.fullmatch(r"\d\.\d\d", text)] == ["1.00", "0.00"]
+    assert "bias" in texts
+
+
 def test_an_audit_without_any_face_says_so(colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path) -> None:
     results = run_audit(
         AuditSettings(folder=find_images(colour_folder([GREEN] * 3)), target=BOTH, out=tmp_path / "out"), judge
@@ -189,3 +237,46 @@ def test_an_audit_without_any_face_says_so(colour_folder: Callable[..., Path], j
     assert results.verdict.headline == "No face was found in any image: there is nothing to judge."
     assert "nothing to judge" in (tmp_path / "out" / "report.html").read_text()
     assert AuditResults.read(tmp_path / "out" / "results.json") == results  # unknown figures are equal too
+
+
+class Unsure(Tint):
+    """Brings a validation by which it takes everything for red, and knows light from dark."""
+
+    @property
+    def confusion(self) -> dict[str, Tensor]:
+        return {"tint": torch.tensor([[29, 0], [43, 0]]), "tone": torch.tensor([[9, 1], [1, 9]])}
+
+
+def test_a_judge_that_has_learnt_nothing_stands_in_red_above_everything(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = find_images(colour_folder([RED, BLUE] * 3))
+    unsure = Judge(judge.detector, Unsure().freeze(), judge.names)
+    with caplog.at_level("WARNING", "fairlit"):
+        results = run_audit(AuditSettings(folder=folder, target=BOTH, out=tmp_path / "out"), unsure)
+    assert results.judge.balanced_accuracy == {"tint": 0.5, "tone": 0.9}
+    assert results.judge.learnt_nothing == ("tint",)
+    assert AuditResults.read(tmp_path / "out" / "results.json").judge == results.judge
+    page = (tmp_path / "out" / "report.html").read_text()
+    box = page.index('<section class="alarm"')
+    assert box < page.index('<section class="verdict')
+    assert "no more than chance about tint (balanced accuracy 0.50)" in page
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith("classifier: has learnt nothing about 'tint'")
+    tone = TargetDistribution({"tone": {"light": 0.5, "dark": 0.5}})  # of which it knows
+    run_audit(AuditSettings(folder=folder, target=tone, out=tmp_path / "tone"), unsure)
+    assert '<section class="alarm"' not in (tmp_path / "tone" / "report.html").read_text()
+
+
+def test_a_report_says_that_there_are_too_many_joint_classes(
+    colour_folder: Callable[..., Path], judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = AuditSettings(folder=find_images(colour_folder([RED, BLUE])), target=BOTH, out=tmp_path / "few")
+    assert run_audit(settings, judge).figures.joint_classes is not None
+    reason = "4 joint classes are more than 3: figures are of each attribute alone"
+    assert reason not in (tmp_path / "few" / "report.html").read_text()
+    monkeypatch.setattr(distribution, "MAX_MEASURED_CLASSES", 3)
+    results = run_audit(dataclasses.replace(settings, out=tmp_path / "many"), judge)
+    assert results.figures.joint_classes is None
+    assert list(results.figures.attributes) == ["tint", "tone"]
+    assert reason in (tmp_path / "many" / "report.html").read_text()

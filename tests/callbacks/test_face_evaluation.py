@@ -46,6 +46,7 @@ def trainer(folder: Path, stage: TrainerFn) -> Any:
         datamodule=SimpleNamespace(target=BALANCED, trained_families={"occupations", "sports"}),
         is_global_zero=True,
         sanity_checking=False,
+        fast_dev_run=False,
         loggers=[],
         global_step=20,
         state=SimpleNamespace(fn=stage),

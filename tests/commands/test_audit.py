@@ -38,6 +38,23 @@ def test_an_audit_starts_and_ends_without_lightning(images: Path, tiny_models: d
     assert json.loads((tmp_path / "out" / "results.json").read_text())["audited"]["no_face"] == 3
 
 
+def test_a_flat_folder_is_warned_of_on_the_terminal_and_on_top_of_the_report(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--target", TARGET, "--classifier", tiny_models["audit_classifier"], "--device", "cpu"]
+    main(["audit", str(images / "a chef"), *arguments, "--out", str(tmp_path / "flat")])
+    words = f"3 images lie directly in {images / 'a chef'} and count as one prompt"
+    assert f"warning  {words}" in capsys.readouterr().out
+    page = (tmp_path / "flat" / "report.html").read_text()
+    assert 0 < page.index(words) < page.index('<section class="verdict')
+    main(["audit", str(images), *arguments, "--out", str(tmp_path / "folders")])
+    (images / "a chef" / "prompt.txt").write_text("a photo of a chef")
+    main(["audit", str(images / "a chef"), *arguments, "--out", str(tmp_path / "told")])
+    assert "warning" not in capsys.readouterr().out
+    for name in ("folders", "told"):
+        assert "count as one prompt" not in (tmp_path / name / "report.html").read_text()
+
+
 def test_a_model_is_generated_from_and_compared_with_itself(
     tiny_models: dict[str, str], tiny_prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

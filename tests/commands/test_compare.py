@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,10 @@ CONFIGS = Path(__file__).parents[2] / "configs" / "compare"
 @pytest.fixture
 def config(tiny_models: dict[str, str], tiny_prompts: Path, tmp_path: Path) -> Path:
     (tmp_path / "unrelated.txt").write_text("a <script>alert(1)</script> mountain\n")
+    shutil.copytree(tiny_models["audit_classifier"], tmp_path / "judge")
+    settings = json.loads((tmp_path / "judge" / "config.json").read_text())
+    settings["validation"] = {"age": {"confusion": [[29, 0], [43, 0]], "ece_before": 0.1, "ece_after": 0.1}}
+    (tmp_path / "judge" / "config.json").write_text(json.dumps(settings))
     path = tmp_path / "compare.yaml"
     content = {
         "model": tiny_models["backbone"],
@@ -29,7 +34,7 @@ def config(tiny_models: dict[str, str], tiny_prompts: Path, tmp_path: Path) -> P
         "guidance_scale": 1.5,
         "batch_size": 4,
         "target": {"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.5, "old": 0.5}},
-        "classifier": tiny_models["audit_classifier"],
+        "classifier": str(tmp_path / "judge"),
         "detector": {"class_path": "stand_ins.MiddleFaces"},
         "clip": tiny_models["clip"],
         "device": "cpu",
@@ -58,6 +63,11 @@ def test_methods_share_noise_and_end_in_one_report(
     results = json.loads((out / "results.json").read_text())
     assert set(results["methods"]) == {"unchanged model", "attribute words", "far <away>"}
     assert results["reference"] == "unchanged model"
+    assert results["judge"]["learnt_nothing"] == ["age"]
+    alarm = "By its own validation, this classifier knows no more than chance about age (balanced accuracy 0.50)."
+    assert alarm in " ".join(printed.replace("│", " ").split())  # in a box
+    page = (out / "report.html").read_text()
+    assert page.index(alarm) < page.index('<section class="verdict')
     assert results["methods"]["unchanged model"]["similarities"]["clip_i"] == pytest.approx(1.0, abs=1e-5)
     one, other = (
         [read_image(file).float() for file in sorted((out / "images" / "judged" / name).glob("000_*/*.png"))]

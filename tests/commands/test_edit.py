@@ -37,6 +37,7 @@ def folder(tmp_path: Path) -> Path:
         prompt, kind = ("two people", "png") if number < 2 else ("a pair", "jpg")
         file = tmp_path / "images" / prompt / f"{number}.{kind}"
         file.parent.mkdir(parents=True, exist_ok=True)
+        (file.parent / "prompt.txt").write_text(prompt)
         Image.fromarray(draw_scene(scene, LANDSCAPE).pixels).save(file, quality=95)
     (tmp_path / "images" / "a pair" / "9.png").write_bytes(b"no image")
     return tmp_path / "images"
@@ -100,6 +101,14 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
     assert (out / "edits.jsonl").read_text() == text
     main(command)
     assert "2 of them before" in capsys.readouterr().out
+
+    for entry in (edited[0], next(entry for entry in entries if entry not in edited)):
+        written = out / "images" / entry.file
+        whole = written.read_bytes()
+        written.write_bytes(whole[: len(whole) * 3 // 5])  # as a full disk or a broken copy leaves it
+        main(command)
+        assert "2 of them before" not in capsys.readouterr().out
+        assert written.read_bytes() == whole
 
     first = next((folder / "two people").glob("0*"))
     shutil.copy(first, first.with_name("7.png"))  # one more image: its set is not finished any more
@@ -239,3 +248,28 @@ def test_output_editing_beside_the_plain_model(tmp_path: Path) -> None:
     times = {file: file.stat().st_mtime_ns for file in (tmp_path / "out" / "images").rglob("*.png")}
     main(["compare", "--config", str(tmp_path / "compare.yaml")])  # goes on, and takes images with edits for finished
     assert all(file.stat().st_mtime_ns == time for file, time in times.items())
+
+
+def test_classifiers_that_have_learnt_nothing_are_refused(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copies = []
+    for name in ("classifier_train", "classifier_audit"):
+        shutil.copytree(f"{MODELS}/{name}", tmp_path / name)
+        copies.append(tmp_path / name)
+        file = tmp_path / name / "config.json"
+        one, four = [[29, 0], [43, 0]], [[9, 0, 0, 0]] * 4
+        tables = {"gender": one, "skin_tone": four, "age": one}
+        found = {key: {"confusion": table, "ece_before": 0.1, "ece_after": 0.1} for key, table in tables.items()}
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"validation": found}))
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--classifier", str(copies[0]), "--audit_classifier", str(copies[1])])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    for words in (
+        "classifier: got a classifier that has learnt nothing about 'gender': balanced accuracy 0.50 on its 72",
+        "classifier: got a classifier that has learnt nothing about 'skin_tone': balanced accuracy 0.25 on its 36",
+        "audit_classifier: got a classifier that has learnt nothing about 'gender'",
+    ):
+        assert words in error
+    assert "about 'age'" not in error  # nobody asks about it

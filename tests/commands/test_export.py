@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fairlit.adaptors import AdaptorMetadata, Lora, SoftTokens
+from fairlit.adaptors.contents import read_adaptor
+from fairlit.adaptors.files import write_tensors
 from fairlit.cli import main
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
 from fairlit.functional.sampling.noise import keyed_noise
@@ -40,11 +43,11 @@ for kind in ("diffusers", "kohya", "peft", "merged"):
         pipeline.load_textual_inversion(f"{folder}/diffusers")
     elif kind == "kohya":
         pipeline.load_lora_weights(f"{folder}/kohya", weight_name="kohya_lora.safetensors")
-        pipeline.load_textual_inversion(f"{folder}/kohya", weight_name="fair.safetensors", token="<fair>")
+        pipeline.load_textual_inversion(f"{folder}/kohya", weight_name="fairlit.safetensors", token="<fairlit>")
     elif kind == "peft":
         for part in ("text_encoder", "unet"):
             setattr(pipeline, part, PeftModel.from_pretrained(getattr(pipeline, part), f"{folder}/peft/{part}"))
-        prompt = prompt.replace("<fair> ", "")
+        prompt = prompt.replace("<fairlit> ", "")
     settings = {"guidance_scale": 1.5, "num_inference_steps": 6, "output_type": "pt"}
     noise = torch.load(f"{folder}/noise.pt")
     torch.save(pipeline([prompt] * 2, latents=noise, **settings).images, f"{folder}/{kind}.pt")
@@ -241,3 +244,34 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in printed
     main(["--help"])
     assert "export" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("token", "file", "warned"), [("<photo>", "photo", True), ("<fair>", "fairlit", False)])
+def test_tokens_that_are_words_are_named(
+    tiny_pipeline_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    token: str,
+    file: str,
+    warned: bool,
+) -> None:
+    """A1111's web UI replaces the name of an embedding's file in every prompt; former files have such a name."""
+    vocabulary = json.loads((tiny_pipeline_folder / "tokenizer" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert ("photo</w>" in vocabulary, "fairlit</w>" in vocabulary) == (True, False)
+    write_tensors(tmp_path / "saved" / "learned_embeds.safetensors", {token: torch.ones(2, 32)}, {})
+    main(
+        [
+            "export",
+            str(tmp_path / "saved"),
+            "--to",
+            "kohya",
+            "--base",
+            str(tiny_pipeline_folder),
+            "--out",
+            str(tmp_path / "out"),
+        ]
+    )
+    assert (tmp_path / "out" / f"{file}.safetensors").is_file()
+    assert read_adaptor(tmp_path / "out" / f"{file}.safetensors").token == token
+    assert ("replaces 'photo' in every prompt" in capsys.readouterr().out) == warned

@@ -5,19 +5,28 @@ from __future__ import annotations
 import shlex
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
 import fairlit
-from fairlit.commands import audit, compare, edit, export, generate
+from fairlit.commands import audit, classifier, compare, edit, export, face_bank, generate, init, table
 from fairlit.commands.method_names import METHODS
-from fairlit.commands.parsing import build_parser
+from fairlit.commands.parsing import ConfigCommand, build_parser
 from fairlit.errors import ConfigurationError
 from fairlit.mitigation import AttributeWords, Method
 
 ROOT = Path(__file__).parents[2]
 COMMANDS: list[Any] = [module.COMMAND for module in (audit, compare, edit, export, generate)]
+EVERY_COMMAND: list[Any] = [
+    *COMMANDS,
+    *(
+        entry
+        for module in (classifier, face_bank, init, table)
+        for entry in vars(module).values()
+        if isinstance(entry, ConfigCommand)
+    ),
+]
 MOST_LINES = {"audit": 120, "compare": 150, "edit": 120, "export": 120, "generate": 120}
 named = pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 
@@ -30,6 +39,29 @@ def test_nothing_given_is_the_config_without_arguments(command: Any) -> None:
         assert (list(one) if isinstance(one, list | tuple) else one) == (
             list(other) if isinstance(other, list | tuple) else other
         ), entry.name
+
+
+@pytest.mark.parametrize("command", EVERY_COMMAND, ids=lambda command: command.name.replace(" ", "_"))
+def test_null_is_refused_or_none(command: Any, tmp_path: Path) -> None:
+    """Null is None where a setting may be None; a list of words without a name may be empty."""
+    hints = get_type_hints(command.config)
+    optional = {name for name, hint in hints.items() if type(None) in get_args(hint)}
+    file = tmp_path / "config.yaml"
+    for entry in fields(command.config):
+        file.write_text(f"{entry.name}: null")
+        if entry.name in optional or command.positional.get(entry.name) == "*":
+            assert not build_parser(command).parse_args(["--config", str(file)])[entry.name]
+        else:
+            with pytest.raises(ConfigurationError, match=f"^{entry.name}: got null; expected "):
+                build_parser(command).parse_args(["--config", str(file)])
+
+
+def test_null_for_settings_of_a_method() -> None:
+    command = generate.COMMAND
+    for arguments in (["attribute_words", "--method.seed"], ["adaptor", "--method.path"]):
+        with pytest.raises(ConfigurationError, match=r"^method\.init_args\.\w+: got (null; expected|nothing; Fin)"):
+            command.parse(["a", "--method", *arguments, "null"])
+    assert command.parse(["a", "--method", "attribute_words", "--method.after", "null"]).method.after is None
 
 
 @named

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from cli_runs import last_checkpoint, read_checkpoint, variant
 
 from fairlit.cli import main
@@ -87,6 +88,39 @@ def test_evaluation_takes_the_last_checkpoint_of_the_run(run: Run, tmp_path: Pat
     assert json.loads((folder / "summary.json").read_text())["adaptor"] == by_itself["adaptor"]
 
 
+def test_predicted_images_are_replaced_on_request_alone(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "images"
+    first = ["--ckpt_path", "untrained"]
+    assert run("predict", *first)[0] == 0
+    saved = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    leftover = next(path for path in saved if path.suffix == ".png")
+    seed = ["--data.init_args.seed", 1]
+
+    status, _, message = run("predict", *first, *seed)
+    assert status == 2
+    assert f"holds images of an earlier predict ({folder})" in message
+    assert "--overwrite" in message
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == saved
+
+    status, printed, _ = run("predict", *first, *seed, "--overwrite")
+    assert status == 0
+    assert f"removed  {folder / 'manifest.jsonl'} and {len(saved) - 1} more files" in printed
+    assert leftover.read_bytes() != saved[leftover]
+    assert "overwrite" not in (tmp_path / "run" / "config_predict.yaml").read_text()
+
+
+def test_a_fast_run_leaves_a_finished_one_alone(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert run("fit")[0] == 0
+    assert run("test")[0] == 0
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for command in ("fit", "validate", "test", "predict"):
+        assert run(command, "--trainer.fast_dev_run", "1", "--trainer.max_steps", 2)[0] == 0
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before, command
+    _, printed, _ = run("test")
+    assert f"replaced {folder / 'summary.json'}" in printed
+
+
 def test_a_start_without_a_checkpoint_is_said(run: Run, tmp_path: Path) -> None:
     status, printed, _ = run("fit", "--ckpt_path", "last")
     assert status == 0
@@ -126,6 +160,18 @@ def test_null_is_no_text(run: Run, tmp_path: Path) -> None:
     status, _, message = run("test", "--ckpt_path", "null")
     assert status == 2
     assert "ckpt_path: got none, and" in message
+
+    changes = ["--model.init_args.models.clip", "null", "--model.init_args.reference_images.cache=null"]
+    status, printed, _ = run("fit", *changes, "--print_config")
+    settings = yaml.safe_load(printed)
+    assert status == 0
+    assert settings["model"]["init_args"]["models"]["clip"] is None
+    assert settings["model"]["init_args"]["reference_images"]["cache"] is None
+    assert settings["ckpt_path"] is None
+
+    status, _, message = run("fit", "--model.init_args.sampling.min_steps", "null")
+    assert status == 2
+    assert "model.init_args.sampling.min_steps: got null; expected a whole number" in message
 
 
 def test_runs_with_the_same_configs_are_found(tmp_path: Path) -> None:

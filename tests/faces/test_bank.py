@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import cosine_similarity
 
 from fairlit.errors import CheckpointError, ConfigurationError
@@ -98,3 +100,41 @@ def test_bad_arguments_are_all_named() -> None:
     assert "'mood'" in str(caught.value)
     with pytest.raises(ConfigurationError, match="indices below 2"):
         FaceBank(torch.eye(2), "maker", CLASSES, labels={"hat": torch.tensor([0, 2])})
+    with pytest.raises(ConfigurationError) as caught:
+        FaceBank(torch.ones(2, 3, dtype=torch.int8), "maker", CLASSES, labels={"hat": torch.tensor([0.0, 1.0])})
+    assert "embeddings has the type torch.int8" in str(caught.value)
+    assert "labels of 'hat' has the type torch.float32" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"classes": "{x"}, "damaged header"),
+        ({"classes": "[1]"}, "damaged header"),
+        ({"classes": '{"hat": 3}'}, "damaged header"),
+        ({"classes": '{"hat": [1, 2]}'}, "damaged header"),
+        ({"classes": None}, "damaged header"),
+        ({"embedder": None}, "damaged header"),
+        ({"classes": '{"mood": ["good", "bad"]}'}, "give the same attributes"),
+        ({"embeddings": torch.full((7, 4), torch.nan)}, "NaN or infinity"),
+        ({"embeddings": torch.ones(7, 4, dtype=torch.int8)}, r"type torch\.int8"),
+        ({"embeddings": torch.ones(28)}, r"shape \[28\]"),
+        ({"labels.hat": torch.zeros(7)}, r"type torch\.float32"),
+        ({"labels.hat": torch.zeros(6, dtype=torch.long)}, "give 7 indices below 2"),
+        ({"labels.hat": None}, "give the same attributes"),
+    ],
+)
+def test_damaged_banks_are_named(change: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "bank.safetensors"
+    some_bank().save(path)
+    with safe_open(path, "pt") as opened:
+        metadata = dict(opened.metadata())
+    tensors = load_file(path)
+    for name, value in change.items():
+        kind = metadata if name in metadata else tensors
+        kind.pop(name)
+        if value is not None:
+            kind[name] = value
+    save_file(tensors, path, metadata)
+    with pytest.raises(CheckpointError, match=rf"(?s)bank\.safetensors.*{reason}.*copy or make it again"):
+        FaceBank.load(path)

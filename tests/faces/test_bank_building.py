@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from drawn_faces import draw_face, save_face
 from facenet_pytorch.models import inception_resnet_v1
 from PIL import Image
 from rich.progress import Progress
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fairlit.cli import main
-from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.errors import CheckpointError, ConfigurationError, NotFiniteError
 from fairlit.faces import ClassifierEmbedder, FaceBank, FaceDetector
 from fairlit.faces.bank_building import NO_FACE, build_bank
 from fairlit.faces.embedding import download_inception_resnet, load_embedder
@@ -120,6 +121,30 @@ def test_an_interrupted_run_goes_on_and_a_changed_one_begins_anew(folder: Path, 
     assert run(tmp_path / "bank.safetensors", part_size=3).seen == COUNT
 
 
+@pytest.mark.parametrize("damage", ["cut", "NaN", "header"])
+def test_a_damaged_part_is_made_again(damage: str, folder: Path, tmp_path: Path) -> None:
+    def run(out: Path, limit: int = 10**9) -> Counting:
+        embedder = Counting(EMBEDDER)
+        embedder.limit = limit
+        with Progress(disable=True) as progress, suppress(KeyboardInterrupt):
+            build_bank(folder, embedder, out, progress=progress, batch_size=2, part_size=4)
+        return embedder
+
+    run(tmp_path / "whole.safetensors")
+    run(tmp_path / "bank.safetensors", limit=10)  # two parts of four files are done
+    part = tmp_path / ".bank.safetensors.parts" / "000000.safetensors"
+    rows = load_file(part)["embeddings"]
+    if damage == "cut":
+        part.write_bytes(part.read_bytes()[:-1])
+    else:
+        header = "{" if damage == "header" else "{}"
+        save_file({"embeddings": rows * torch.nan if damage == "NaN" else rows}, part, {"skipped": header})
+    assert run(tmp_path / "bank.safetensors").seen == COUNT - 3  # of the second part, whose fourth file is no picture
+    assert torch.equal(
+        load_file(tmp_path / "bank.safetensors")["embeddings"], load_file(tmp_path / "whole.safetensors")["embeddings"]
+    )
+
+
 @torch.no_grad()
 def test_faces_are_found_and_cropped_where_asked(tmp_path: Path) -> None:
     images = [torch.from_numpy(draw_scene(balanced_scene(3, number)).pixels).permute(2, 0, 1) for number in range(4)]
@@ -206,3 +231,11 @@ def test_inception_resnet_is_fetched_only_where_asked(tmp_path: Path, monkeypatc
     with pytest.raises(CheckpointError, match="no network"):
         download_inception_resnet("vggface2", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_embeddings_that_are_not_finite_become_no_bank(folder: Path, tmp_path: Path) -> None:
+    embedder = load_embedder(EMBEDDER)
+    embedder.classifier.mean.fill_(torch.nan)  # type: ignore[attr-defined]  # no weight, so no file told of it
+    with Progress(disable=True) as progress, pytest.raises(NotFiniteError, match=r"face embedder: first/00\.png"):
+        build_bank(folder, embedder, tmp_path / "bank.safetensors", progress=progress, batch_size=4)
+    assert not (tmp_path / "bank.safetensors").exists()

@@ -10,7 +10,7 @@ from drawn_faces import AGES, write_fairface
 from torch import Tensor
 
 from fairlit.cli import main
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, NotFiniteError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.faces.calibration import calibrate, calibration_error, describe_validation
 from fairlit.faces.validation import AttributeValidation
@@ -100,12 +100,15 @@ def test_folders_from_before_calibration_open(classifier: AttributeClassifier, t
 
 def test_a_classifier_that_knows_nothing_is_said_to() -> None:
     logits, labels = torch.tensor([[3.0, 0.0], [0.0, 3.0]] * 20), torch.tensor([0, 0, 1, 1] * 10)
-    temperature = {"coin": fit_temperature(logits, labels), "fine": 1.0}
+    temperature = {"coin": fit_temperature(logits, labels), "fine": 1.0, "same": 1.0}
     half = AttributeValidation(((10, 10), (10, 10)), 0.45, 0.0)
-    coin, fine = describe_validation(temperature, {"coin": half, "fine": half})
+    good = AttributeValidation(((19, 1), (2, 18)), 0.1, 0.1)
+    same = AttributeValidation(((29, 0), (43, 0)), 0.1, 0.1)
+    coin, fine, one = describe_validation(temperature, {"coin": half, "fine": good, "same": same})
     assert coin.endswith("no better than chance")
-    assert coin.startswith("coin  accuracy 0.500, ECE 0.450 -> 0.000")
+    assert coin.startswith("coin  accuracy 0.500 (balanced 0.500), ECE 0.450 -> 0.000")
     assert fine.endswith("as they were labelled")
+    assert one.endswith("no better than chance")
 
 
 def test_damaged_validations_are_named() -> None:
@@ -160,3 +163,20 @@ def test_the_command_fits_temperatures_of_words(
     main(["classifier", "calibrate", str(tmp_path / "words.yaml"), *where])
     printed = capsys.readouterr().out.splitlines()[-1]
     assert printed.startswith(f"put into {tmp_path / 'words.yaml'}  temperature: {{gender: ")
+
+
+def test_answers_that_are_not_finite_are_not_measured(classifier: AttributeClassifier) -> None:
+    with torch.no_grad():
+        classifier.head.bias[0] = torch.nan  # of the first attribute alone
+    name = next(iter(CLASSES))
+    batches = [(torch.rand(3, 3, 32, 32), torch.zeros(3, len(CLASSES), dtype=torch.long))]
+    with pytest.raises(NotFiniteError, match=f"classifier: logits of '{name}': got NaN or infinity for 3 of 3"):
+        calibrate(classifier, batches)
+
+
+def test_weights_that_are_not_finite_are_not_saved(classifier: AttributeClassifier, tmp_path: Path) -> None:
+    with torch.no_grad():
+        classifier.head.bias[0] = torch.inf
+    with pytest.raises(NotFiniteError, match=r"NaN or infinity in 'head\.bias'.*nothing is written"):
+        classifier.save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -135,6 +135,20 @@ def test_a_model_that_gives_nan_makes_no_image(plan: GenerationPlan) -> None:
     assert list(plan.out.rglob("*.png")) == []
 
 
+def test_other_prompts_or_fewer_images_are_refused(plan: GenerationPlan) -> None:
+    make_images(plan)
+    before = {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()}
+    for other, count in (
+        (dataclasses.replace(plan, prompts=PROMPTS[:1]), 5),
+        (dataclasses.replace(plan, images=3), 4),
+        (dataclasses.replace(plan, prompts=[Prompt("a chef", "people"), PROMPTS[1]]), 5),
+    ):
+        with pytest.raises(ConfigurationError, match=f"which holds {count} images of other prompts or numbers"):
+            make_images(other)
+    assert {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()} == before
+    assert make_images(dataclasses.replace(plan, images=6)) == 2  # more of them are made beside the others
+
+
 def test_an_image_cut_short_is_made_again(plan: GenerationPlan) -> None:
     plan = dataclasses.replace(plan, images=3)
     make_images(plan)

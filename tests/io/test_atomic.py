@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fairlit.errors import ConfigurationError
 from fairlit.io import atomic
 from fairlit.io.atomic import atomic_folder, atomic_path, atomic_write_text
 
@@ -89,7 +90,27 @@ def test_folder_takes_the_place_of_an_empty_one_only(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with atomic_folder(tmp_path / "empty") as temporary:
         (temporary / "file.txt").write_text("whole")
-    with pytest.raises(OSError, match="not empty"), atomic_folder(tmp_path / "empty") as temporary:
+    with (
+        pytest.raises(ConfigurationError, match="that holds something"),
+        atomic_folder(tmp_path / "empty") as temporary,
+    ):
         (temporary / "file.txt").write_text("another")
     assert (tmp_path / "empty" / "file.txt").read_text() == "whole"
     assert list(tmp_path.iterdir()) == [tmp_path / "empty"]
+
+
+def test_of_two_that_make_one_folder_the_first_stands(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+
+    def make(second: Path) -> None:
+        (second / "file.txt").write_text("second")
+        with atomic_folder(target) as first:
+            (first / "file.txt").write_text("first")
+
+    meant = pytest.raises(ConfigurationError, match=r"out: got a folder that holds something, .* expected a new")
+    with meant, atomic_folder(target) as second:
+        make(second)
+    assert (target / "file.txt").read_text() == "first"
+    with pytest.raises(ConfigurationError, match=r"other: got a file"), atomic_folder(tmp_path / "other") as second:
+        (tmp_path / "other").write_text("a file")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]

@@ -43,7 +43,9 @@ def test_published_layout_counts_gaps_and_strangers(tmp_path: Path) -> None:
 
 def test_published_layout_takes_prompts_by_number_or_names_them(tmp_path: Path) -> None:
     touch(tmp_path, "prompt_0/img_0.png", "prompt_2/img_0.png")
-    assert find_images(tmp_path).prompts == ["prompt_0", "prompt_1", "prompt_2"]
+    found = find_images(tmp_path)
+    assert (found.prompts, found.unnamed) == (["prompt_0", "prompt_1", "prompt_2"], ["prompt_0", "prompt_2"])
+    assert not find_images(tmp_path, ["a", "b", "c"]).unnamed
     with pytest.raises(ConfigurationError, match=r"got 2 for .* expected 3 or more, as there is a prompt_2"):
         find_images(tmp_path, ["a", "b"])
 
@@ -81,6 +83,7 @@ def test_one_folder_a_prompt(tmp_path: Path) -> None:
     (tmp_path / "chefs" / "prompt.txt").write_text("a photo of a <b>chef</b>\n")
     found = find_images(tmp_path)
     assert (found.layout, found.prompts) == ("folders", ["a nurse", "a photo of a <b>chef</b>"])
+    assert (found.unnamed, found.is_flat, found.has_texts) == (["a nurse"], False, True)
     assert [image.file for image in found.images] == ["a nurse/2.png", "a nurse/10.png", "chefs/b.webp"]
     assert set(found.skipped) == {
         NotCounted("list.csv", NOT_CALLED_IMAGE),
@@ -93,6 +96,11 @@ def test_a_single_folder_is_one_prompt(tmp_path: Path) -> None:
     touch(tmp_path, "carpenters/1.png", "carpenters/2.png")
     found = find_images(tmp_path / "carpenters")
     assert (found.prompts, len(found.images), found.skipped) == (["carpenters"], 2, [])
+    assert found.is_flat
+    assert not found.has_texts
+    (tmp_path / "carpenters" / "prompt.txt").write_text("a photo of a carpenter")
+    told = find_images(tmp_path / "carpenters")
+    assert (told.prompts, told.unnamed, told.is_flat, told.has_texts) == (["a photo of a carpenter"], [], False, True)
 
 
 def test_nothing_to_look_at(tmp_path: Path) -> None:

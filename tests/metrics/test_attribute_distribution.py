@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from scipy.stats import binomtest
 from torch import Tensor
 
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, NotFiniteError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.fairness import noise_floor, noise_floor_tv
 from fairlit.metrics import AttributeDistribution
@@ -213,3 +213,30 @@ def test_intervals_and_tests_against_the_target() -> None:
 def test_a_metric_can_be_pickled_and_computes_the_same_record() -> None:
     metric = filled()
     assert pickle.loads(pickle.dumps(metric)).compute() == metric.compute()
+
+
+def test_very_many_joint_classes_are_measured_attribute_by_attribute() -> None:
+    marginal = {str(number): 1 / 20 for number in range(20)}
+    target = TargetDistribution({"hat": marginal, "coat": marginal})
+    hats, coats, prompts = [0, 3, 19, 3], [19, 2, 2, 0], torch.tensor([0, 0, 1, 1])
+    metric = AttributeDistribution(target, draws=50)
+    metric.update(prompts, {"hat": sure(hats, 20), "coat": sure(coats, 20)})
+    result = metric.compute()
+    assert result.joint_classes is None
+    assert all(entry.joint_classes is None for entry in result.per_prompt)
+    assert (result.faces, [entry.faces for entry in result.per_prompt]) == (4, [2, 2])
+    for name, labels in (("hat", hats), ("coat", coats)):
+        alone = AttributeDistribution(TargetDistribution({name: marginal}), draws=50)
+        alone.update(prompts, {name: sure(labels, 20)})
+        expected = alone.compute()
+        assert result.attributes[name] == expected.attributes[name]
+        assert [entry.attributes[name] for entry in result.per_prompt] == [
+            entry.attributes[name] for entry in expected.per_prompt
+        ]
+
+
+def test_probabilities_that_are_not_finite_are_refused() -> None:
+    metric = AttributeDistribution(TargetDistribution({"gender": {"female": 0.5, "male": 0.5}}))
+    rows = torch.tensor([[0.4, 0.6], [torch.nan, torch.nan]])
+    with pytest.raises(NotFiniteError, match="gender: probabilities: got NaN or infinity for 1 of 2"):
+        metric.update(torch.tensor([0, 0]), {"gender": rows})

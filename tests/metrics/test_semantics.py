@@ -38,6 +38,18 @@ def test_prompts_have_equal_weight() -> None:
     assert (result.images, result.prompts) == (4, 2)
 
 
+def test_intervals_of_few_prompts_stay_within_the_range_of_cosines() -> None:
+    """Images of one prompt are as it says, those of the other are the contrary."""
+    metric = SemanticSimilarity()
+    metric.update(PROMPTS, clip=torch.eye(4), clip_texts=torch.tensor([1.0, 1, 1, -1]).diag())
+    found = metric.compute().measured["clip_t"]
+    assert (found.value, found.low, found.high) == (0.0, -1.0, 1.0)
+    single = SemanticSimilarity()
+    single.update(PROMPTS[:1], clip=torch.ones(1, 4), clip_texts=torch.ones(1, 4))
+    assert single.compute().measured["clip_t"].value == pytest.approx(1.0)
+    assert math.isnan(single.compute().measured["clip_t"].low)
+
+
 def test_swapping_takes_originals_of_other_prompts() -> None:
     originals = features(7)
     expected = cosine_similarity(originals[:3], originals[3:].expand(3, -1)).mean()

@@ -52,7 +52,7 @@ def test_what_is_written_comes_back(tmp_path: Path) -> None:
     log = EditLog(settings={"model": "m"}, sets=[record])
     log.write(tmp_path / "edits.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "edits.jsonl").read_text().splitlines()]
-    assert lines[0] == {"schema": 1, "model": "m"}
+    assert {key: value for key, value in lines[0].items() if key != "digest"} == {"schema": 1, "model": "m"}
     [edit] = lines[1]["images"][0]["edits"]
     assert edit == {"target_labels" if key == "wanted" else key: value for key, value in OLD_EDIT.items()}
     assert EditLog.read(tmp_path / "edits.jsonl") == log
@@ -66,3 +66,16 @@ def test_later_versions_and_damage_are_refused(tmp_path: Path) -> None:
         EditLog.read(file)
     with pytest.raises(ConfigurationError, match="target_labels"):
         EditRecord.from_json({key: value for key, value in OLD_EDIT.items() if key != "wanted"})
+
+
+def test_damaged_lines_are_left_out_and_damaged_settings_leave_nothing(tmp_path: Path) -> None:
+    file, record = tmp_path / "edits.jsonl", SetEdits.from_json(OLD_SET)
+    EditLog(settings={"model": "m"}, sets=[record, record]).write(file)
+    settings, first, second = file.read_bytes().splitlines(keepends=True)
+    for damaged in (b"\xff\xfe\n", b'"x"\n', b"{}\n", first[:-20], first.replace(b'"female"', b'"femble"')):
+        file.write_bytes(settings + damaged.rstrip() + b"\n" + second)
+        log = EditLog.read(file)
+        assert log is not None
+        assert list(log.sets) == [record]
+    file.write_bytes(settings.replace(b'"m"', b'"n"') + first)
+    assert EditLog.read(file) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import comb
 from pathlib import Path
 
@@ -66,14 +67,18 @@ def test_several_runs_give_a_row_a_run_and_attribute(tmp_path: Path, capsys: pyt
         ("second", "age"),
         ("second", "joint"),
     ]
-    first, second, age, _ = rows
+    first, second, age, joint = rows
     # Of 20 fair coins the mean difference between the shares of heads and tails:
     floor = sum(comb(20, heads) / 2**20 * abs(2 * heads / 20 - 1) for heads in range(21))
     assert first["at best"] == f"{floor:.2f}"
     assert (first["bias before"], first["distance to target"]) == ("1.00", "0.50 → 0.00")
     assert second["bias after"].startswith("0.50 [")  # 15 of 20 are women: 0.75 - 0.25
     assert second["distance to target"] == "0.50 → 0.25"
-    assert age["distance to target"] == "0.25 → 0.00"  # 75 % young are asked for
+    assert age["distance to target"].startswith("0.25 → 0.00 [")  # 75 % young are asked for
+    young = sum(comb(20, n) * 0.75**n * 0.25 ** (20 - n) * abs(n / 20 - 0.75) for n in range(21))
+    assert age["distance to target"].endswith(f", at best {young:.2f}")
+    assert [age[name] for name in ("bias before", "bias after", "at best")] == ["-"] * 3
+    assert joint["bias after"] == "-"
     assert first["CLIP-I"] == "1.00 (swapped 0.00)"
     assert (first["minutes"], second["minutes"]) == ("12", "30")
 
@@ -89,3 +94,22 @@ def test_every_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.Capt
     with pytest.raises(SystemExit):
         main(["table"])
     assert "summaries: got nothing" in capsys.readouterr().err
+
+
+def test_names_of_others_are_text_and_no_run_takes_the_place_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hostile = ["a|b", "<img src=x>"]
+    paths = []
+    for parent in ("first", "second"):
+        (tmp_path / parent).mkdir()
+        paths.append(write_run(tmp_path / parent / "[x](y)", after=0.5, minutes=1, attributes=hostile))
+    main(["table", *map(str, paths)])
+    _, _, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * 3  # each run: two attributes, joint
+    assert all(f"`{path.parent}`" in "".join(lines) for path in paths)
+    main(["table", str(paths[0])])
+    one = capsys.readouterr().out
+    assert "distance to target, <img src=x>" in one
+    for line in (*lines, *one.splitlines()):
+        assert "<img" not in re.sub("`[^`]*`", "", line)

@@ -11,12 +11,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from fairlit.faces import FaceClassifier, Faces
+from fairlit.faces.detector import FaceDetectorBase
 from fairlit.judging.observations import Judge
 
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)
 
 
-class AllButGreen(nn.Module):
+class AllButGreen(FaceDetectorBase):
     """Takes the middle of every image for a face unless the image is green."""
 
     def forward(self, images: Tensor) -> Faces:
@@ -52,6 +53,28 @@ class Tint(FaceClassifier):
 
     def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
         return self(images[faces.image_index])
+
+
+HOSTILE = {
+    "../../tint\x1b[2J\n<script>": ("=HYPERLINK(1)", "[/red]:smile:\n$x$"),
+    "+tone/{{ 7 * 7 }}": ("<img src=x onerror=alert(1)>", "@dark"),
+}
+"""Names of attributes and classes that are paths, formulas, markup, templates, and commands to a terminal."""
+
+
+class HostileTint(Tint):
+    """`Tint`, whose names are those of somebody who means no good."""
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        return HOSTILE
+
+    @property
+    def temperature(self) -> dict[str, float]:
+        return dict.fromkeys(HOSTILE, 1.0)
+
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        return dict(zip(HOSTILE, super().forward(faces).values(), strict=True))
 
 
 @pytest.fixture

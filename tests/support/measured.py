@@ -13,7 +13,7 @@ ATTRIBUTES = {"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 0.75, "ol
 
 def figures(share: float, attributes: list[str], semantics: bool = True, faces: bool = True) -> VariantFigures:
     """Real figures of two prompts of 20 images, of which `share` are of the first class."""
-    target = TargetDistribution({name: ATTRIBUTES[name] for name in attributes})
+    target = TargetDistribution({name: ATTRIBUTES.get(name, ATTRIBUTES["gender"]) for name in attributes})
     count = 20 if faces else 0
     first = (torch.arange(count) < share * count).float()[:, None]
     metric, similarity = AttributeDistribution(target, draws=50), SemanticSimilarity(draws=50)

@@ -14,7 +14,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from fairlit.faces import FaceDetector, Faces
+from fairlit.faces import FaceClassifier, FaceDetector, Faces
 from fairlit.training import FairFinetuner
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.frozen_models import FrozenModels
@@ -33,6 +33,34 @@ class MiddleFaces(FaceDetector):
         landmarks = points * images.new_tensor([width, height])
         count = len(index)
         return Faces(index, box.expand(count, 4), images.new_ones(count), landmarks.expand(count, 5, 2), len(images))
+
+
+class Untested(FaceClassifier):
+    """Says nothing of its errors, and cannot be built."""
+
+
+class Unlearnt(FaceClassifier):
+    """Takes every face for a woman's, and says so."""
+
+    size = 8
+
+    @property
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        return {"gender": ("female", "male")}
+
+    @property
+    def temperature(self) -> dict[str, float]:
+        return {"gender": 1.0}
+
+    @property
+    def confusion(self) -> dict[str, Tensor]:
+        return {"gender": torch.tensor([[29, 0], [43, 0]])}
+
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        return {"gender": faces.new_tensor([[1.0, 0.0]]).expand(len(faces), 2)}
+
+    def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
+        return self(images[faces.image_index])
 
 
 class ModelsSeeingFaces(FrozenModels):

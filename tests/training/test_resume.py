@@ -10,7 +10,6 @@ import pytest
 import yaml
 from cli_runs import adaptors, last_checkpoint, read_checkpoint, run_fairlit, same_content, variant
 
-from fairlit.callbacks.checkpoint_io import check_checkpoint
 from fairlit.cli import main
 
 KILL_AFTER_BATCH = "stand_ins.KillAfterBatch"
@@ -54,10 +53,7 @@ def test_killed_in_training(tiny_config: Path, tmp_path: Path) -> None:
 def test_killed_inside_a_checkpoint_write(tiny_config: Path, tmp_path: Path) -> None:
     killer = {"class_path": KILL_INSIDE_WRITE, "init_args": {"write": 2}}
     check_resumed(tiny_config, tmp_path, {"trainer.max_steps": 6}, killer, at_step=2)
-    leftovers = list((tmp_path / "broken" / "checkpoints").glob(".*partial*"))
-    assert len(leftovers) == 1  # the half that was written; nothing takes it for a checkpoint
-    with pytest.raises(Exception, match="damaged"):
-        check_checkpoint(str(leftovers[0]))
+    assert not list((tmp_path / "broken" / "checkpoints").glob(".*partial*"))  # the half that was written
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ def logged_figures(results: GroupedFigures, stage: str) -> dict[str, float]:
                 tags[f"{prefix}/bias/{tag}"] = block.bias.value
                 tags[f"{prefix}/noise_floor/{tag}"] = block.bias.floor
                 tags[f"{prefix}/tv/{tag}"] = block.tv.value
+                tags[f"{prefix}/tv_noise_floor/{tag}"] = block.tv.floor
             tags[f"{prefix}/face_rate"] = distribution.face_rate
             tags[f"{prefix}/unsure"] = distribution.unsure
             for name, similarity in figures.similarities.measured.items():

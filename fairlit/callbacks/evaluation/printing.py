@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from fairlit.callbacks.evaluation.grouping import main_figures
 from fairlit.callbacks.evaluation.pictures import TITLES
 from fairlit.results.run import GroupedFigures, RunSummary, VariantFigures
 from fairlit.results.tables import results_table
+from fairlit.terminal import plain_console
 from fairlit.training import FairFinetuner
 
 Report = list[Table | str]
@@ -37,9 +37,9 @@ def print_report(report: Report) -> None:
     """Print a report; nothing where there is none."""
     if not report:
         return
-    console = Console()
+    console = plain_console()
     if not console.is_terminal:  # a log file has no width; do not break the table for its sake
-        console = Console(width=140)
+        console = plain_console(width=140)
     console.print()
     for part in report:
         console.print(part, soft_wrap=isinstance(part, str))

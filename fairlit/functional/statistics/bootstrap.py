@@ -14,12 +14,14 @@ give on average if it were repeated. For bias and distances that is more than th
 because absolute values of noise do not cancel; the noise floor says by how much at balance. For the figures without
 noise see `fairlit.functional.statistics.cross_fitting`.
 
-Bounds are the observed figure plus and minus the draws' standard deviation, times the quantile of Student's t with
-P - 1 degrees of freedom (`prompts`), corrected by sqrt(P / (P - 1)). Plain percentiles are too narrow for few prompts:
-83 % instead of 95 % for 5 balanced ones. Measured in 4000 simulated audits a setting: 92 to 96 % from 10 prompts on,
+Bounds are the observed figure plus and minus the draws' standard deviation, times the quantile of Student's t with P -
+1 degrees of freedom (`prompts`), corrected by sqrt(P / (P - 1)). Plain percentiles are too narrow for few prompts: 83
+% instead of 95 % for 5 balanced ones. Measured in 4000 simulated audits a setting: 92 to 96 % from 10 prompts on,
 where prompts differ like a Dirichlet distribution, not at all, or in two kinds (5 prompts: 93 to 95 %, of two kinds 81
 to 94 %); but 67 to 82 % for 10 prompts where one in ten is altogether unlike the others and may be missing among them:
-no interval knows what it has not seen. `benchmarks/coverage_table.py` measures these and the other intervals.
+no interval knows what it has not seen. An interval over two prompts, or over three or four that all show the same, is
+no narrower than that over their images: figures that agree by chance do not say that prompts do.
+`benchmarks/coverage_table.py` measures these and the other intervals.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ Statistic = Callable[[Tensor], Tensor]
 Resample = Literal["prompts", "images"]
 
 _CHUNK = 4_000_000  # numbers held at once
+_FEW, _NO_WIDTH = 5, 1e-9  # prompts that may agree by chance, and what rounding leaves of the spread of equal numbers
 
 
 def cluster_bootstrap(
@@ -64,8 +67,8 @@ def cluster_bootstrap(
         resample: What the interval is about, see above. With one prompt it is always its images.
 
     Returns:
-        Lower and upper bound, not cut to the range of the statistic; both NaN if there is no image at all. Where all
-        prompts have the same frequencies, both are the observed value.
+        Lower and upper bound, not cut to the range of the statistic; both NaN if there is no image at all. Where
+        five prompts or more have the same frequencies, both are the observed value.
 
     Raises:
         ConfigurationError: draws, level or resample are out of range.
@@ -156,6 +159,7 @@ def cluster_bootstrap_mean(
     level: float = 0.95,
     seed: int = 0,
     resample: Resample = "prompts",
+    reach: float = math.inf,
 ) -> Interval:
     """Interval of the mean over prompts of the mean over images of some value.
 
@@ -167,9 +171,11 @@ def cluster_bootstrap_mean(
         level: Coverage, between 0 and 1.
         seed: Of the draws.
         resample: What the interval is about, see above. With one prompt it is always its images.
+        reach: Largest value that there can be, and the negative of the smallest: 1 for cosines, 2 for differences of
+            two. Bounds are cut there, which takes nothing from their coverage.
 
     Returns:
-        Lower and upper bound; both NaN if there is no value at all.
+        Lower and upper bound; both NaN if there is no value at all, or but one, which says nothing of its error.
 
     Raises:
         ConfigurationError: draws, level or resample are out of range.
@@ -181,11 +187,12 @@ def cluster_bootstrap_mean(
     """
     _check(draws, level, resample)
     rows = [group.detach().cpu().double() for group in groups if len(group)]
-    if not rows:
+    if sum(map(len, rows)) < 2:
         return float("nan"), float("nan")
     means = torch.stack([row.mean() for row in rows])
     values = _Values([means], lambda generator, b: [_drawn_means(generator, rows, means, draws=b)])
-    return _bootstrap(values, lambda drawn: drawn[0].mean(dim=1), draws, level=level, seed=seed, resample=resample)
+    low, high = _bootstrap(values, lambda drawn: drawn[0].mean(dim=1), draws, level=level, seed=seed, resample=resample)
+    return max(low, -reach), min(high, reach)
 
 
 def frequencies(counts: Tensor) -> Tensor:
@@ -215,21 +222,23 @@ def _bootstrap(
     seed: int,
     resample: Resample,
 ) -> Interval:
-    generator = np.random.default_rng(seed)
     prompts = len(values.observed[0])
+
+    def drawn_prompts(generator: np.random.Generator, size: int) -> list[Tensor]:
+        rows = torch.from_numpy(generator.integers(prompts, size=(size, prompts)))
+        return [tensor[rows] for tensor in values.observed]
+
+    def deviation(draw: Callable[[np.random.Generator, int], list[Tensor]]) -> float:
+        generator = np.random.default_rng(seed)
+        chunk = max(1, _CHUNK // max(tensor.numel() for tensor in values.observed))
+        sizes = [min(chunk, draws - start) for start in range(0, draws, chunk)]
+        return float(torch.cat([statistic(draw(generator, size)) for size in sizes]).double().std(correction=0))
+
     by_prompts = resample == "prompts" and prompts > 1
-    chunk = max(1, _CHUNK // max(tensor.numel() for tensor in values.observed))
-    drawn = []
-    for start in range(0, draws, chunk):
-        size = min(chunk, draws - start)
-        if by_prompts:
-            rows = torch.from_numpy(generator.integers(prompts, size=(size, prompts)))
-            drawn.append(statistic([tensor[rows] for tensor in values.observed]))
-        else:
-            drawn.append(statistic(values.images(generator, size)))
+    half = deviation(drawn_prompts) * student_factor(prompts, level) if by_prompts else 0.0  # or of the images alone
+    if not by_prompts or prompts == 2 or (prompts < _FEW and half < _NO_WIDTH):
+        half = max(half, deviation(values.images) * float(stats.norm.ppf((1 + level) / 2)))
     observed = float(statistic([tensor[None] for tensor in values.observed])[0])
-    deviation = float(torch.cat(drawn).double().std(correction=0))
-    half = deviation * (student_factor(prompts, level) if by_prompts else stats.norm.ppf((1 + level) / 2))
     return observed - half, observed + half
 
 

@@ -30,6 +30,8 @@ from fairlit.functional.statistics.bootstrap import frequencies
 from fairlit.functional.statistics.fairness import Shares, check_distribution, pairwise_biases, total_variations
 from fairlit.functional.statistics.intervals import Interval
 
+_NUMBERS_AT_ONCE = 1_000_000  # bounds memory, whatever the number of classes
+
 
 def noise_free_bias_interval(groups: Tensor, *, level: float = 0.95) -> Interval:
     """Interval of the mean over prompts of the pairwise bias of the shares behind the counts.
@@ -119,9 +121,17 @@ def _halved(counts: Tensor, n: Tensor, share: Tensor) -> Tensor:
     `counts` of n images are of the class. Of the m = n // 2 images of the first half x are, with hypergeometric
     probability. 0 with fewer than two images.
     """
-    c, size, t = (tensor[..., None].numpy() for tensor in torch.broadcast_tensors(counts, n, share))
+    halves = torch.arange(float((n / 2).floor().max()) + 1) if n.numel() else torch.zeros(1)
+    rows = [tensor.flatten() for tensor in torch.broadcast_tensors(counts, n, share)]
+    part = max(1, _NUMBERS_AT_ONCE // len(halves))
+    parts = zip(*(tensor.split(part) for tensor in rows), strict=True)
+    return torch.cat([_halved_part(*some, x=halves.double().numpy()) for some in parts]).view(counts.shape)
+
+
+def _halved_part(counts: Tensor, n: Tensor, share: Tensor, *, x: np.ndarray) -> Tensor:
+    """The same of some counts [M], given all numbers that may lie in the first half."""
+    c, size, t = (tensor[:, None].numpy() for tensor in (counts, n, share))
     half = np.floor(size / 2)
-    x = np.arange(half.max(initial=0) + 1)
     possible = (x <= half) & (x <= c) & (half - x <= size - c)
     inside = np.where(possible, x, np.maximum(0, half - (size - c)))  # any possible number, so that logarithms exist
     log_probability = _log_choices(c, inside) + _log_choices(size - c, half - inside) - _log_choices(size, half)

@@ -7,7 +7,7 @@ under a perfect generator, because n images fluctuate; the noise floors say how 
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +16,9 @@ from scipy import stats
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
+
+_MAX_CLASSES_BY_PAIRS = 16  # pairs of more classes than that want too much memory
+_NUMBERS_AT_ONCE = 1_000_000  # of a noise floor: bounds memory, whatever the number of classes
 
 Shares = Tensor | np.ndarray | Sequence[float]
 
@@ -50,7 +53,12 @@ def pairwise_biases(frequencies: Tensor) -> Tensor:
         >>> pairwise_biases(torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]))
         tensor([0.5000, 0.0000])
     """
-    first, second = torch.triu_indices(frequencies.shape[-1], frequencies.shape[-1], offset=1)
+    classes = frequencies.shape[-1]
+    if classes > _MAX_CLASSES_BY_PAIRS:
+        # ascending, f_k is the larger one of k pairs and the smaller one of K - 1 - k
+        weights = torch.arange(1 - classes, classes, 2, dtype=frequencies.dtype, device=frequencies.device)
+        return frequencies.sort(dim=-1).values @ weights * (2 / (classes * (classes - 1)))
+    first, second = torch.triu_indices(classes, classes, offset=1)
     return (frequencies[..., first] - frequencies[..., second]).abs().mean(dim=-1)
 
 
@@ -120,9 +128,11 @@ def noise_floor(target_shares: Shares, n: int) -> float:
         0.103
     """
     shares = _distribution(target_shares, n)
-    pairs = [tuple(sorted(pair)) for pair in itertools.combinations(shares.tolist(), 2)]
-    expected = {pair: _expected_difference(pair[0], pair[1], n) for pair in set(pairs)}
-    return float(np.mean([expected[pair] for pair in pairs])) / n
+    pairs = np.sort(shares[np.stack(np.triu_indices(len(shares), 1), axis=1)], axis=1)
+    different, where = np.unique(pairs, axis=0, return_inverse=True)
+    parts = np.array_split(different, math.ceil(len(different) * (n + 1) / _NUMBERS_AT_ONCE))
+    expected = np.concatenate([_expected_differences(part, n) for part in parts])
+    return float(np.mean(expected[where.reshape(-1)])) / n
 
 
 def noise_floor_tv(target_shares: Shares, n: int) -> float:
@@ -149,13 +159,13 @@ def noise_floor_tv(target_shares: Shares, n: int) -> float:
     return float(deviations.sum()) / (2 * n)
 
 
-def _expected_difference(p: float, q: float, n: int) -> float:
-    """E|n_i - n_j| of two classes with shares p and q among n images."""
-    if p + q == 0:
-        return 0.0
+def _expected_differences(pairs: np.ndarray, n: int) -> np.ndarray:
+    """E|n_i - n_j| [M] of two classes with shares [M, 2] among n images."""
+    both = pairs.sum(axis=1)[:, None]
     together = np.arange(n + 1)
-    weights = stats.binom.pmf(together, n, min(1.0, p + q))
-    return float(2 * (weights * _mean_absolute_deviation(together, np.asarray(p / (p + q)), together / 2)).sum())
+    weights = stats.binom.pmf(together, n, both.clip(max=1.0))
+    part = np.divide(pairs[:, :1], both, out=np.zeros_like(both), where=both > 0)
+    return 2 * (weights * _mean_absolute_deviation(together, part, together / 2)).sum(axis=1)
 
 
 def _mean_absolute_deviation(n: np.ndarray, p: np.ndarray, centre: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from fairlit.functional.statistics.fairness import Shares, check_distribution
 EXACT_OUTCOMES = 200_000
 """Most outcomes that are enumerated; beyond, they are drawn. 60 images in four classes have 39 711."""
 
+_NUMBERS_AT_ONCE = 4_000_000  # of drawn outcomes: bounds memory, whatever the number of classes
 _SAME = 1e-9  # log-probabilities closer than that are those of equally probable outcomes
 
 
@@ -74,8 +75,9 @@ def _tail(
         ordered = np.sort(log_probability(outcomes(n, len(shares)), shares))
         cumulated = np.concatenate([[0.0], np.exp(ordered).cumsum()])
         return cumulated[np.searchsorted(ordered, observed + _SAME, side="right")].clip(0.0, 1.0)
-    drawn = np.random.default_rng(seed).multinomial(n, shares, size=draws)
-    ordered = np.sort(log_probability(drawn, shares))
+    generator, part = np.random.default_rng(seed), max(1, _NUMBERS_AT_ONCE // len(shares))
+    drawn = (generator.multinomial(n, shares, size=min(part, draws - start)) for start in range(0, draws, part))
+    ordered = np.sort(np.concatenate([log_probability(counts, shares) for counts in drawn]))
     smaller = np.searchsorted(ordered, observed + _SAME, side="right")
     return np.where(np.isneginf(observed), 0.0, (1 + smaller) / (1 + draws))
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairlit.errors import CheckpointError, Problems
-from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes
+from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes, read_reliability
 from fairlit.faces.detection import FaceDetection
 from fairlit.faces.detector_files import check_detector, load_detector
+from fairlit.faces.reliability import note_unlearnt, warn_of_errors
 from fairlit.io.class_paths import ClassSpec
 
 if TYPE_CHECKING:
@@ -34,17 +36,31 @@ class FaceJudge:
     detection: FaceDetection = FaceDetection()
     detector: ClassSpec | None = None
 
-    def check(self, target: TargetDistribution, problems: Problems) -> None:
-        """Note a classifier or detector that is missing, or classes of the target that the classifier does not know."""
+    def check(self, target: TargetDistribution, problems: Problems, *, kept: Sequence[str] = ()) -> None:
+        """Note a missing classifier or detector, and classes or attributes that the classifier does not know.
+
+        Args:
+            target: distribution to which the classifier leads.
+            problems: collector of the messages.
+            kept: further attributes that the classifier is asked about.
+        """
         try:
             with problems.collecting():
                 target.reorder(read_classes(self.classifier))
+                asked = (*target.attributes, *kept)
+                note_unlearnt(read_reliability(self.classifier), asked, "classifier", problems)
         except CheckpointError as error:
             problems.add(f"classifier: {error}")
         check_classifier_files(self.classifier, "classifier", problems)
         check_detector(self.detector, problems)
 
-    def load(self, device: torch.device) -> tuple[FaceDetectorBase, FaceClassifier]:
-        """Open both on `device`; the detector finds all faces."""
-        detector = load_detector(self.detector, self.detection)
-        return detector.to(device), load_classifier(self.classifier).to(device)
+    def load(self, device: torch.device, target: TargetDistribution) -> tuple[FaceDetectorBase, FaceClassifier]:
+        """Open both on a device; warn of a classifier that is often wrong. The detector finds all faces.
+
+        Args:
+            device: where they work.
+            target: distribution to which the classifier leads.
+        """
+        detector, classifier = load_detector(self.detector, self.detection), load_classifier(self.classifier)
+        warn_of_errors(classifier.reliability, target.attributes, "classifier")
+        return detector.to(device), classifier.to(device)

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from fairlit.faces.observation import Observation
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.functional.statistics.fairness import pairwise_bias
+from fairlit.functional.statistics.fairness import pairwise_bias, total_variation
 from fairlit.losses import AlignmentLoss
+from fairlit.results.figures import is_uniform
 from fairlit.training.distributed import ranks
 
 
@@ -73,7 +74,7 @@ def assign_over_ranks(
     if len(weights):
         certain = [(rows >= alignment.threshold).float().mean() for rows in assignment.confidence.values()]
         logs["faces/confident_target"] = torch.stack(certain).mean()
-        logs.update(_bias(gathered, target))
+        logs.update(_deviations(gathered, target))
     return target_labels, logs
 
 
@@ -94,14 +95,24 @@ def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
     return everyone[mine][there[mine]]
 
 
-def _bias(probabilities: dict[str, Tensor], target: TargetDistribution) -> dict[str, Tensor | float]:
-    """Return the bias of the arg-max classes: per attribute, and over the joint classes."""
+def _deviations(probabilities: dict[str, Tensor], target: TargetDistribution) -> dict[str, Tensor | float]:
+    """Return the bias of the arg-max classes: per attribute, and over the joint classes.
+
+    Where the target is not uniform, their distance to it too: there it is the distance that is to fall.
+    """
     logs: dict[str, Tensor | float] = {}
+
+    def log(name: str, classes: Tensor, shares: Tensor) -> None:
+        found = torch.bincount(classes, minlength=len(shares)) / len(classes)
+        logs[f"bias/{name}"] = pairwise_bias(found)
+        if not is_uniform(shares.tolist()):
+            logs[f"tv/{name}"] = total_variation(found, shares)
+
     joint = torch.zeros(len(next(iter(probabilities.values()))), dtype=torch.long)
     for name, rows in probabilities.items():
         classes = rows.argmax(dim=-1).cpu()
         joint = joint * rows.shape[-1] + classes
-        logs[f"bias/{name}"] = pairwise_bias(torch.bincount(classes, minlength=rows.shape[-1]) / len(rows))
+        log(name, classes, target.marginal(name))
     if len(probabilities) > 1:
-        logs["bias/joint"] = pairwise_bias(torch.bincount(joint, minlength=target.table.numel()) / len(joint))
+        log("joint", joint, target.table.flatten())
     return logs

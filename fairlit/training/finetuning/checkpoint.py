@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fairlit.adaptors import AdaptorEMA
+from fairlit.adaptors import Adaptor, AdaptorEMA
 from fairlit.adaptors.base import require_same_shapes
 from fairlit.errors import CheckpointError
 from fairlit.training.distributed import ranks
@@ -40,7 +40,7 @@ def training_state(parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | Non
 
 @torch.no_grad()
 def restore_training_state(
-    checkpoint: Mapping[str, Any], parameters: Mapping[str, nn.Parameter], ema: AdaptorEMA | None
+    checkpoint: Mapping[str, Any], adaptor: Adaptor, ema: AdaptorEMA | None
 ) -> dict[str, Tensor]:
     """Take over what `training_state` gave; all of it, or nothing if anything does not fit.
 
@@ -53,15 +53,15 @@ def restore_training_state(
     """
     if _ADAPTOR_KEY not in checkpoint:
         raise CheckpointError("ckpt_path: the checkpoint holds no adaptor; give one that finetuning has written")
-    saved = checkpoint[_ADAPTOR_KEY]
+    parameters, saved = adaptor.parameters(), adaptor.own_names(checkpoint[_ADAPTOR_KEY])
     require_same_shapes("ckpt_path: the checkpoint", saved, parameters)
     if ema is not None:
         if _EMA_KEY not in checkpoint:
             raise CheckpointError("ckpt_path: the checkpoint was made without a moving average; set ema_decay to null")
-        ema.load_state_dict(checkpoint[_EMA_KEY])
+        ema.load_state_dict(checkpoint[_EMA_KEY], adaptor.own_names)
     for name, parameter in parameters.items():
         parameter.copy_(saved[name])
-    return dict(checkpoint.get(_GRADIENTS_KEY, {}))
+    return adaptor.own_names(checkpoint.get(_GRADIENTS_KEY, {}))
 
 
 def restore_gradients(gradients: dict[str, Tensor], parameters: Mapping[str, nn.Parameter]) -> None:

@@ -47,7 +47,8 @@ class FairFinetuner(FinetuningModule):
         draw = draw_step(batch, self.sampler, noise_pool=self.reference_images.noise_pool, seed=self.seed)
         with self.timer.measure("rollout"):
             conditioning = self.sampler.conditioning(draw.prompt, len(draw.keys))
-        sampled, references = self.references.sample(draw, conditioning, self.timer)
+            keep = self.chain_gradient.keep(draw, conditioning)
+        sampled, references = self.references.sample(draw, conditioning, self.timer, keep=keep)
         with self.timer.measure("faces"):
             observation = self.observe(sampled.latents)
             target_labels, logs = self.assign(observation, batch)
@@ -64,7 +65,8 @@ class FairFinetuner(FinetuningModule):
     def observe(self, latents: Tensor) -> Observation:
         """Return the faces in images with final latents [N, C, h, w], as the trained-against classifier sees them."""
         images = self.sampler.decode(latents)
-        return observe(images, self.frozen.detector, self.frozen.classifier, selection=self.faces)
+        # unchecked: where half precision overflows, the step is skipped on all ranks (`StepGuard`)
+        return observe(images, self.frozen.detector, self.frozen.classifier, selection=self.faces, check=False)
 
     def assign(self, observation: Observation, batch: PromptBatch) -> tuple[TargetLabels, dict[str, Tensor | float]]:
         """Return what this rank's faces are to become, and figures to log; every rank calls this."""
@@ -98,7 +100,9 @@ class FairFinetuner(FinetuningModule):
         self.log("loss", value.loss, prog_bar=True, sync_dist=True)
         self.log_dict({f"loss/{name}": part for name, part in value.parts.items()}, sync_dist=True)
         for name, figure in logs.items():
-            self.log(name, figure, prog_bar=name.startswith("bias/"))
+            kind, _, attribute = name.partition("/")
+            on_bar = kind == "tv" or (kind == "bias" and f"tv/{attribute}" not in logs)
+            self.log(name, figure, prog_bar=on_bar)
 
     def on_before_backward(self, loss: Tensor) -> None:
         """Start the clock of the replay, which runs inside the backward pass."""

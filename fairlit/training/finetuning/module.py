@@ -159,16 +159,22 @@ class FinetuningModule(L.LightningModule, ABC):
             self.check(data, problems)
             self.check_trainer(self.trainer, data, problems)
         if self.trainer.is_global_zero:
-            self.warn_of_cut_prompts(data)
+            self.give_warnings(data)
 
-    def warn_of_cut_prompts(self, data: PromptDataModule) -> None:
-        """Say which prompts are longer than what the model's text encoder reads."""
+    def give_warnings(self, data: PromptDataModule) -> None:
+        """Say which classifiers are often wrong, and which prompts are longer than what the text encoder reads."""
+        self.models.warn_of_errors(data.targets())
         if (tokenizer := open_tokenizer(self.models.backbone)) is not None:
             warn_of_cut_texts(tokenizer, (prompt.text for split in SPLITS for prompt in data.prompts(split)))
 
     def check_trainer(self, trainer: L.Trainer, data: PromptDataModule, problems: Problems) -> None:
         """Note where the trainer's settings do not fit those of this module and its data."""
         check_run(trainer, data.images, self.sampling, gradient=self.gradient, replay=self.replay, problems=problems)
+        if self.acceleration.compile and self.replay.keep not in ("auto", 0):
+            problems.add(
+                f"replay.keep: got {self.replay.keep} with acceleration.compile, which needs evaluations of one shape; "
+                "expected 0 or auto; give 0, or compile false"
+            )
         with torch.device("cpu"):
             check_optimizer(self.make_optimizer([nn.Parameter(torch.zeros(1))]), trainer, problems)
 
@@ -189,6 +195,7 @@ class FinetuningModule(L.LightningModule, ABC):
             self.gradient,
             self.replay,
             fixed_shape=self.acceleration.compile,
+            sharded=self._shards(),
             seed=subsets_seed(self.seed),
         )
         if self.ema_decay is not None:
@@ -285,11 +292,13 @@ class FinetuningModule(L.LightningModule, ABC):
         unfinished = done % self.trainer.accumulate_grad_batches != 0
         checkpoint.update(training_state(self.adaptor.parameters(), self.ema, unfinished))
         checkpoint["step_guard"] = self.guard.state_dict()
+        checkpoint["chain_gradient"] = self.chain_gradient.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Restore adaptor and average; say what does not fit."""
-        self._gradients = restore_training_state(checkpoint, self.adaptor.parameters(), self.ema)
+        self._gradients = restore_training_state(checkpoint, self.adaptor, self.ema)
         self.guard.load_state_dict(checkpoint.get("step_guard", {}))
+        self.chain_gradient.load_state_dict(checkpoint.get("chain_gradient", {}))
 
     # ----------------------------------------------------------------- helpers
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fairlit.diffusion import Conditioning
+from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.faces.observation import observe
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.frozen_models import FrozenModels
@@ -42,7 +43,7 @@ class ReferenceSampler:
         self.cache: ReferenceCache | None = None
 
     def sample(
-        self, draw: StepDraw, conditioning: Conditioning, timer: PhaseTimer
+        self, draw: StepDraw, conditioning: Conditioning, timer: PhaseTimer, *, keep: KeptActivations | None = None
     ) -> tuple[Samples, ReferenceDescription]:
         """Sample the images of a step, and describe their reference images.
 
@@ -50,12 +51,18 @@ class ReferenceSampler:
             draw: prompt, noise and number of steps of this rank's images.
             conditioning: the prompt as the adapted model reads it.
             timer: timer of the phases ``rollout`` and ``originals``.
+            keep: evaluations of the adapted model whose activations are kept for the replay; None: of no evaluation.
         """
         with timer.measure("rollout"):
             known = self._recall(draw)
             original = None if known else self.sampler.original_conditioning(draw.prompt, len(draw.keys))
             sampled = self.sampler.sample(
-                draw.num_steps, draw.noise, conditioning, references=original, together=self.with_rollout
+                draw.num_steps,
+                draw.noise,
+                conditioning,
+                references=original,
+                together=self.with_rollout,
+                keep=keep,
             )
         if known is not None:
             return sampled, known
@@ -70,7 +77,8 @@ class ReferenceSampler:
     def describe(self, latents: Tensor) -> ReferenceDescription:
         """Return what the losses need of reference images with final latents [N, C, h, w]."""
         images = self.sampler.decode(latents)
-        observation = observe(images, self.models.detector, self.models.classifier, selection=self.objective.faces)
+        detector, classifier = self.models.detector, self.models.classifier
+        observation = observe(images, detector, classifier, selection=self.objective.faces, check=False)
         return self.objective.describe_references(images, observation)
 
     def remember_in(self, folder: Path, settings: Mapping[str, Any]) -> None:

@@ -48,6 +48,11 @@ def check_run(
             "evaluations; expected a number; give 16, say"
         )
         return
+    if sharded and replay.keep not in ("auto", 0):
+        problems.add(
+            f"replay.keep: got {replay.keep} for processes that hold shards of one model, whose weights are gathered "
+            "anew for each evaluation; expected 0 or auto; give 0"
+        )
     for split, count in images.items():
         if count < world:
             problems.add(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fairlit.adaptors import Adaptor
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, detached_graph, full_graph, rollout
+from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.functional.sampling.solver import LinearSolver, linear_solver, output_weights
 from fairlit.training.finetuning.settings import Gradient, Sampling
@@ -87,6 +88,7 @@ class Sampler:
         *,
         references: Conditioning | None,
         together: bool,
+        keep: KeptActivations | None = None,
     ) -> Samples:
         """Sample images of a training step, by the adapted and by the original model.
 
@@ -96,12 +98,13 @@ class Sampler:
             conditioning: what `conditioning` gave.
             references: what `original_conditioning` gave; None: no reference images.
             together: whether both are sampled in one batch where that gives the same.
+            keep: evaluations of the adapted model whose activations are kept for the replay; None: of no evaluation.
         """
         chain = self.chain(num_steps)
         mode, batch_size = self.gradient.mode, self.sampling.batch_size
         if references is not None and together and mode == "replay" and self._can_join(conditioning, references):
             joined = Conditioning.join(conditioning, references)
-            both = rollout(chain, torch.cat([noise, noise]), joined, batch_size)
+            both = rollout(chain, torch.cat([noise, noise]), joined, batch_size, keep=keep)
             new, old = both.split(len(noise))
             return Samples(new.latents, new, old.latents)
         sampled = None
@@ -110,7 +113,7 @@ class Sampler:
         elif mode == "full":
             latents = full_graph(chain, noise, conditioning, last_evaluations=self.gradient.last_evaluations)
         else:
-            sampled = rollout(chain, noise, conditioning, batch_size)
+            sampled = rollout(chain, noise, conditioning, batch_size, keep=keep)
             latents = sampled.latents
         old_latents = None if references is None else self._sample_original(chain, noise, references)
         return Samples(latents, sampled, old_latents)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -16,8 +18,9 @@ from fairlit.diffusion.settings import (
     check_pipeline,
 )
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.faces.classifier_files import check_classifier_files, read_classes
+from fairlit.faces.classifier_files import check_classifier_files, read_classes, read_reliability
 from fairlit.faces.detector_files import check_detector
+from fairlit.faces.reliability import note_unlearnt, warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.solver import WeightScheme
 from fairlit.io.class_paths import ClassSpec
@@ -87,13 +90,14 @@ class Models:
             problems.add("models: face_embedder and face_bank go together; give both or neither")
 
     def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
-        """Note targets that a classifier does not know the attributes or classes of; reads their config.json only."""
+        """Note targets with attributes or classes that a classifier does not know; reads its config.json only."""
         for name in ("classifier", "audit_classifier"):
             path = getattr(self, name)
             if path is None:
                 continue
             try:
                 classes: Mapping[str, tuple[str, ...]] = read_classes(path)
+                note_unlearnt(read_reliability(path), _attributes(targets), f"models.{name}", problems)
             except (ConfigurationError, CheckpointError) as error:
                 problems.add(f"models.{name}: {error}")
                 continue
@@ -102,6 +106,19 @@ class Models:
                     target.reorder(classes)
                 except ConfigurationError as error:
                     problems.add(f"models.{name} ({path}) does not fit the target: {error}")
+
+    def warn_of_errors(self, targets: list[TargetDistribution]) -> None:
+        """Warn of classifiers that are often wrong about attributes of the targets."""
+        for name in ("classifier", "audit_classifier"):
+            if (path := getattr(self, name)) is None:
+                continue
+            with suppress(ConfigurationError, CheckpointError):  # `check_targets` says so
+                warn_of_errors(read_reliability(path), _attributes(targets), f"models.{name}")
+
+
+def _attributes(targets: list[TargetDistribution]) -> list[str]:
+    """Names of the attributes of all targets, each once."""
+    return list(dict.fromkeys(name for target in targets for name in target.attributes))
 
 
 @dataclass(frozen=True)
@@ -195,12 +212,16 @@ class Replay:
             fit into the memory budget.
         memory_budget: GiB for the activations of one micro-batch, with micro_batch `auto`; null: most of what is free
             on a GPU, no limit on a CPU.
+        keep: GiB for activations that are kept from sampling instead of computed again, which saves an evaluation for
+            each (image, evaluation) pair that fits; `auto`: 1 on a CPU, none on a GPU, with a compiled or a sharded
+            model; 0: none.
         step_fraction: share of the solver's steps that are replayed, drawn anew for each image in each iteration; below
             1 the gradient is an unbiased estimate instead of exact.
     """
 
     micro_batch: int | Literal["auto"] = "auto"
     memory_budget: float | None = None
+    keep: float | Literal["auto"] = "auto"
     step_fraction: float = 1.0
 
     def __post_init__(self) -> None:
@@ -211,6 +232,8 @@ class Replay:
                 problems.add(f"memory_budget: got {self.memory_budget} GiB; give more than 0, or null")
             if self.memory_budget is not None and self.micro_batch != "auto":
                 problems.add(f"memory_budget: got {self.memory_budget} with micro_batch {self.micro_batch}; give one")
+            if self.keep != "auto" and not 0 <= self.keep < math.inf:
+                problems.add(f"keep: got {self.keep} GiB; expected at least 0; give 0 to keep nothing, or auto")
             if not 0 < self.step_fraction <= 1:
                 problems.add(f"step_fraction: got {self.step_fraction}; give a number above 0 and at most 1")
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fairlit.errors import TrainingError
 from fairlit.training.distributed import ranks
-from fairlit.training.run_checkpoints import save_last_checkpoint
+from fairlit.training.run_checkpoints import is_trial, save_last_checkpoint
 
 
 class StepGuard:
@@ -77,7 +77,7 @@ class StepGuard:
         Raises:
             TrainingError: on all ranks.
         """
-        if self.in_a_row < self.limit:
+        if self.in_a_row < self.limit or is_trial(trainer):
             return
         self.in_a_row = 0
         path = save_last_checkpoint(trainer)

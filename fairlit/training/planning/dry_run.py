@@ -49,7 +49,7 @@ def dry_run_finetuning(
     """
     with problems.collecting():
         _check_contrasts(module, problems)
-    module.warn_of_cut_prompts(data)
+    module.give_warnings(data)
     if trainer is None:
         return ""
     module.check_trainer(trainer, data, problems)
@@ -156,13 +156,14 @@ def _describe_memory(estimate: MemoryEstimate, module: FairFinetuner, layout: La
         f"  frozen weights     {_size(sum(weights.values())):>10}  {_parts(weights)}",
         f"  what is trained    {_size(estimate.trained):>10}  {', '.join(copies)}",
         f"  images and states  {_size(estimate.images):>10}",
+        *([f"  kept activations   {_size(estimate.activations):>10}"] if estimate.activations else []),
         f"  largest phase      {_size(max(phases.values())):>10}  {_parts(phases)}",
     ]
     lines += [f"  not counted: {name}" for name in estimate.left_out]
     if layout.on_gpu and torch.cuda.is_available():
         there = torch.cuda.get_device_properties(0).total_memory
         if estimate.total > there:
-            lines.append(f"  this GPU has {_size(there)}: lower micro_batch, loss_batch or batch_size")
+            lines.append(f"  this GPU has {_size(there)}: lower micro_batch, loss_batch, batch_size or keep")
     return [*lines, _NOT_COUNTED]
 
 

@@ -28,6 +28,7 @@ from fairlit.io.model_folders import local_folder
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.perception.pixels import PixelNormalizer
 from fairlit.training.finetuning.finetuner import FairFinetuner
+from fairlit.training.finetuning.kept_pairs import keep_budget, kept_bytes
 from fairlit.training.finetuning.micro_batch import LARGEST_MICRO_BATCH
 from fairlit.training.profiling.live_memory import GpuAutocast, LiveMemory, bytes_of, outline
 
@@ -61,6 +62,7 @@ class MemoryEstimate:
         weights: frozen weights, by model.
         trained: parameters, gradients, the optimiser's state and the moving average.
         images: images and states that are kept for the whole step.
+        activations: those that are kept from sampling until the backward pass.
         phases: what each phase of a step needs on top, at its peak.
         optimizer_states: numbers that the optimiser keeps for each parameter.
         left_out: what could not be counted.
@@ -70,6 +72,7 @@ class MemoryEstimate:
     weights: dict[str, int] = field(default_factory=dict)
     trained: int = 0
     images: int = 0
+    activations: int = 0
     phases: dict[str, int] = field(default_factory=dict)
     optimizer_states: int = 0
     left_out: list[str] = field(default_factory=list)
@@ -77,7 +80,13 @@ class MemoryEstimate:
     @property
     def total(self) -> int:
         """Bytes at the peak of the step."""
-        return sum(self.weights.values()) + self.trained + self.images + max(self.phases.values(), default=0)
+        return (
+            sum(self.weights.values())
+            + self.trained
+            + self.images
+            + self.activations
+            + max(self.phases.values(), default=0)
+        )
 
 
 def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | None:
@@ -113,7 +122,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
         step = _Step(
             module, backbone, chain, adaptor=adaptor, trained=trained, judges=_judges(module, estimate), layout=layout
         )
-        estimate.images = step.kept()
+        estimate.images, estimate.activations = step.kept(), step.activations()
         for name, phase in step.phases().items():
             estimate.phases[name] = step.peak_of(phase)
     return estimate
@@ -234,6 +243,9 @@ class _Step:
     ) -> None:
         self.sampling, self.gradient, self.layout = module.sampling, module.gradient, layout
         self.micro_batch = _micro_batch(module, layout)
+        one_shape = module.acceleration.compile or layout.shards > 1
+        device = "cuda" if layout.on_gpu else "cpu"
+        self.keep = 0.0 if one_shape else keep_budget(module.gradient, module.replay, device)
         self.backbone, self.adaptor, self.trained, self.judges = backbone, adaptor, trained, judges
         self.shape = backbone.latent_shape(module.sampling.image_size)
         self.chain = chain
@@ -244,6 +256,14 @@ class _Step:
         channels, height, width = self.shape
         states = (self.chain.solver.num_evaluations + 2) * images * channels * height * width
         return 4 * (2 * images * 3 * height * width * self.backbone.vae_scale**2 + states)
+
+    def activations(self) -> int:
+        """Return the bytes of activations that are kept, of all pairs or as many as the budget holds."""
+        if not self.keep:
+            return 0
+        with self._precision():
+            each = kept_bytes(self.chain, self._latents(1), self._conditioning(1), count=1)
+        return min(int(self.keep * 2**30), self.chain.solver.num_evaluations * self.layout.images * each)
 
     def phases(self) -> dict[str, Callable[[], object]]:
         """Return what a step does after another, by name."""

@@ -151,6 +151,36 @@ def test_mean_of_values_is_students_interval_of_the_prompts_means() -> None:
     assert (low + high) / 2 == pytest.approx(means.mean())
 
 
+def test_prompts_that_agree_by_chance_have_the_interval_of_their_images() -> None:
+    """Equal shares of 20 images each say nothing about how prompts differ, but the images' noise is known."""
+    for prompts in (2, 3, 4):
+        counts = torch.tensor([[10, 10]] * prompts)
+        bounds = cluster_bootstrap(counts, share)
+        assert bounds == cluster_bootstrap(counts, share, resample="images")
+        expected = 2 * norm.ppf(0.975) * math.sqrt(0.25 / 20 / prompts)
+        assert bounds[1] - bounds[0] == pytest.approx(expected, rel=0.06)
+    same = cluster_bootstrap_difference(counts, counts.flip(0), share)
+    assert same[0] < 0 < same[1]
+    assert cluster_bootstrap(torch.tensor([[10, 10]] * 5), share) == (0.5, 0.5)  # five seldom agree by chance
+
+
+def test_cosines_of_two_prompts_stay_cosines() -> None:
+    """Student's quantile of one degree of freedom is 12.7: bounds leave the range of cosines, and are cut there."""
+    far = [torch.tensor([0.2, 0.3]), torch.tensor([0.4, 0.5])]
+    assert cluster_bootstrap_mean(far)[1] > 1
+    low, high = cluster_bootstrap_mean(far, reach=1.0)
+    assert (low, high) == (cluster_bootstrap_mean(far)[0], 1.0)
+    equal = [torch.tensor([0.2, 0.4]), torch.tensor([0.25, 0.35])]
+    assert cluster_bootstrap_mean(equal) == cluster_bootstrap_mean(equal, resample="images")
+    low, high = cluster_bootstrap_mean(equal)
+    deviation = math.sqrt((0.02 / 2 + 0.005 / 2) / 4)  # of the mean of two means of two images each
+    assert high - low == pytest.approx(2 * norm.ppf(0.975) * deviation, rel=0.1)
+
+
+def test_one_value_says_nothing_of_its_error() -> None:
+    assert all(math.isnan(bound) for bound in cluster_bootstrap_mean([torch.tensor([0.3])], reach=1.0))
+
+
 def test_values_of_ragged_groups_are_only_their_own() -> None:
     groups = [torch.ones(1), torch.ones(7), torch.zeros(0)]
     assert cluster_bootstrap_mean(groups, draws=50) == (1.0, 1.0)

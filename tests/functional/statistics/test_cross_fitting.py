@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import multinomial
 
 from fairlit.errors import ConfigurationError
+from fairlit.functional.statistics import cross_fitting
 from fairlit.functional.statistics.cross_fitting import (
     cross_fitted_biases,
     cross_fitted_total_variations,
@@ -100,3 +101,11 @@ def test_bad_input_is_refused() -> None:
         noise_free_bias_interval(torch.tensor([[1, 2]]), level=2)
     with pytest.raises(ConfigurationError, match="2 classes and target_shares 3"):
         noise_free_total_variation_interval(torch.tensor([[1, 2]]), [0.2, 0.3, 0.5])
+
+
+def test_halvings_in_parts_are_those_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = torch.tensor([[[12, 6, 4], [0, 0, 0]], [[3, 9, 8], [1, 0, 0]]])
+    at_once = cross_fitted_biases(counts)
+    monkeypatch.setattr(cross_fitting, "_NUMBERS_AT_ONCE", 20)
+    assert torch.equal(cross_fitted_biases(counts), at_once)
+    assert cross_fitted_biases(torch.zeros(0, 3)).shape == (0,)

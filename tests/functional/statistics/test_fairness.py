@@ -109,3 +109,18 @@ def test_published_gaps() -> None:
 def test_bad_input_is_refused(call, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         call()
+
+
+def test_bias_of_very_many_classes_is_the_mean_over_their_pairs() -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(40), size=(2, 3))
+    expected = [
+        [np.mean([abs(p - q) for p, q in itertools.combinations(row, 2)]) for row in rows] for rows in shares.tolist()
+    ]
+    np.testing.assert_allclose(fairness.pairwise_biases(torch.from_numpy(shares)).numpy(), expected, rtol=1e-12)
+
+
+def test_a_floor_in_parts_is_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    shares = [0.1, 0.2, 0.3, 0.4]
+    at_once = fairness.noise_floor(shares, 24)
+    monkeypatch.setattr(fairness, "_NUMBERS_AT_ONCE", 40)
+    assert fairness.noise_floor(shares, 24) == at_once

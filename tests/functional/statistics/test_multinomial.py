@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
 from fairlit.errors import ConfigurationError
+from fairlit.functional.statistics import multinomial as module
 from fairlit.functional.statistics.multinomial import multinomial_test, outcomes
 
 
@@ -87,3 +88,10 @@ def test_ruled_out_classes_and_prompts_without_images() -> None:
 def test_bad_input_is_refused(call, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         call()
+
+
+def test_outcomes_drawn_in_parts_are_those_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, shares = torch.tensor([[12, 6, 4, 2], [3, 9, 9, 3]]), [0.4, 0.3, 0.2, 0.1]
+    at_once = multinomial_test(counts, shares, exact_outcomes=0, draws=999)
+    monkeypatch.setattr(module, "_NUMBERS_AT_ONCE", 4 * 100)
+    assert torch.equal(multinomial_test(counts, shares, exact_outcomes=0, draws=999), at_once)

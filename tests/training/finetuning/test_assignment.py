@@ -71,6 +71,15 @@ def test_joint_bias_is_over_the_product_of_the_classes() -> None:
     assert logs["bias/hair"] == pytest.approx(2 / 3)
 
 
+def test_the_distance_is_logged_where_the_target_is_not_uniform() -> None:
+    target = TargetDistribution({"gender": {"f": 0.5, "m": 0.5}, "hair": {"a": 0.5, "b": 0.25, "c": 0.25}})
+    seen = observation(2, [0, 1], [0.9, 0.9])  # both (male, first hair)
+    _, logs = assign_over_ranks(seen, target, 2, alignment=AlignmentLoss(), seed=0)
+    assert "tv/gender" not in logs
+    assert logs["tv/hair"] == pytest.approx(1 - 0.5)
+    assert logs["tv/joint"] == pytest.approx(1 - 0.5 * 0.5)
+
+
 def test_an_overflow_leaves_the_labels_of_other_faces_sound() -> None:
     """A face of which the classifier says NaN is as likely to be one as the other; it is no error."""
     seen = observation(4, [0, 1, 2, 3], [0.9, torch.nan, 0.2, 0.8])

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
 from fairlit.data import PromptDataModule
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, TrainingError
 from fairlit.faces.detection import FaceDetection
 from fairlit.training import FairFinetuner, Gradient, Models, Replay
 
@@ -68,11 +68,12 @@ def test_two_steps_train_the_adaptor_and_nothing_else(trained: Trained, untouche
 def test_replay_and_detached_graph_train_alike(tmp_path: Path, adaptor: Adaptor) -> None:
     settings = adaptor.describe()
     kind = settings.pop("kind")
-    results = []
-    for mode in ("replay", "detached", "published"):
+    results, counts = [], []
+    replays = (0.0, 0.01, "auto")  # nothing kept, a few pairs, all of them
+    for mode, keep in (*(("replay", keep) for keep in replays), ("detached", 0.0), ("published", 0.0)):
         own = Lora(**settings) if kind == "lora" else SoftTokens(**settings)
         gradient = Gradient(mode=mode, loss_batch=3)
-        module = finetuner(own, gradient=gradient, replay=Replay(micro_batch=7), ema_decay=None)
+        module = finetuner(own, gradient=gradient, replay=Replay(micro_batch=7, keep=keep), ema_decay=None)
         gradients: list[Tensor] = []
 
         class Keep(L.Callback):
@@ -82,6 +83,8 @@ def test_replay_and_detached_graph_train_alike(tmp_path: Path, adaptor: Adaptor)
 
         trainer(tmp_path, max_steps=1, callbacks=[Keep()]).fit(module, datamodule=prompts(images_per_prompt=4))
         results.append(gradients[0])
+        counts.append(module.chain_gradient.kept)
+    assert counts[0] == counts[3] == counts[4] == 0 < counts[1] < counts[2]
     assert results[0].norm() > 0
     for other in results[1:]:
         assert (results[0] - other).norm() / other.norm() < 1e-3  # float32; exact in test_gradients
@@ -102,6 +105,19 @@ def test_the_original_variant_is_the_untouched_pipeline(trained: Trained, untouc
     original = module.generate(batch, "original").images
     assert torch.equal(original, untouched.generate(batch, "finetuned").images)  # LoRA starts as the identity
     assert not torch.equal(original, module.generate(batch, "finetuned").images)
+
+
+@pytest.mark.parametrize("network", ["audit_classifier", "clip", "dino"])
+def test_evaluation_ends_where_a_network_gives_nan(trained: Trained, network: str) -> None:
+    module, data, _ = trained
+    models = module.frozen
+    judge = models.audit_classifier.head if network == "audit_classifier" else models.encoders[network]
+    hook = judge.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+    try:
+        with pytest.raises(TrainingError, match=r"evaluation of '.*': .*: got NaN or infinity for"):
+            module.generate(data.batch("test", 0), "original")
+    finally:
+        hook.remove()
 
 
 def test_several_attributes_at_once(tmp_path: Path) -> None:

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
+from miniature_case import Case
 
-from fairlit.adaptors import Lora
-from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, replay, rollout
-from fairlit.functional.sampling.solver import linear_solver
+from fairlit.diffusion import Conditioning, Rollout, replay, rollout
 from fairlit.training.finetuning.micro_batch import (
     LARGEST_MICRO_BATCH,
     even_micro_batch,
@@ -15,31 +12,7 @@ from fairlit.training.finetuning.micro_batch import (
     peak_bytes,
 )
 
-MINIATURE = Path(__file__).parents[3] / "checkpoints" / "miniature" / "pipeline"
 CPU = torch.device("cpu")
-
-
-class Case:
-    """The miniature with a LoRA in both parts, and a rollout."""
-
-    def __init__(self, steps: int = 3, images: int = 2) -> None:
-        self.backbone = Backbone.load(MINIATURE)
-        self.adaptor = Lora(rank=2, text_encoder=True, unet=True)
-        self.adaptor.attach(self.backbone)
-        self.chain = Chain(self.backbone, linear_solver(self.backbone.scheduler, steps), 3.0)
-        self.inner = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
-        self.noise = torch.randn(images, *self.backbone.latent_shape(), generator=torch.Generator().manual_seed(0))
-
-    def conditioning(self) -> Conditioning:
-        return Conditioning.of_one_prompt(self.backbone.encode(["", "a photo of a doctor"]), len(self.noise))
-
-    def step(self, micro_batch: int) -> None:
-        """Sampling and replay."""
-        conditioning = self.conditioning()
-        sampled = rollout(self.chain, self.noise, conditioning)
-        weights = torch.ones(len(sampled.states))
-        latents = replay(self.chain, sampled, conditioning, weights, self.inner, micro_batch=micro_batch)
-        torch.autograd.grad(latents.sum(), list(self.adaptor.parameters().values()), allow_unused=True)
 
 
 @pytest.mark.parametrize("budget", [0.02, 0.1])

@@ -16,7 +16,7 @@ def complaints(images: int, world: int, shards: bool = False, precision: str = "
     strategy = FrozenShardsStrategy() if shards else None
     trainer = cast(L.Trainer, SimpleNamespace(precision=precision, world_size=world, strategy=strategy))
     sampling = Sampling(min_steps=2, max_steps=3, batch_size=sizes.get("batch_size", 16))
-    replay = Replay(micro_batch=sizes.get("micro_batch", 16))
+    replay = Replay(micro_batch=sizes.get("micro_batch", 16), keep=sizes.get("keep", "auto"))
     problems = Problems("test")
     check_run(trainer, {"train": images, "val": 8}, sampling, gradient=Gradient(), replay=replay, problems=problems)
     return problems.messages
@@ -54,6 +54,12 @@ def test_shards_need_a_number_for_the_micro_batch() -> None:
     [message] = complaints(4, 2, shards=True, micro_batch="auto")
     assert message.startswith("replay.micro_batch: got auto")
     assert complaints(4, 2, micro_batch="auto") == []
+
+
+def test_shards_keep_no_activations() -> None:
+    [message] = complaints(4, 2, shards=True, keep=1.0)
+    assert message.startswith("replay.keep: got 1.0")
+    assert complaints(4, 2, shards=True, keep=0) == complaints(4, 2, keep=1.0) == []
 
 
 @pytest.mark.parametrize(

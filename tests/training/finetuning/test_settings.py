@@ -143,12 +143,13 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
         ),
         (lambda: Gradient(last_evaluations=2), 1, ["last_evaluations: got 2 with mode replay"]),
         (
-            lambda: Replay(micro_batch=0, memory_budget=-1.0, step_fraction=1.5),
-            4,
+            lambda: Replay(micro_batch=0, memory_budget=-1.0, keep=-1.0, step_fraction=1.5),
+            5,
             [
                 "micro_batch: got 0",
                 "memory_budget: got -1.0 GiB",
                 "with micro_batch 0; give one",
+                "keep: got -1.0 GiB",
                 "step_fraction: got 1.5",
             ],
         ),
@@ -192,3 +193,28 @@ def test_results_name_the_judge() -> None:
     assert Models("base", "trained", "auditor").judge == "auditor"
     own = {"class_path": "mine.Judge", "init_args": {"size": 8}}
     assert Models("base", "trained", own).judge == "mine.Judge"
+
+
+def test_classifiers_that_have_learnt_nothing_are_refused(models: Models, tmp_path: Path) -> None:
+    for name, confusion in (("train", [[29, 0], [43, 0]]), ("audit", [[14, 6], [6, 14]])):
+        config = tmp_path / name / "config.json"
+        entry = {"confusion": confusion, "ece_before": 0.1, "ece_after": 0.1}
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"validation": {"gender": entry}}))
+    [message] = complaints(models, [target(gender={"female": 0.5, "male": 0.5})])
+    assert message.startswith(
+        "models.classifier: got a classifier that has learnt nothing about 'gender': balanced accuracy 0.50"
+    )
+    assert complaints(models, [target(age={"young": 0.5, "old": 0.5})]) == []  # of which nothing is known
+
+
+def test_classifiers_that_are_often_wrong_are_warned_of(
+    models: Models, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "audit" / "config.json"
+    entry = {"confusion": [[14, 6], [6, 14]], "ece_before": 0.1, "ece_after": 0.1}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"validation": {"gender": entry}}))
+    with caplog.at_level("WARNING", "fairlit"):
+        models.warn_of_errors([target(gender={"female": 0.5, "male": 0.5})])
+        replace(models, classifier="no/where").warn_of_errors([target(age={"young": 0.5, "old": 0.5})])
+    [told] = [record.getMessage() for record in caplog.records]
+    assert told.startswith("models.audit_classifier: often wrong about 'gender': balanced accuracy 0.70")

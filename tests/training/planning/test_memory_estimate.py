@@ -14,6 +14,7 @@ from fairlit.adaptors import Lora
 from fairlit.diffusion import Conditioning, Rollout, replay
 from fairlit.faces.detection import FaceDetection
 from fairlit.training import FairFinetuner, Gradient, Models, Replay, Sampling
+from fairlit.training.finetuning.kept_pairs import kept_bytes
 from fairlit.training.planning.memory_estimate import Layout, estimate_memory, optimizer_states
 from fairlit.training.profiling.live_memory import LiveMemory
 
@@ -73,15 +74,23 @@ def test_estimate_of_the_miniature() -> None:
         )
         torch.autograd.grad(found.sum(), parameters)
     assert estimate.phases["replay"] == pytest.approx(live.peak, rel=0.02)
+    steps = module.sampling.max_steps
+    one = kept_bytes(chain, latents[:1], module.sampler.conditioning("a photo of a person", 1), count=1)
+    assert estimate.activations == pytest.approx(4 * steps * one, rel=0.1)  # prompts differ in length
     with LiveMemory() as live, torch.no_grad():
         module.backbone.decode(latents)
     assert estimate.phases["decoding"] == pytest.approx(live.peak, rel=0.05)
 
 
-def test_the_layout_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what the layout changes is compared; the phases' figures come from the test above."""
+def skip_phases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every phase takes 1000 bytes."""
     for name in ("sample", "decode", "judge", "backward"):
         monkeypatch.setattr(f"fairlit.training.planning.memory_estimate._Step.{name}", lambda self: torch.zeros(250))
+
+
+def test_the_layout_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what the layout changes is compared; the phases' figures come from the test above."""
+    skip_phases(monkeypatch)
     module, layout = finetuner(), Layout(images=4)
     plain, sharded, double = (
         estimate_memory(module, settings) for settings in (layout, replace(layout, shards=2), replace(layout, images=8))
@@ -96,6 +105,17 @@ def test_the_layout_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     side, latent = 64, 4 * 16 * 16
     assert plain.images == 4 * 4 * (2 * 3 * side * side + 5 * latent)
     assert double.images == 2 * plain.images
+    assert plain.activations == 0  # on a GPU nothing is kept unless asked for
+
+
+def test_no_more_activations_are_counted_than_the_budget_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_phases(monkeypatch)
+    for gradient, expected in ((Gradient(), 2**20), (Gradient(mode="detached"), 0)):
+        estimate = estimate_memory(finetuner(gradient=gradient, replay=Replay(keep=2**-10)), Layout(images=4))
+        assert estimate is not None
+        assert estimate.activations == expected
+        before = sum(estimate.weights.values()) + estimate.trained + estimate.images
+        assert estimate.total == before + expected + 1000
 
 
 @pytest.mark.parametrize(

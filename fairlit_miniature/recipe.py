@@ -122,8 +122,8 @@ QUICK = Recipe(
     checked=2,
 )
 
-# The large world with a U-Net as Stable Diffusion 1 has it. It has three times as many looks, and no stage may take more
-# than an hour on two cores: the autoencoder's and the U-Net's lengths are what fits.
+# The large world with a U-Net as Stable Diffusion 1 has it. It has three times as many looks, and no stage may take
+# more than an hour on two cores: the lengths of autoencoder and U-Net are what fits.
 LARGE = replace(
     FULL,
     world="large",

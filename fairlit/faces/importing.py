@@ -30,6 +30,7 @@ from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
 from fairlit.faces.importing_config import ClassifierImportConfig
 from fairlit.faces.weights import load_weights
+from fairlit.io.output_places import check_writable
 from fairlit.perception.loading import load_frozen
 from fairlit.perception.pixels import PixelNormalizer
 
@@ -143,6 +144,8 @@ def _check_import(config: ClassifierImportConfig) -> Classes | None:
             problems.add("source: got nothing; give the published file, or the folder of a transformers model")
         if config.out is None:
             problems.add("out: got nothing; give --out, the folder to write")
+        else:
+            check_writable(config.out, "out", problems)
         if config.classes is not None:
             with problems.collecting():
                 classes = read_merges(config.classes)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.io.output_places import check_writable
 
 _VARIANTS = ("fp32", "fp16", "bf16")  # in the order in which they are taken
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
@@ -68,8 +69,7 @@ def check_new_folder(path: str | Path, subject: str, problems: Problems) -> None
     folder = Path(path)
     if folder.is_dir() and any(folder.iterdir()):
         problems.add(f"{subject}: {folder} holds files already; give a new folder, or remove it first")
-    elif folder.exists() and not folder.is_dir():
-        problems.add(f"{subject}: {folder} is a file; give a new folder")
+    check_writable(folder, subject, problems)
 
 
 def check_weights(

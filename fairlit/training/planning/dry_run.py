@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from fairlit.diffusion.loading import refused_if_damaged
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.model_folders import local_folder
+from fairlit.io.output_places import check_writable
 from fairlit.training.distributed.sharding import FrozenShardsStrategy
 from fairlit.training.finetuning.finetuner import FairFinetuner
 from fairlit.training.planning.memory_estimate import Layout, MemoryEstimate, estimate_memory
@@ -83,8 +83,7 @@ def check_folder(folder: Path, needed: int, problems: Problems) -> int:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        problems.add(f"trainer.default_root_dir: {folder} cannot be written to; give a folder of yours")
+    check_writable(folder, "trainer.default_root_dir", problems)
     if free < needed:
         problems.add(
             f"trainer.default_root_dir: {folder} needs about {_size(needed)} and its disk has {_size(free)} free; "

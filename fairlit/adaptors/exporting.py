@@ -9,8 +9,9 @@ from pathlib import Path
 from diffusers import DiffusionPipeline
 
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
-from fairlit.adaptors.export import check_format, embedding_file, merge_adaptor, verify_written, write_adaptor
+from fairlit.adaptors.export import check_format, embedding_file, verify_written, write_adaptor
 from fairlit.adaptors.export_config import ExportConfig
+from fairlit.adaptors.merging import merge_adaptor
 from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
 from fairlit.adaptors.pipelines import adaptable_layers, check_fit
 from fairlit.adaptors.soft_tokens import check_token
@@ -68,7 +69,7 @@ def export(config: ExportConfig) -> ExportResults:
         folder=str(out),
         files=tuple(str(out / name) for name in (*map(str, names), CARD_FILE)),
         base=base,
-        checked=config.to is not None and skeleton is not None,
+        checked=skeleton is not None,
         base_model=contents.record.base_model or "",
     )
 

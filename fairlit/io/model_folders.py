@@ -129,7 +129,8 @@ def find_variant(folder: Path, name: str, subject: str) -> str | None:
 def check_weight_file(file: Path, subject: str, problems: Problems) -> None:
     """Notes that a file of weights is empty or, if it is safetensors, shorter than its header says, or quantised."""
     size = file.stat().st_size
-    declared, tensors = 1, {}
+    declared = 1
+    tensors: dict[str, Any] = {}
     try:
         if file.suffix == ".safetensors":
             declared, tensors = _declared(file)

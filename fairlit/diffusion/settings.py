@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -25,10 +26,10 @@ Precision = Literal["float32", "bfloat16", "float16"]
 """Data types of the model's weights."""
 
 
-def check_guidance_scale(scale: float, problems: Problems) -> None:
+def check_guidance_scale(scale: float, problems: Problems, name: str = "guidance_scale") -> None:
     """Notes a scale of classifier-free guidance that would turn it round."""
-    if not scale >= 1:
-        problems.add(f"guidance_scale: got {scale}; 1 is no guidance, 7.5 is usual")
+    if not 1 <= scale < math.inf:
+        problems.add(f"{name}: got {scale}; expected a number from 1, which is no guidance; give 7.5, say")
 
 
 def check_pipeline(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlit.auditing.config import AuditConfig
+from fairlit.auditing.outputs import FILES, RESULTS
 from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -15,9 +16,11 @@ from fairlit.functional.statistics.composition import read_compositions
 from fairlit.io.devices import choose_device
 from fairlit.io.foreign_text import printable
 from fairlit.judging.config import find_folders
+from fairlit.judging.earlier_results import begin_results, check_earlier_results, settings_of
 from fairlit.judging.image_folders import ImageFolder, find_images
 from fairlit.judging.unknown_prompts import prompt_doubts
 from fairlit.results.audit import AuditResults
+from fairlit.results.record import PlainData
 from fairlit.terminal import progress_bar, quieten_libraries
 
 if TYPE_CHECKING:
@@ -55,7 +58,12 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
             plans = _plans(config, target, out, problems)
         elif config.folder is not None:
             folders = find_folders([config.folder, config.reference], config, problems)
+        noted: PlainData = {}
+        if target is not None and not problems.messages:
+            noted = settings_of(config, target, {plan.method.name: plan.method for plan in plans})
+            check_earlier_results(out, noted, RESULTS, overwrite=config.overwrite, problems=problems)
     assert target is not None
+    begin_results(out, noted, FILES, overwrite=config.overwrite)
     folders = folders or [_made(plan, device) for plan in plans]
     doubts = prompt_doubts(folders, clip=config.clip is not None)
     for doubt in doubts:
@@ -94,7 +102,14 @@ def _plans(
         return []
     if any(prompt.target not in (None, target) for prompt in prompts):
         problems.add("prompts: some have targets of their own; audit them family by family, each with its --target")
-    plan = config.plan(prompts, out / "images", method=method, target=target, batch_size=config.batch_size)
+    plan = config.plan(
+        prompts,
+        out / "images",
+        method=method,
+        target=target,
+        batch_size=config.batch_size,
+        overwrite=config.overwrite,
+    )
     plan.check(problems)
     if plan.method.is_unchanged_model:
         return [plan]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from fairlit.auditing.chart_forms import FIGURES
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.faces import FaceClassifier
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -23,6 +24,15 @@ from fairlit.results.record import encode
 
 RESULTS, PER_IMAGE, REPORT = "results.json", "per_image.csv", "report.html"
 PER_FACE = "per_face.csv"
+_CHARTS = ("shares*", "prompts*", "joint", "people", "methods")
+FILES = (
+    RESULTS,
+    REPORT,
+    PER_IMAGE,
+    PER_FACE,
+    *(f"{FIGURES}/{name}.{form}" for name in _CHARTS for form in ("png", "svg")),
+)
+"""Everything that a report consists of, as patterns of names in its folder."""
 
 
 def origin(seed: int, command: str) -> Origin:

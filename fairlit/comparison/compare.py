@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from fairlit.auditing.outputs import FILES, RESULTS
 from fairlit.comparison.config import CompareConfig
 from fairlit.comparison.run import ComparisonSettings, make_images, planned_images, run_comparison
 from fairlit.data.prompts.families import Prompt
@@ -15,6 +16,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.plan import GenerationPlan
 from fairlit.io.devices import choose_device
+from fairlit.judging.earlier_results import begin_results, check_earlier_results, settings_of
 from fairlit.mitigation import FinetunedAdaptor, NoMitigation
 from fairlit.mitigation.method import Method
 from fairlit.results.comparison import ComparisonResults
@@ -68,12 +70,15 @@ def compare(config: CompareConfig, *, command: str = "") -> ComparisonResults:
                 device=device,
             )
             if not problems.messages:
+                noted = settings_of(config, target, {name: plan.method for name, plan in plans.items()})
+                check_earlier_results(settings.out, noted, RESULTS, overwrite=config.overwrite, problems=problems)
+            if not problems.messages:
                 total, missing = planned_images(settings)
     assert settings is not None
     for plans_of_kind in (settings.plans, settings.unrelated):
         if settings.reference in plans_of_kind:
             plans_of_kind[settings.reference].warn_of_cut_prompts()
-    settings.out.mkdir(parents=True, exist_ok=True)
+    begin_results(settings.out, noted, FILES, overwrite=config.overwrite)
     with progress_bar(f"images by {len(plans)} methods", total, done=total - missing) as advance:
         make_images(settings, advance)
     there = f", {total - missing} were there already" if missing < total else ""
@@ -134,7 +139,12 @@ def _plans(
         sampling = replace(config, images=images)
         return {
             name: sampling.plan(
-                chosen, out / kind / folder_of(name), method=method, target=target, batch_size=config.batch_size
+                chosen,
+                out / kind / folder_of(name),
+                method=method,
+                target=target,
+                batch_size=config.batch_size,
+                overwrite=config.overwrite,
             )
             for name, method in methods.items()
             if chosen

@@ -12,6 +12,7 @@ from fairlit.diffusion.settings import Precision, Solver, check_pipeline
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.detection import FaceDetection, FaceSelection
 from fairlit.faces.detector_files import check_detection
+from fairlit.io.output_places import check_writable
 from fairlit.mitigation.face_editing.settings import FaceEditing
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class EditConfig(PromptSource):
         folder: images to edit: with manifest.jsonl, as prompt_N/img_M with --prompts, or one folder for each prompt,
             which stands in its prompt.txt
         out: folder for the edited images
+        overwrite: replace edits of other settings that the folder holds
         target: shares that the faces of a set are to have: a YAML file, or '{gender: {female: 0.5, male: 0.5}}'
         scope: what makes a set: the images of a prompt, or the whole folder, all in memory at once
         classifier: classifier that chooses the faces and checks the edits: a folder, a YAML file of words for CLIP, or
@@ -62,6 +64,7 @@ class EditConfig(PromptSource):
 
     folder: str | None = None
     out: str | None = None
+    overwrite: bool = False
     target: str | dict[str, Any] | None = None
     scope: Scope = "prompt"
     classifier: str | dict[str, Any] | None = None
@@ -122,9 +125,8 @@ class EditConfig(PromptSource):
             problems.add("out: got nothing; give --out, the folder for the edited images")
             return
         out = Path(self.out)
-        if out.exists() and not out.is_dir():
-            problems.add(f"out: {out} is a file; give a folder")
-        elif out.is_dir() and any(out.iterdir()) and not (out / EDITS).is_file():
+        check_writable(out, "out", problems)
+        if out.is_dir() and any(out.iterdir()) and not (out / EDITS).is_file():
             problems.add(f"out: {out} holds something other than edits; give an empty folder, or a new one")
         if self.folder is not None:
             folder = Path(self.folder).resolve()

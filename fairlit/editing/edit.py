@@ -126,6 +126,7 @@ def _plan(config: EditConfig, target: TargetDistribution | None, problems: Probl
         solver=config.solver,
         precision=config.precision,
         audit_classifier=config.audit_classifier,
+        overwrite=config.overwrite,
     )
 
 

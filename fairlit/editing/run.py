@@ -50,6 +50,7 @@ class EditingPlan:
         solver: solver to sample with, see `Backbone.load`.
         precision: data type of the weights.
         audit_classifier: classifier that is asked about the edits; None: none is.
+        overwrite: whether edits in the folder that were made otherwise are replaced.
     """
 
     folder: ImageFolder
@@ -62,6 +63,7 @@ class EditingPlan:
     solver: Solver = "pipeline"
     precision: Precision = "float32"
     audit_classifier: ClassSpec | None = None
+    overwrite: bool = False
 
     def sets(self) -> dict[str, list[FoundImage]]:
         """The images of each set, by its name: the prompt, or "all images"."""
@@ -123,11 +125,13 @@ def finished_sets(plan: EditingPlan) -> dict[str, SetEdits]:
     with Problems("edit") as problems:
         found, asked = current_parameters(log.settings), plan.describe()
         differing = sorted(key for key in asked if found.get(key) != asked[key])
+        if differing and plan.overwrite:
+            return {}
         if differing:
             key = differing[0]
             problems.add(
                 f"out: {plan.out} holds edits that were made with {key} {found.get(key)!r}, not {asked[key]!r}; give "
-                "another --out, or the same settings to go on"
+                "another --out, the same settings to go on, or --overwrite to replace them"
             )
     done = {record.set: record for record in log.sets}
     return {

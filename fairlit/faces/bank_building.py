@@ -29,7 +29,9 @@ from fairlit.faces.embedding import FaceEmbedder, download_inception_resnet, loa
 from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.devices import choose_device
 from fairlit.io.file_status import file_mark
+from fairlit.io.finiteness import require_finite
 from fairlit.io.foreign_text import parsed
+from fairlit.io.output_places import check_writable
 from fairlit.pictures.batches import read_batches
 from fairlit.pictures.files import SUFFIXES, read_image
 
@@ -69,6 +71,8 @@ def build_face_bank(config: FaceBankConfig, progress: Progress) -> Report:
         for name, what in (("folder", "the folder of pictures"), ("embedder", "--embedder"), ("out", "--out, a file")):
             if getattr(config, name) is None:
                 problems.add(f"{name}: got nothing; give {what}")
+        if config.out is not None:
+            check_writable(config.out, "out", problems, folder=False)
         if not config.detect and config.detection != FaceDetection():
             problems.add("detection: got settings, but faces are not looked for; give --detect too")
         problems.at_least("batch_size", config.batch_size, 1)
@@ -197,10 +201,12 @@ def _embed_part(
             continue
         images = torch.stack(batch.pictures).to(device).float().div_(255)
         if detector is None:
-            rows.append(functional.normalize(embedder.features(images), dim=-1).cpu())
+            embedded = functional.normalize(embedder.features(images), dim=-1)
+            rows.append(require_finite(embedded, f"face embedder: {batch.files[0]} and those after it").cpu())
             continue
         faces = detector(images).largest()
-        rows.append(embedder.embed(images, faces).cpu())
+        embedded = embedder.embed(images, faces)
+        rows.append(require_finite(embedded, f"face embedder: {batch.files[0]} and those after it").cpu())
         for name, found in zip(batch.files, faces.has_face.tolist(), strict=True):
             if not found:
                 skipped[name] = NO_FACE

@@ -14,6 +14,7 @@ from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.reliability import reliability
 from fairlit.faces.validation import AttributeValidation
 from fairlit.functional.statistics.calibration import LARGEST, fit_temperature
+from fairlit.io.finiteness import require_finite
 
 BINS = 15
 GIVEN_UP = 0.99 * LARGEST  # a temperature at which all classes are equally probable
@@ -35,6 +36,9 @@ def measure(
 
     Returns:
         Temperature and validation of every attribute that was labelled at all.
+
+    Raises:
+        NotFiniteError: The classifier gives NaN or infinity.
     """
     names, mode, device = list(attributes or classifier.classes), classifier.training, classifier.device
     classifier.eval()
@@ -43,6 +47,8 @@ def measure(
     try:
         for faces, given in batches:
             logits = classifier(faces.to(device))
+            for name in names:
+                require_finite(logits[name], f"classifier: logits of {name!r}")
             rows.append({name: logits[name].float().cpu() * classifier.temperature[name] for name in names})
             labels.append(given.cpu())
     finally:

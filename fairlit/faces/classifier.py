@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fairlit.errors import NotFiniteError
 from fairlit.faces.architectures import build_backbone
 from fairlit.faces.classifier_config import CONFIG_NAME, ClassifierConfig, CropSettings
 from fairlit.faces.crops import DLIB_CHIP_TEMPLATE, align_faces, crop_faces
@@ -20,6 +21,7 @@ from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.weights import load_weights
 from fairlit.io.atomic import atomic_path, atomic_write_text
+from fairlit.io.finiteness import first_not_finite
 
 WEIGHTS_NAME = "model.safetensors"
 
@@ -101,8 +103,17 @@ class AttributeClassifier(FaceClassifier):
         return self(self.crop(images, faces))
 
     def save(self, folder: str | Path) -> None:
-        """Writes config.json and model.safetensors, each atomically, the config last."""
+        """Writes config.json and model.safetensors, each atomically, the config last.
+
+        Raises:
+            NotFiniteError: A weight is NaN or infinite; nothing is written.
+        """
         target = Path(folder)
+        if (wrong := first_not_finite(self.state_dict())) is not None:
+            raise NotFiniteError(
+                f"classifier: got NaN or infinity in {wrong!r}; expected finite weights; nothing is written to "
+                f"{target}; train again with a smaller learning rate"
+            )
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
         with atomic_path(target / WEIGHTS_NAME) as temporary:
             save_file(tensors, temporary, metadata={"format": "pt"})

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairlit.errors import Problems
+from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.detection import (
     FaceDetection,
     FaceSelection,
@@ -22,6 +22,7 @@ from fairlit.faces.detection import (
     warn_renamed,
     with_renamed_settings,
 )
+from fairlit.io.finiteness import first_not_finite
 from fairlit.pictures.batches import images_at_once
 
 
@@ -169,6 +170,7 @@ class FaceDetector(FaceDetectorBase):
 
     Raises:
         ConfigurationError: An argument is out of range.
+        CheckpointError: The weights that facenet-pytorch brings are damaged.
     """
 
     def __init__(
@@ -201,6 +203,11 @@ class FaceDetector(FaceDetectorBase):
         assert settings is not None
         self.settings, self.faces, self.thresholds = settings, faces, tuple(thresholds)
         self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
+        if (wrong := first_not_finite(self.state_dict())) is not None:  # of which "no face" would be made
+            raise CheckpointError(
+                f"face detector: {wrong!r} of facenet-pytorch's MTCNN has NaN or infinity; expected finite weights; "
+                "install facenet-pytorch again"
+            )
         self.to(memory_format=torch.channels_last)
         self.requires_grad_(False)
         self.eval()

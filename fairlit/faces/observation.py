@@ -11,6 +11,7 @@ from torch import Tensor
 from fairlit.faces.detection import FaceSelection
 from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
+from fairlit.io.finiteness import require_finite
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def observe(
     classifier: FaceClassifier,
     *,
     selection: FaceSelection = "largest",
+    check: bool = True,
 ) -> Observation:
     """Find faces and classify them.
 
@@ -80,8 +82,18 @@ def observe(
         detector: finder of faces, such as `FaceDetector`.
         classifier: classifier of perceived attributes.
         selection: faces found that count.
+        check: whether what detector and classifier give has to be finite.
+
+    Raises:
+        NotFiniteError: it is not.
     """
     found = detector(images)
     faces = found.largest() if selection == "largest" else found.ordered()
+    if check:
+        require_finite(faces.boxes, "face detector: boxes")
+        require_finite(faces.scores, "face detector: scores")
     logits = classifier.classify(images, faces)
+    if check:
+        for name, rows in logits.items():
+            require_finite(rows, f"classifier: logits of {name!r}")
     return Observation(faces, {name: rows.float().softmax(dim=-1) for name, rows in logits.items()})

@@ -38,10 +38,10 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
             raise CheckpointError(
                 f"weights {str(path)!r} have {name!r} of shape {shapes}: they belong to another model"
             )
-        if tensor.is_floating_point() and not tensors[name].is_floating_point():
+        if tensor.is_floating_point() and not _holds_numbers(tensors[name]):
             raise CheckpointError(
-                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point: "
-                "give weights that are not quantised"
+                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point of 16 bits or "
+                "more: give weights that are not quantised"
             )
     if extra := sorted(set(tensors) - set(expected)):
         raise CheckpointError(
@@ -53,6 +53,11 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
             f"weights {str(path)!r} have NaN or infinity in {wrong!r}; expected finite numbers: "
             "copy them again from their source, or train again"
         )
+
+
+def _holds_numbers(tensor: Tensor) -> bool:
+    """Whether a tensor holds weights themselves: those in 8 bits or whole numbers wait for a scale."""
+    return tensor.is_floating_point() and tensor.element_size() > 1
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:

@@ -30,6 +30,8 @@ from fairlit.faces.classifier import crop_for
 from fairlit.faces.classifier_config import CropSettings, class_problems, temperature_problems
 from fairlit.faces.detector import Faces
 from fairlit.faces.face_classifier import FaceClassifier
+from fairlit.io.finiteness import require_finite
+from fairlit.io.foreign_text import shortened
 from fairlit.io.shipped import locate
 from fairlit.io.yaml_files import read_yaml
 from fairlit.perception.clip import ClipEncoder
@@ -121,7 +123,8 @@ class ClipZeroShotClassifier(FaceClassifier):
     def __init__(self, encoder: ClipEncoder, config: ZeroShotConfig) -> None:
         super().__init__()
         self.encoder, self.config = encoder, config
-        self.scale = float(encoder.model.logit_scale.detach().exp())
+        scale = encoder.model.logit_scale.detach().exp().reshape(1)
+        self.scale = float(require_finite(scale, "clip: scale of its logits"))
         for index, words_of in enumerate(config.classes.values()):
             directions = torch.stack([self._direction(words) for words in words_of.values()])
             self.register_buffer(f"directions_{index}", directions, persistent=False)
@@ -178,7 +181,8 @@ class ClipZeroShotClassifier(FaceClassifier):
     def _direction(self, words: list[str]) -> Tensor:
         """[D] of length 1: the mean over words and templates."""
         texts = [template.replace(PLACEHOLDER, word) for word in words for template in self.config.templates]
-        return functional.normalize(self.encoder.text_features(texts).mean(dim=0), dim=-1)
+        features = require_finite(self.encoder.text_features(texts), f"clip: features of {shortened(words)}")
+        return functional.normalize(features.mean(dim=0), dim=-1)
 
 
 def read_words(path: str | Path) -> dict[str, tuple[str, ...]]:

@@ -54,6 +54,7 @@ class SamplingConfig:
         method: Method | None,
         target: "TargetDistribution | None",
         batch_size: int,
+        overwrite: bool,
     ) -> "GenerationPlan":
         """Return the plan of the images, not checked yet.
 
@@ -63,6 +64,7 @@ class SamplingConfig:
             method: mitigation method; None: the unchanged model.
             target: target distribution of the method.
             batch_size: number of images that go through the model together.
+            overwrite: whether images of other settings are replaced.
         """
         from fairlit.generation.plan import GenerationPlan
         from fairlit.mitigation import NoMitigation
@@ -82,6 +84,7 @@ class SamplingConfig:
             prompt_padding=self.prompt_padding,
             precision=self.precision,
             batch_size=batch_size,
+            overwrite=overwrite,
         )
 
 
@@ -117,6 +120,7 @@ class GenerateConfig(PromptSource, SamplingConfig, MethodChoice):
 
     Args:
         out: folder for the images, with one folder in it for each prompt
+        overwrite: replace images of other settings that the folder holds
         target: target distribution of the method, if it needs one: a YAML file, or '{gender: {female: 0.5, male: 0.5}}'
         batch_size: number of images that go through the model together
         device: device of the model: auto (a GPU if there is one), cpu, cuda, cuda:1, mps
@@ -125,6 +129,7 @@ class GenerateConfig(PromptSource, SamplingConfig, MethodChoice):
     heading: ClassVar[str] = "Output"
 
     out: str | None = None
+    overwrite: bool = False
     target: str | dict[str, Any] | None = None
     batch_size: int = 8
     device: str = "auto"

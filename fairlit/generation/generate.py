@@ -43,7 +43,14 @@ def generate(config: GenerateConfig) -> GenerationResults:
         prompts = config.read(problems)
         if prompts and config.model is not None:
             out = Path(config.out or ".")
-            plan = config.plan(prompts, out, method=method, target=target, batch_size=config.batch_size)
+            plan = config.plan(
+                prompts,
+                out,
+                method=method,
+                target=target,
+                batch_size=config.batch_size,
+                overwrite=config.overwrite,
+            )
             plan.check(problems)
     assert plan is not None
     return make_planned(plan, device)

@@ -23,6 +23,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.digests import fairlit_version
+from fairlit.io.output_places import check_writable
 from fairlit.mitigation import Method, NoMitigation, SamplingPlan
 from fairlit.mitigation.method import as_plain, check_wordings
 from fairlit.pictures.files import is_torn_png, read_parameters
@@ -75,6 +76,7 @@ class GenerationPlan:
         prompt_padding: see `Backbone`.
         precision: of the weights.
         batch_size: images that go through the model together; changes no image but for rounding.
+        overwrite: whether images in the folder that were made otherwise are replaced.
     """
 
     model: str
@@ -91,6 +93,7 @@ class GenerationPlan:
     prompt_padding: PromptPadding = "longest"
     precision: Precision = "float32"
     batch_size: int = 8
+    overwrite: bool = False
 
     def check(self, problems: Problems) -> None:
         """Notes what is wrong, without loading any weights."""
@@ -103,8 +106,7 @@ class GenerationPlan:
         check_image_size(self.image_size, problems)
         with problems.collecting():
             self.sampling()
-        if self.out.exists() and not self.out.is_dir():
-            problems.add(f"out: {self.out} is a file; give a folder")
+        check_writable(self.out, "out", problems)
         for target in dict.fromkeys(self.target_of(prompt) for prompt in self.prompts):
             if target is None and self.method.needs_target:
                 problems.add(
@@ -179,10 +181,10 @@ class GenerationPlan:
             yield PlannedImage(f"{folder}/{position:04d}.png", prompt, position, own | common)
 
 
-def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
+def is_made(image: PlannedImage, out: Path, problems: Problems, *, overwrite: bool = False) -> bool:
     """Return whether an image is there, whole and made in the very way that is planned.
 
-    Notes one that was made otherwise; part of an image is none.
+    Notes one that was made otherwise, unless it may be replaced; part of an image is none.
     """
     path = out / image.file
     if not path.exists():
@@ -198,10 +200,10 @@ def is_made(image: PlannedImage, out: Path, problems: Problems) -> bool:
     found = current_parameters(written)
     keys = (found.keys() | image.parameters.keys()) - {"version", "edits"}  # `edits`: what a method did to the image
     differing = sorted(key for key in keys if found.get(key) != image.parameters.get(key))
-    if differing:
+    if differing and not overwrite:
         key = differing[0]
         problems.add(
             f"out: {out} holds images that were made with {key} {found.get(key)!r}, not {image.parameters.get(key)!r}; "
-            "give another --out, or the same settings to go on"
+            "give another --out, the same settings to go on, or --overwrite to replace them"
         )
     return not differing and not torn

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -16,7 +18,7 @@ from fairlit.errors import Problems
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation.plan import GenerationPlan, PlannedImage, is_made
 from fairlit.mitigation import Chunk, ImageEditor, Sampler
-from fairlit.pictures.files import save_png
+from fairlit.pictures.files import read_parameters, save_png
 from fairlit.pictures.manifest import MANIFEST, read_manifest, write_manifest
 from fairlit.results.edits import EditRecord
 from fairlit.results.manifest import ManifestEntry
@@ -38,21 +40,39 @@ def missing_images(plan: GenerationPlan) -> list[list[PlannedImage]]:
     """
     planned = plan.planned()
     with Problems("generate") as problems:
-        missing = [[image for image in images if not is_made(image, plan.out, problems)] for images in planned]
-        if not problems.messages:
-            _check_others(plan.out, {image.file for images in planned for image in images}, problems)
+        missing = [
+            [image for image in images if not is_made(image, plan.out, problems, overwrite=plan.overwrite)]
+            for images in planned
+        ]
+        if not problems.messages and not plan.overwrite:
+            _check_others(plan, problems)
     return [images for images in missing if images]
 
 
-def _check_others(out: Path, planned: Collection[str], problems: Problems) -> None:
+def _check_others(plan: GenerationPlan, problems: Problems) -> None:
     """Notes images that the folder's manifest would lose."""
-    entries = read_manifest(out)[0] if (out / MANIFEST).is_file() else []
-    others = [entry for entry in entries if entry.file not in planned and (out / entry.file).is_file()]
-    if others:
+    if others := _others(plan):
         problems.add(
-            f"out: got {out}, which holds {len(others)} images of other prompts or numbers, {others[0].file} of "
-            f"{others[0].prompt!r} first; expected a folder without them; give another --out, or ask for them too"
+            f"out: got {plan.out}, which holds {len(others)} images of other prompts or numbers, {others[0].file} of "
+            f"{others[0].prompt!r} first; expected a folder without them; give another --out, ask for them too, or "
+            "--overwrite to remove them"
         )
+
+
+def _others(plan: GenerationPlan) -> list[ManifestEntry]:
+    """Images of the folder's manifest that are not planned."""
+    planned = {image.file for images in plan.planned() for image in images}
+    entries = read_manifest(plan.out)[0] if (plan.out / MANIFEST).is_file() else []
+    return [entry for entry in entries if entry.file not in planned and (plan.out / entry.file).is_file()]
+
+
+def _remove_others(plan: GenerationPlan) -> None:
+    """Removes images that are not planned, if they lie in the folder and carry parameters of fairlit."""
+    root = plan.out.resolve()
+    for entry in _others(plan):
+        path = (root / entry.file).resolve()
+        if path.is_relative_to(root) and read_parameters(path) is not None:
+            path.unlink()
 
 
 def load_backbone(plan: GenerationPlan, device: torch.device | str = "cpu") -> Backbone:
@@ -91,11 +111,15 @@ def make_images(
         ConfigurationError: the folder holds images that were made otherwise, or the method does not fit the model.
         CheckpointError: a file of model or method is damaged.
         NotFiniteError: the model gives NaN or infinity.
+        FileNotFoundError: files were removed while others were made.
     """
     missing = missing_images(plan)
-    torn = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
-    if torn:
-        _LOG.warning("made again: %d damaged images in %s, %s first", len(torn), plan.out, torn[0])
+    replaced = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
+    if replaced:
+        what = "images that are damaged or of other settings" if plan.overwrite else "damaged images"
+        _LOG.warning("made again: %d %s in %s, %s first", len(replaced), what, plan.out, replaced[0])
+    if plan.overwrite:
+        _remove_others(plan)
     write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
     if missing:
         backbone = backbone or load_backbone(plan, device)
@@ -113,6 +137,9 @@ def make_images(
                         _make(plan, backbone, sampler, edit=edit, part=part, stopwatch=stopwatch)
                         if progress is not None:
                             progress(len(part))
+    expected = [plan.out / MANIFEST, *(plan.out / image.file for images in missing for image in images)]
+    if lost := next((path for path in expected if not path.is_file()), None):  # the folder was removed meanwhile
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(lost))
     return sum(map(len, missing))
 
 

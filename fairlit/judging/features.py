@@ -17,6 +17,7 @@ from torch import Tensor
 from fairlit.io.atomic import atomic_path
 from fairlit.io.digests import tensor_digest
 from fairlit.io.file_status import file_mark
+from fairlit.io.finiteness import require_finite
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import module_digest
 from fairlit.pictures.batches import read_batches
@@ -54,7 +55,9 @@ class Encoders:
 
     def text_features(self, prompts: Sequence[str]) -> Tensor | None:
         """Return CLIP's directions of prompts, float32 [P, D] on the CPU; None without CLIP."""
-        return None if self.clip is None else self.clip.text_features(prompts).float().cpu()
+        if self.clip is None:
+            return None
+        return require_finite(self.clip.text_features(prompts).float().cpu(), "clip: features of texts")
 
 
 def image_features(
@@ -76,6 +79,9 @@ def image_features(
     Returns:
         `clip` and `dino`, as far as there are encoders: float32 [N, D] of length 1 on the CPU, in the folder's order;
         NaN for images that cannot be read.
+
+    Raises:
+        NotFiniteError: an encoder gives NaN or infinity for an image that can be read.
     """
     names = [image.file for image in folder.images]
     key = json.dumps([encoders.record().digests, [file_mark(folder.root / name) for name in names]])
@@ -87,7 +93,7 @@ def image_features(
         places = {name: place for place, name in enumerate(names)}
         for batch in read_batches(folder.root, names, batch_size=batch_size, mixed=True):
             for name, encoder in encoders.by_name.items():
-                features[name][[places[file] for file in batch.files]] = _encode(batch.pictures, encoder)
+                features[name][[places[file] for file in batch.files]] = _encode(batch.pictures, encoder, name)
             progress(len(batch.files) + len(batch.refused))
         with atomic_path(cache) as temporary:
             save_file(features, temporary, metadata={_KEY: key, _DIGEST: tensor_digest(features)})
@@ -97,7 +103,7 @@ def image_features(
 
 
 @torch.no_grad()
-def _encode(pictures: Sequence[Tensor], encoder: ClipEncoder | DinoEncoder) -> Tensor:
+def _encode(pictures: Sequence[Tensor], encoder: ClipEncoder | DinoEncoder, name: str) -> Tensor:
     """Directions [n, D] of pictures of any sizes; those of one size are encoded together."""
     by_size: dict[torch.Size, list[int]] = defaultdict(list)
     for place, picture in enumerate(pictures):
@@ -106,7 +112,7 @@ def _encode(pictures: Sequence[Tensor], encoder: ClipEncoder | DinoEncoder) -> T
     device = next(encoder.parameters()).device
     for places in by_size.values():
         images = torch.stack([pictures[place] for place in places]).to(device).float().div_(255)
-        encoded[places] = encoder.image_features(images).float().cpu()
+        encoded[places] = require_finite(encoder.image_features(images).float().cpu(), f"{name}: features of images")
     return encoded
 
 

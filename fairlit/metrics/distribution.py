@@ -29,6 +29,7 @@ from fairlit.functional.statistics.fairness import (
 from fairlit.functional.statistics.intervals import Interval, clopper_pearson
 from fairlit.functional.statistics.multinomial import multinomial_test
 from fairlit.functional.statistics.multiple_testing import holm
+from fairlit.io.finiteness import require_finite
 from fairlit.results.figures import (
     JOINT,
     AttributeFigures,
@@ -134,7 +135,7 @@ class DistributionStatistics:
         labels = torch.zeros(len(faces), device=device)
         confidence = []
         for attribute, names in self.target.classes.items():
-            probabilities = predictions[attribute].detach().to(device)
+            probabilities = require_finite(predictions[attribute].detach(), f"{attribute}: probabilities").to(device)
             labels = labels * len(names) + probabilities.argmax(dim=1)
             confidence.append(probabilities.amax(dim=1).float())
         return FaceStates(prompt_index.float(), found, prompt_index[faces].float(), labels, confidence)

@@ -19,6 +19,7 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.x0_chain import NoiseGradient, x0_chain
 from fairlit.functional.statistics.fairness import kl_divergences
 from fairlit.io.class_paths import ClassSpec
+from fairlit.io.finiteness import require_finite
 from fairlit.mitigation.face_editing.judge import FaceJudge
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, require_full_batch
 from fairlit.terminal import tell
@@ -200,6 +201,7 @@ class SetDivergence:
                 images = self.backbone.decode(part).float()
                 found.append(self.detector(images).largest())
                 rows.append(self._probabilities(images, found[-1], target))
+                require_finite(rows[-1], "classifier: probabilities")
         with torch.enable_grad():
             leaf = torch.cat(rows).requires_grad_()
             if len(leaf) == 0:

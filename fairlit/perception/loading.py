@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig, PreTrainedModel
 
 from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.io.finiteness import first_not_finite
 
 # transformers 5 checks a config's types with huggingface_hub's dataclasses, which raise errors of their own
+_EIGHT_BITS = ("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2")  # as safetensors names them
 _DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError)
 
 
@@ -45,6 +49,11 @@ def load_frozen(
     if model_types is not None and config.model_type not in model_types:
         wanted = " or ".join(map(repr, model_types))
         raise ConfigurationError(f"{subject} {path!r} is a {config.model_type!r} model: give one of type {wanted}")
+    if (quantised := _first_quantised(Path(path))) is not None:
+        raise CheckpointError(
+            f"weights of {subject} {path!r} hold {quantised}; expected floating point of 16 bits or more: give weights "
+            "that are not quantised"
+        )
     try:
         model, report = model_class.from_pretrained(
             path, local_files_only=local_files_only, dtype=torch.float32, use_safetensors=True, output_loading_info=True
@@ -55,14 +64,21 @@ def load_frozen(
         ) from error
     if missing := sorted(report["missing_keys"]):
         raise CheckpointError(f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model")
-    for name, tensor in model.state_dict().items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise CheckpointError(
-                f"weights of {subject} {path!r} hold NaN or infinity in {name!r}: copy the model again"
-            )
+    if (wrong := first_not_finite(model.state_dict())) is not None:
+        raise CheckpointError(f"weights of {subject} {path!r} hold NaN or infinity in {wrong!r}: copy the model again")
     model.requires_grad_(False)
     return model.eval()
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _first_quantised(folder: Path) -> str | None:
+    """The first tensor of a local folder in 8 bits, with its type; transformers 5 would cast it without a word."""
+    for file in sorted(folder.glob("[!.]*.safetensors")):
+        with suppress(SafetensorError, OSError), safe_open(file, framework="pt") as opened:  # loading tells of these
+            for name in opened.keys():  # noqa: SIM118 - it is no mapping
+                if (kind := opened.get_slice(name).get_dtype()) in _EIGHT_BITS:
+                    return f"{name!r} as {kind}"
+    return None

@@ -55,6 +55,51 @@ def test_a_flat_folder_is_warned_of_on_the_terminal_and_on_top_of_the_report(
         assert "count as one prompt" not in (tmp_path / name / "report.html").read_text()
 
 
+def test_results_of_other_settings_are_replaced_only_where_that_is_asked_for(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, both = tmp_path / "out", ["--faces", "all", "--detector", "stand_ins.MiddleFaces"]
+    command = ["audit", str(images), "--target", TARGET, "--classifier", tiny_models["audit_classifier"]]
+    command += ["--device", "cpu", "--out", str(out)]
+    for file in images.glob("*/*.png"):
+        with Image.open(file) as image:
+            image.paste((255, 90, 90), (0, 0, 20, 40))  # a face for `MiddleFaces`
+            image.save(file)
+    main([*command, *both])
+    (out / "figures" / "of_mine.png").write_bytes(b"mine")
+    first = (out / "results.json").read_bytes()
+    main([*command, *both, "--title", "The same audit", "--report_images", "2", "--batch_size", "1"])
+    assert "The same audit" in (out / "report.html").read_text()
+    again = json.loads((out / "results.json").read_text())
+    assert {key: again[key] for key in ("figures", "verdict")} == {
+        key: json.loads(first)[key] for key in ("figures", "verdict")
+    }
+    before = (out / "results.json").read_bytes()
+    for settings, words in (
+        ([*both, "--tolerance", "0.3"], "were made with tolerance 0.1, not 0.3; expected"),
+        ([*both, "--faces", "largest"], "were made with faces 'all', not 'largest'; expected"),
+        ([*both, "--target", "{gender: {female: 0.4, male: 0.6}}"], "were made with target"),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            main([*command, *settings])
+        assert caught.value.code == 2
+        error = capsys.readouterr().err
+        assert words in error
+        assert "give another --out, or --overwrite to replace" in error
+        assert (out / "results.json").read_bytes() == before
+    assert (out / "per_face.csv").is_file()
+    main([*command, "--overwrite"])  # nobody's face is found by MTCNN, and the largest one counts
+    assert json.loads((out / "results.json").read_text())["audited"]["no_face"] == 3
+    assert not (out / "per_face.csv").exists()
+    assert [file.name for file in (out / "figures").iterdir()] == ["of_mine.png"]
+    main(command)
+    (out / ".settings.jsonl").unlink()  # as earlier versions of fairlit left it
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 2
+    assert "whose results.json is not known to be of these settings" in capsys.readouterr().err
+
+
 def test_a_model_is_generated_from_and_compared_with_itself(
     tiny_models: dict[str, str], tiny_prompts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +116,12 @@ def test_a_model_is_generated_from_and_compared_with_itself(
     assert results["audited"]["with_face"] > 0
     assert results["judge"]["detector"] == "stand_ins.MiddleFaces"
     assert str(tmp_path / "out" / "report.html") in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([*command, "--seed", "3"])
+    assert "were made with seed 0, not 3" in capsys.readouterr().err
+    main([*command, "--seed", "3", "--overwrite"])
+    assert "made again: 4 images that are damaged or of other settings" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["audited"]["images"] == 4
 
 
 def test_all_problems_come_together(images: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -114,11 +114,16 @@ def test_methods_share_noise_and_end_in_one_report(
     assert again["differences"] == results["differences"]
 
 
-def test_images_made_otherwise_are_not_mixed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_made_otherwise_are_not_mixed(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["compare", "--config", str(config), "--only", "[attribute words]", "--max_prompts", "1"])
     with pytest.raises(SystemExit):
         main(["compare", "--config", str(config), "--only", "[attribute words]", "--seed", "3"])
-    assert "made with" in capsys.readouterr().err
+    assert "were made with max_prompts 1, not None" in capsys.readouterr().err
+    main(["compare", "--config", str(config), "--only", "[attribute words]", "--seed", "3", "--overwrite"])
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["prompts"] == 2
+    with pytest.raises(SystemExit):
+        main(["compare", "--config", str(config), "--seed", "3"])
+    assert "were made with methods" in capsys.readouterr().err
 
 
 def test_all_problems_come_together(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -122,6 +122,9 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
     assert caught.value.code == 2
     assert "holds edits that were made with guidance_scale 1.5, not 2.0" in capsys.readouterr().err
     assert (out / "edits.jsonl").read_text() == text
+    main([*command, "--guidance_scale", "2", "--overwrite"])
+    assert "of them before" not in capsys.readouterr().out
+    assert json.loads((out / "results.json").read_text())["settings"]["guidance_scale"] == 2
 
 
 def test_colours_and_orientation_of_a_photograph(command: list[str], folder: Path, tmp_path: Path) -> None:

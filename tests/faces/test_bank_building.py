@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from fairlit.cli import main
-from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.errors import CheckpointError, ConfigurationError, NotFiniteError
 from fairlit.faces import ClassifierEmbedder, FaceBank, FaceDetector
 from fairlit.faces.bank_building import NO_FACE, build_bank
 from fairlit.faces.embedding import download_inception_resnet, load_embedder
@@ -139,7 +139,7 @@ def test_a_damaged_part_is_made_again(damage: str, folder: Path, tmp_path: Path)
     else:
         header = "{" if damage == "header" else "{}"
         save_file({"embeddings": rows * torch.nan if damage == "NaN" else rows}, part, {"skipped": header})
-    assert run(tmp_path / "bank.safetensors").seen == COUNT - 4
+    assert run(tmp_path / "bank.safetensors").seen == COUNT - 3  # of the second part, whose fourth file is no picture
     assert torch.equal(
         load_file(tmp_path / "bank.safetensors")["embeddings"], load_file(tmp_path / "whole.safetensors")["embeddings"]
     )
@@ -231,3 +231,11 @@ def test_inception_resnet_is_fetched_only_where_asked(tmp_path: Path, monkeypatc
     with pytest.raises(CheckpointError, match="no network"):
         download_inception_resnet("vggface2", tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_embeddings_that_are_not_finite_become_no_bank(folder: Path, tmp_path: Path) -> None:
+    embedder = load_embedder(EMBEDDER)
+    embedder.classifier.mean.fill_(torch.nan)  # type: ignore[attr-defined]  # no weight, so no file told of it
+    with Progress(disable=True) as progress, pytest.raises(NotFiniteError, match=r"face embedder: first/00\.png"):
+        build_bank(folder, embedder, tmp_path / "bank.safetensors", progress=progress, batch_size=4)
+    assert not (tmp_path / "bank.safetensors").exists()

@@ -10,7 +10,7 @@ from drawn_faces import AGES, write_fairface
 from torch import Tensor
 
 from fairlit.cli import main
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, NotFiniteError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.faces.calibration import calibrate, calibration_error, describe_validation
 from fairlit.faces.validation import AttributeValidation
@@ -163,3 +163,20 @@ def test_the_command_fits_temperatures_of_words(
     main(["classifier", "calibrate", str(tmp_path / "words.yaml"), *where])
     printed = capsys.readouterr().out.splitlines()[-1]
     assert printed.startswith(f"put into {tmp_path / 'words.yaml'}  temperature: {{gender: ")
+
+
+def test_answers_that_are_not_finite_are_not_measured(classifier: AttributeClassifier) -> None:
+    with torch.no_grad():
+        classifier.head.bias[0] = torch.nan  # of the first attribute alone
+    name = next(iter(CLASSES))
+    batches = [(torch.rand(3, 3, 32, 32), torch.zeros(3, len(CLASSES), dtype=torch.long))]
+    with pytest.raises(NotFiniteError, match=f"classifier: logits of '{name}': got NaN or infinity for 3 of 3"):
+        calibrate(classifier, batches)
+
+
+def test_weights_that_are_not_finite_are_not_saved(classifier: AttributeClassifier, tmp_path: Path) -> None:
+    with torch.no_grad():
+        classifier.head.bias[0] = torch.inf
+    with pytest.raises(NotFiniteError, match=r"NaN or infinity in 'head\.bias'.*nothing is written"):
+        classifier.save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()

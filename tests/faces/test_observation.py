@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 from torch import Tensor
 
+from fairlit.errors import NotFiniteError
 from fairlit.faces import AttributeClassifier, ClassifierConfig, Faces
 from fairlit.faces.observation import Observation, observe
 
@@ -74,3 +78,28 @@ def test_observe_classifies_every_face_the_largest_of_an_image_first() -> None:
     torch.testing.assert_close(everyone.probabilities["a"][:2], largest.probabilities["a"])
     torch.testing.assert_close(everyone.boxes, largest.boxes)
     torch.testing.assert_close(everyone.predictions["a"], largest.predictions["a"])
+
+
+class _Overflowing(AttributeClassifier):
+    """Gives NaN for the second face, as a network in half precision may."""
+
+    def forward(self, faces: Tensor) -> dict[str, Tensor]:
+        logits = super().forward(faces)
+        logits["gender"][1] = torch.nan
+        return logits
+
+
+def test_what_is_not_finite_becomes_no_observation() -> None:
+    torch.manual_seed(0)
+    images = torch.rand(5, 3, 40, 40)
+    classifier = _Overflowing(ClassifierConfig({"gender": ("female", "male")}, "shufflenet_v2", TINY, 32)).freeze()
+    with pytest.raises(NotFiniteError, match="classifier: logits of 'gender': got NaN or infinity for 1 of 2"):
+        observe(images, _Finder(), classifier)
+    seen = observe(images, _Finder(), classifier, check=False)  # in training, where the step is skipped
+    assert seen.probabilities["gender"].isnan().all(dim=1).tolist() == [False, True]
+    for name in ("boxes", "scores"):
+        values = {"boxes": some_faces().boxes, "scores": some_faces().scores}
+        values[name] = values[name] * torch.nan
+        found = replace(some_faces(), **values)
+        with pytest.raises(NotFiniteError, match=f"face detector: {name}: got NaN"):
+            observe(images, lambda images, found=found: found, classifier)

@@ -34,3 +34,10 @@ def test_a_changed_byte_of_an_archive_is_named(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"w\.pth' cannot be read \(wrong checksum of w/data/0\)"):
         load_weights(nn.Linear(3, 2), path)
+
+
+def test_weights_in_eight_bits_are_refused(tmp_path: Path) -> None:
+    weight = torch.ones(2, 3).to(torch.float8_e4m3fn)
+    save_file({"weight": weight, "bias": torch.zeros(2)}, tmp_path / "w.safetensors")
+    with pytest.raises(CheckpointError, match=r"'weight' as torch\.float8_e4m3fn; expected floating point of 16 bits"):
+        load_weights(nn.Linear(3, 2), tmp_path / "w.safetensors")

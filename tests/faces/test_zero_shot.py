@@ -9,10 +9,11 @@ import yaml
 from torch import Tensor
 from transformers import CLIPModel, CLIPTokenizer
 
-from fairlit.errors import CheckpointError, ConfigurationError, Problems
+from fairlit.errors import CheckpointError, ConfigurationError, NotFiniteError, Problems
 from fairlit.faces import AttributeClassifier, Faces, crop_faces, load_classifier
 from fairlit.faces.classifier_files import check_classifier_files, read_classes
-from fairlit.faces.zero_shot import ClipZeroShotClassifier
+from fairlit.faces.zero_shot import ClipZeroShotClassifier, ZeroShotConfig
+from fairlit.perception import ClipEncoder
 from fairlit_miniature.drawing import draw_scene
 from fairlit_miniature.world import ATTRIBUTES, WORDS, balanced_scene
 
@@ -143,3 +144,15 @@ def test_the_miniature_s_clip_sees_skin_tones_that_nobody_labelled_for_it(tmp_pa
     answers = load_classifier(path).classify(images, faces)["skin_tone"].argmax(dim=1)
     tones = torch.tensor([ATTRIBUTES["skin_tone"].index(scene.people[0]["skin_tone"]) for scene, _ in drawings])
     assert float((answers == tones).float().mean()) > 0.7
+
+
+def test_words_without_finite_features_are_refused(clip_folder: Path, tmp_path: Path) -> None:
+    config = ZeroShotConfig(str(clip_folder), {"age": {"young": ["young"], "old": ["old"]}})
+    encoder = ClipEncoder.load(str(clip_folder))
+    encoder.model.logit_scale.data.fill_(1000.0)  # finite, but not its exponential
+    with pytest.raises(NotFiniteError, match="clip: scale of its logits: got NaN or infinity"):
+        ClipZeroShotClassifier(encoder, config)
+    encoder.model.logit_scale.data.fill_(1.0)
+    encoder.model.text_projection.weight.data.fill_(torch.nan)
+    with pytest.raises(NotFiniteError, match=r"clip: features of \['young'\]: got NaN or infinity"):
+        ClipZeroShotClassifier(encoder, config)

@@ -4,11 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from fairlit.errors import NotFiniteError
 from fairlit.judging.features import Encoders, image_features
 from fairlit.judging.image_folders import find_images
+from fairlit.perception import ClipEncoder
 
 RED, BLUE = (220, 40, 40), (40, 40, 220)
 
@@ -51,3 +54,18 @@ def test_pictures_of_any_sizes_keep_their_places(colour_folder: Callable[..., Pa
     red = nn.functional.normalize(torch.tensor(RED).float(), dim=0)
     torch.testing.assert_close(found["dino"][[0, 2]], red.expand(2, 3))
     assert bool(found["dino"][1].isnan().all())
+
+
+def test_features_that_are_not_finite_become_no_figure(colour_folder: Callable[..., Path], tmp_path: Path) -> None:
+    encoder, cache = MeanColour(), tmp_path / "features.safetensors"
+    encoder.scale.data.fill_(torch.inf)  # as a network that overflows
+    with pytest.raises(NotFiniteError, match="dino: features of images: got NaN or infinity for 2 of 2"):
+        image_features(find_images(colour_folder([RED, BLUE])), Encoders(dino=cast("Any", encoder)), cache)
+    assert not cache.exists()
+
+
+def test_features_of_texts_are_finite(tiny_models: dict[str, str]) -> None:
+    clip = ClipEncoder.load(tiny_models["clip"])
+    clip.model.text_projection.weight.data[0] = torch.nan
+    with pytest.raises(NotFiniteError, match="clip: features of texts: got NaN or infinity for 2 of 2"):
+        Encoders(clip=clip).text_features(["a doctor", "a nurse"])

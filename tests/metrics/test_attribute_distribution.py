@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from scipy.stats import binomtest
 from torch import Tensor
 
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, NotFiniteError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.fairness import noise_floor, noise_floor_tv
 from fairlit.metrics import AttributeDistribution
@@ -233,3 +233,10 @@ def test_very_many_joint_classes_are_measured_attribute_by_attribute() -> None:
         assert [entry.attributes[name] for entry in result.per_prompt] == [
             entry.attributes[name] for entry in expected.per_prompt
         ]
+
+
+def test_probabilities_that_are_not_finite_are_refused() -> None:
+    metric = AttributeDistribution(TargetDistribution({"gender": {"female": 0.5, "male": 0.5}}))
+    rows = torch.tensor([[0.4, 0.6], [torch.nan, torch.nan]])
+    with pytest.raises(NotFiniteError, match="gender: probabilities: got NaN or infinity for 1 of 2"):
+        metric.update(torch.tensor([0, 0]), {"gender": rows})

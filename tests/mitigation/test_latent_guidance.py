@@ -12,7 +12,7 @@ from stand_ins import MiddleFaces
 from torch import Tensor
 
 from fairlit.diffusion import Backbone, rollout
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, NotFiniteError
 from fairlit.faces import Faces
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
@@ -116,3 +116,15 @@ def test_needs_the_whole_set_and_refuses_nonsense(
         sample(Chunk("a doctor", [0], 2), noise)
     with pytest.raises(ConfigurationError, match=r"(?s)5 problems.*gradient: got 'x'.*iterations.*step_size.*leash"):
         LatentGuidance("c", gradient="x", iterations=0, step_size=0.0, leash=-1.0, tolerance=-1.0)  # type: ignore[arg-type]
+
+
+def test_answers_that_are_not_finite_guide_nothing(
+    divergence: Callable[[int], SetDivergence], backbone: Backbone
+) -> None:
+    guide = divergence(4)
+    hook = guide.classifier.head.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+    try:
+        with pytest.raises(NotFiniteError, match="classifier: probabilities: got NaN or infinity for 3 of 3"):
+            guide(keyed_noise([(0, image) for image in range(4)], backbone.latent_shape()))
+    finally:
+        hook.remove()

@@ -175,3 +175,13 @@ def test_weights_that_are_no_numbers_and_configs_of_wrong_types_are_refused(
         (folder / "config.json").write_text(json.dumps(config | {"hidden_size": "wide"}))
     with pytest.raises(CheckpointError, match="NaN or infinity" if harm == "nan" else "config.json|cannot be read"):
         DinoEncoder.load(str(folder))
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.float8_e4m3fn])
+def test_weights_in_eight_bits_are_refused(kind: torch.dtype, dino_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(dino_folder, tmp_path / "dino")
+    tensors = load_file(tmp_path / "dino" / "model.safetensors")
+    name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
+    save_file(tensors | {name: tensors[name].to(kind)}, tmp_path / "dino" / "model.safetensors", {"format": "pt"})
+    with pytest.raises(CheckpointError, match=f"hold '{name}' as .*expected floating point of 16 bits"):
+        DinoEncoder.load(str(tmp_path / "dino"))

@@ -17,7 +17,7 @@ from torchvision import models
 
 from fairlit.data.faces.datamodule import UNLABELLED
 from fairlit.data.faces.labelled_folders import LabelledFaces
-from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.errors import CheckpointError, ConfigurationError, NotFiniteError
 from fairlit.faces import AttributeClassifier
 from fairlit.training.classifiers.trainer import AttributeClassifierTrainer
 
@@ -130,6 +130,14 @@ def test_loss_is_the_sum_of_cross_entropies_over_what_is_labelled() -> None:
     torch.testing.assert_close(module.loss(logits, labels), expected)
     nobody = torch.full((4, 2), UNLABELLED)
     assert module.loss(logits, nobody) == 0.0
+
+
+def test_answers_that_are_not_finite_have_no_accuracy() -> None:
+    module = tiny()
+    with torch.no_grad():
+        module.classifier.head.bias[0] = torch.nan
+    with pytest.raises(NotFiniteError, match="classifier: logits of 'tint': got NaN or infinity for 2 of 2"):
+        module.validation_step((torch.rand(2, 3, 32, 32), torch.zeros(2, 2, dtype=torch.long)), 0)
 
 
 def test_rate_rises_then_falls_to_zero() -> None:

@@ -22,6 +22,7 @@ from fairlit.faces.class_merging import Classes, class_names
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
 from fairlit.faces.weights import load_weights
+from fairlit.io.finiteness import require_finite
 
 DOWNLOAD = "download"
 BALANCED = "balanced"
@@ -212,6 +213,8 @@ class AttributeClassifierTrainer(lightning.LightningModule):
     def _evaluate(self, stage: str, batch: Batch) -> None:
         faces, labels = batch
         logits = self(faces)
+        for attribute, rows in logits.items():
+            require_finite(rows, f"classifier: logits of {attribute!r}")  # of which the first class would be made
         self.log(f"{stage}/loss", self.loss(logits, labels), batch_size=len(faces), sync_dist=True)
         for index, attribute in enumerate(logits):
             accuracy = cast(MulticlassAccuracy, self.accuracies[index])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -11,11 +13,13 @@ from fairlit.diffusion.finiteness import finite_images
 from fairlit.errors import NotFiniteError, TrainingError
 from fairlit.faces.detection import FaceSelection
 from fairlit.faces.observation import observe
+from fairlit.io.finiteness import require_finite
 from fairlit.perception import ClipEncoder
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.frozen_models import FrozenModels
 from fairlit.training.finetuning.generated import Generated
 from fairlit.training.finetuning.objective import Objective
+from fairlit.training.finetuning.operating_points import OperatingPoint
 from fairlit.training.finetuning.sampler import Sampler
 from fairlit.training.finetuning.variants import Variants
 
@@ -34,33 +38,45 @@ class Evaluator:
         self.models, self.sampler, self.objective, self.faces = models, sampler, objective, faces
 
     @torch.no_grad()
-    def generate(self, batch: PromptBatch, variants: Variants, name: str) -> Generated:
+    def generate(
+        self, batch: PromptBatch, variants: Variants, name: str, *, at: OperatingPoint | None = None
+    ) -> Generated:
         """Return this rank's share of a prompt's images by one version of the model.
 
         Args:
             batch: prompt and noise keys.
             variants: versions of the model.
             name: name of the version.
+            at: guidance scale and strength of the adaptor; None: those of the settings.
         """
+        at = at or OperatingPoint(self.sampler.sampling.guidance_scale)
         keys, sampler = ranks.share_of_rank(batch.keys), self.sampler
-        chain = sampler.chain(sampler.sampling.evaluation_steps)
-        with variants.applied(name):
+        chain = sampler.chain(sampler.sampling.evaluation_steps, at.guidance_scale)
+        with variants.applied(name), self._strength(at.strength):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
-        images = self._decode(latents, batch.prompt)
-        observation = observe(images, self.models.detector, self.models.audit_classifier, selection=self.faces)
-        clip = self.objective.encoders.get("clip")
-        text = clip.text_features([batch.prompt]) if isinstance(clip, ClipEncoder) else None
-        return Generated(images, observation, self.objective.features(images), text)
-
-    def _decode(self, latents: Tensor, prompt: str) -> Tensor:
-        """Images of this rank; where those of any rank are not finite, all ranks stop together."""
-        problem, images = "", latents
+        problem, judged = "", None
         try:
-            images = finite_images(self.sampler.backbone, latents, self.sampler.sampling.batch_size)
+            judged = self._judge(latents, batch.prompt)
         except NotFiniteError as error:
             problem = str(error)
-        [stop] = ranks.any_rank([bool(problem)], latents.device)
-        if stop:
-            raise TrainingError(f"evaluation of {prompt!r}: {problem or 'images of another process are not finite'}")
-        return images
+        [stop] = ranks.any_rank([bool(problem)], latents.device)  # all ranks stop together
+        if stop or judged is None:
+            raise TrainingError(f"evaluation of {batch.prompt!r}: {problem or 'another process got NaN or infinity'}")
+        return judged
+
+    def _strength(self, strength: float) -> AbstractContextManager[None]:
+        return nullcontext() if strength == 1 else self.sampler.adaptor.scaled(strength)
+
+    def _judge(self, latents: Tensor, prompt: str) -> Generated:
+        """Decode final latents [N, C, h, w], and look at the images."""
+        images = finite_images(self.sampler.backbone, latents, self.sampler.sampling.batch_size)
+        observation = observe(images, self.models.detector, self.models.audit_classifier, selection=self.faces)
+        features = self.objective.features(images)
+        for name, rows in features.items():
+            require_finite(rows, f"{name}: features of images")
+        clip = self.objective.encoders.get("clip")
+        text = None
+        if isinstance(clip, ClipEncoder):
+            text = require_finite(clip.text_features([prompt]), "clip: features of texts")
+        return Generated(images, observation, features, text)

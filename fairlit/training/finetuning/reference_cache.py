@@ -17,6 +17,7 @@ from fairlit.faces import Faces
 from fairlit.faces.observation import Observation
 from fairlit.io.atomic import atomic_path
 from fairlit.io.digests import tensor_digest
+from fairlit.io.finiteness import first_not_finite
 from fairlit.training.finetuning.objective import ReferenceDescription
 
 _FORMAT = 2  # raised when what is kept changes its meaning
@@ -72,8 +73,10 @@ class ReferenceCache:
         return _to(description, device)
 
     def save(self, key: Mapping[str, Any], description: ReferenceDescription) -> None:
-        """Keep a description."""
+        """Keep a description, unless NaN or infinity is in it, with which each step that recalls it is skipped."""
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in _pack(description).items()}
+        if first_not_finite(tensors) is not None:
+            return
         with atomic_path(self._path(key)) as path:
             save_file(tensors, path, metadata={"key": self._text(key), "checksum": tensor_digest(tensors)})
 

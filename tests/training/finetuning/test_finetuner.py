@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
 from fairlit.data import PromptDataModule
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, TrainingError
 from fairlit.faces.detection import FaceDetection
 from fairlit.training import FairFinetuner, Gradient, Models, Replay
 
@@ -105,6 +105,19 @@ def test_the_original_variant_is_the_untouched_pipeline(trained: Trained, untouc
     original = module.generate(batch, "original").images
     assert torch.equal(original, untouched.generate(batch, "finetuned").images)  # LoRA starts as the identity
     assert not torch.equal(original, module.generate(batch, "finetuned").images)
+
+
+@pytest.mark.parametrize("network", ["audit_classifier", "clip", "dino"])
+def test_evaluation_ends_where_a_network_gives_nan(trained: Trained, network: str) -> None:
+    module, data, _ = trained
+    models = module.frozen
+    judge = models.audit_classifier.head if network == "audit_classifier" else models.encoders[network]
+    hook = judge.register_forward_hook(lambda module, inputs, output: output * torch.nan)
+    try:
+        with pytest.raises(TrainingError, match=r"evaluation of '.*': .*: got NaN or infinity for"):
+            module.generate(data.batch("test", 0), "original")
+    finally:
+        hook.remove()
 
 
 def test_several_attributes_at_once(tmp_path: Path) -> None:

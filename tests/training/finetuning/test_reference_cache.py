@@ -85,3 +85,14 @@ def test_fingerprint_changes_with_weights_and_settings() -> None:
     trained = fingerprint([module], {})
     module.weight.data += 1
     assert fingerprint([module], {}) == trained
+
+
+@pytest.mark.parametrize("part", ["features", "embeddings"])
+def test_what_is_not_finite_is_not_kept(tmp_path: Path, part: str) -> None:
+    cache, broken = ReferenceCache(tmp_path, "models"), description()
+    tensor = broken.embeddings if part == "embeddings" else broken.features["clip"]
+    assert tensor is not None
+    tensor[0, 0] = torch.nan
+    cache.save(KEY, broken)
+    assert cache.load(KEY, CPU) is None
+    assert (cache.missed, cache.damaged) == (1, 0)

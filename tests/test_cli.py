@@ -22,6 +22,7 @@ from fairlit.data import PromptBatch
 from fairlit.data.prompts.sets import SPLITS, PromptSet
 from fairlit.faces import AttributeClassifier
 from fairlit.training import FairFinetuner, Generated
+from fairlit.training.finetuning.operating_points import OperatingPoint
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 Refused = Callable[..., str]
@@ -194,9 +195,10 @@ def test_all_commands_end_to_end(
     generated: list[tuple[float, str, int]] = []
     generate = FairFinetuner.generate
 
-    def watch(module: FairFinetuner, batch: PromptBatch, variant: str) -> Generated:
-        generated.append((module.sampling.guidance_scale, variant, len(batch.keys)))
-        return generate(module, batch, variant)
+    def watch(module: FairFinetuner, batch: PromptBatch, variant: str, at: OperatingPoint | None = None) -> Generated:
+        scale = module.sampling.guidance_scale if at is None else at.guidance_scale
+        generated.append((scale, variant, len(batch.keys)))
+        return generate(module, batch, variant, at)
 
     monkeypatch.setattr(FairFinetuner, "generate", watch)
     sampling = {"model.init_args.sampling.guidance_scale": 3.5, "data.init_args.validation_images": 2}

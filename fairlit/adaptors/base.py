@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
 from fairlit.adaptors.files import FAIRLIT_KEY, AdaptorMetadata, adaptor_files, read_tensors, write_tensors
-from fairlit.errors import CheckpointError
+from fairlit.errors import CheckpointError, ConfigurationError
 
 
 class Components(Protocol):
@@ -45,14 +45,17 @@ class Adaptor(ABC):
     Attributes:
         kind: what the adaptor is called in `AdaptorMetadata.kind`.
         file_name: the file that `save` writes, the name under which stock diffusers looks for it.
+        has_strength: whether `scaled` can weaken and strengthen it.
     """
 
     kind: str
     file_name: str
+    has_strength = False
 
     def __init__(self) -> None:
         self._parameters: dict[str, nn.Parameter] | None = None
         self._enabled = True
+        self._strength = 1.0
 
     def attach(self, components: Components) -> None:
         """Freeze the model and add the trainable parameters to it, in place.
@@ -111,6 +114,25 @@ class Adaptor(ABC):
     def _switch(self, enabled: bool) -> None:
         self._enabled = enabled
         self._set_enabled(enabled)
+
+    @contextmanager
+    def scaled(self, strength: float) -> Iterator[None]:
+        """Inside the block the adaptor acts with another strength, as programs that load a LoRA let people choose.
+
+        Args:
+            strength: factor on the update; 1: as trained.
+
+        Raises:
+            ConfigurationError: this kind of adaptor has no strength.
+        """
+        if not self.has_strength:
+            raise ConfigurationError(f"strength: got {strength:g}; {type(self).__name__} has none; a LoRA has one")
+        before = self._strength
+        self._set_strength(strength)
+        try:
+            yield
+        finally:
+            self._set_strength(before)
 
     def adapt_prompt(self, prompt: str) -> str:
         """Return the text to tokenise for `prompt`, in the adaptor's present state: itself while it is disabled."""
@@ -193,6 +215,10 @@ class Adaptor(ABC):
     @abstractmethod
     def _set_enabled(self, enabled: bool) -> None:
         """Switch the model to the adapted (True) or the original one."""
+
+    def _set_strength(self, strength: float) -> None:
+        """Multiply the trained update by `strength`; kinds that say that they have one override it."""
+        self._strength = strength
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -63,6 +63,10 @@ class AdaptorContents:
         tokens = placeholder_tokens(self.token, len(self.rows))
         return dataclasses.replace(self.record, kind="soft_tokens", rank=None, alpha=None, modules={}, tokens=tokens)
 
+    def at_rank(self) -> AdaptorContents:
+        """Return the same adaptor with alphas that are the ranks, see `LowRank.at_rank`."""
+        return dataclasses.replace(self, updates={name: update.at_rank() for name, update in self.updates.items()})
+
     def require_plain(self) -> None:
         """Refuse an update that is more than a LoRA.
 

@@ -1,32 +1,27 @@
-"""Adaptors in the files of other tools, and merged into whole pipelines; what is written is read back first."""
+"""Adaptors in the files of other tools; what is written is read back first."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from diffusers import DiffusionPipeline
 from peft import PeftModel
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 
 from fairlit.adaptors.contents import AdaptorContents
 from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, TOKENS_FILE, write_tensors
 from fairlit.adaptors.formats import diffusers, kohya, peft
-from fairlit.adaptors.formats.low_rank import canonical_name
+from fairlit.adaptors.peft_layers import lora_layers
 from fairlit.adaptors.pipelines import (
-    load_contents,
     pipeline_components,
     quiet_loaders,
 )
 from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
-from fairlit.diffusion.loading import load_whole_pipeline
-from fairlit.diffusion.saving import save_pipeline
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_write_text
 
@@ -72,7 +67,7 @@ def write_adaptor(
     if contents.updates:
         record = {FAIRLIT_KEY: contents.lora_record().to_json()}
         if format_ == "diffusers":
-            folded = _at_rank(contents)
+            folded = contents.at_rank()
             record = {FAIRLIT_KEY: folded.lora_record().to_json()}
             tensors, header = diffusers.write_lora(folded.updates)
             files.append(write_tensors(folder / LORA_FILE, tensors, header | record))
@@ -140,42 +135,32 @@ def verify_written(
                 str(folder), weight_name=embeddings.name, token=contents.token, local_files_only=True
             )
     found = {
-        canonical_name(f"{component}.{name}"): layer.get_delta_weight(layer.active_adapters[0])
+        name: layer.get_delta_weight(layer.active_adapters[0])
         for component, module in parts.items()
-        for name, layer in module.named_modules()
-        if isinstance(layer, LoraLayer)
+        for name, layer in lora_layers(component, module).items()
     }
     _compare_updates(contents, found, folder)
-    if contents.rows is not None:
-        table = skeleton.text_encoder.get_input_embeddings()
-        ids = skeleton.tokenizer.convert_tokens_to_ids(list(contents.tokens_record().tokens))
-        if not torch.equal(table(torch.tensor(ids)), contents.rows.to(table.weight.dtype)):
-            raise CheckpointError(f"{embeddings}: read back, the soft tokens are something else; do not use the file")
+    require_rows(str(embeddings), contents, skeleton.tokenizer, skeleton.text_encoder)
 
 
-def merge_adaptor(contents: AdaptorContents, base: str | Path, folder: Path) -> list[Path]:
-    """Adds the LoRA to the weights of its base model, puts soft tokens into its vocabulary, and saves the whole.
+def require_rows(source: str, contents: AdaptorContents, tokenizer: Any, text_encoder: nn.Module) -> None:
+    """Refuse a text encoder that holds something else than the soft tokens.
 
     Args:
-        contents: of the adaptor.
-        base: pipeline folder or hub id; opened in float32.
-        folder: where to; gets a stock pipeline.
-
-    Returns:
-        The files written.
+        source: what was read back, begins the message.
+        contents: what was written.
+        tokenizer: tokenizer that was read back.
+        text_encoder: text encoder that was read back.
 
     Raises:
-        ConfigurationError: a file of the base model is damaged.
-        CheckpointError: the adaptor was made for another model, or weights of the base model are missing, misshapen or
-            not finite.
+        CheckpointError: a soft token is something else.
     """
-    pipeline = load_whole_pipeline(base)
-    load_contents(pipeline, _at_rank(contents))
-    if contents.updates:
-        pipeline.fuse_lora(components=pipeline_components(pipeline), safe_fusing=True)
-        pipeline.unload_lora_weights()
-    save_pipeline(pipeline, folder)
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    if contents.rows is None:
+        return
+    table = text_encoder.get_input_embeddings()  # type: ignore[operator]
+    ids = tokenizer.convert_tokens_to_ids(list(contents.tokens_record().tokens))
+    if not torch.equal(table(torch.tensor(ids)), contents.rows.to(table.weight.dtype)):
+        raise CheckpointError(f"{source}: read back, the soft tokens are something else; do not use the file")
 
 
 def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], folder: Path) -> None:
@@ -188,10 +173,6 @@ def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], fol
     for layer, delta in found.items():
         if layer not in contents.updates and bool(delta.any()):
             raise CheckpointError(f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor")
-
-
-def _at_rank(contents: AdaptorContents) -> AdaptorContents:
-    return dataclasses.replace(contents, updates={name: update.at_rank() for name, update in contents.updates.items()})
 
 
 def _has_second_encoder(contents: AdaptorContents) -> bool:

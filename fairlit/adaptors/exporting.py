@@ -9,8 +9,9 @@ from pathlib import Path
 from diffusers import DiffusionPipeline
 
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
-from fairlit.adaptors.export import check_format, embedding_file, merge_adaptor, verify_written, write_adaptor
+from fairlit.adaptors.export import check_format, embedding_file, verify_written, write_adaptor
 from fairlit.adaptors.export_config import ExportConfig
+from fairlit.adaptors.merging import merge_adaptor
 from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
 from fairlit.adaptors.pipelines import adaptable_layers, check_fit
 from fairlit.adaptors.soft_tokens import check_token
@@ -68,7 +69,7 @@ def export(config: ExportConfig) -> ExportResults:
         folder=str(out),
         files=tuple(str(out / name) for name in (*map(str, names), CARD_FILE)),
         base=base,
-        checked=config.to is not None and skeleton is not None,
+        checked=skeleton is not None,
         base_model=contents.record.base_model or "",
     )
 
@@ -108,7 +109,7 @@ def _check(config: ExportConfig) -> None:
         else:
             check_new_folder(config.out, "out", problems)
         if config.base is not None:
-            check_pipeline(config.base, problems, "base", stable_diffusion=False)
+            check_pipeline(config.base, problems, "base", stable_diffusion=False, weights=config.merge)
         if not config.published and config.alpha is not None:
             problems.add(f"alpha: got {config.alpha}, but an adaptor knows its own; it goes with --published alone")
         if config.alpha is not None and not config.alpha > 0:
@@ -134,7 +135,7 @@ def _read(config: ExportConfig) -> _Source:
             named = repr(contents.record.base_model) if contents.record.base_model else "none"
             problems.add(f"base: the adaptor names {named}, which is not here, and merging needs it; give --base")
         if base is not None and config.base is None:
-            check_pipeline(base, problems, "base", stable_diffusion=False)
+            check_pipeline(base, problems, "base", stable_diffusion=False, weights=config.merge)
         if config.to is not None:
             with problems.collecting():
                 check_format(contents, config.to)

@@ -59,6 +59,7 @@ class Lora(Adaptor):
 
     kind = "lora"
     file_name = LORA_FILE
+    has_strength = True
 
     def __init__(
         self,
@@ -151,6 +152,11 @@ class Lora(Adaptor):
             layer.enable_adapters(enabled)
             for parameter, value in trainable.items():  # peft's switch also toggles these
                 parameter.requires_grad_(value)
+
+    def _set_strength(self, strength: float) -> None:
+        for layer in self._layers:
+            layer.set_scale(ADAPTER_NAME, strength)
+        super()._set_strength(strength)
 
     def strip(self, pipeline: StableDiffusionPipeline) -> None:
         """Take the low-rank layers out of the copied modules of `pipeline`."""

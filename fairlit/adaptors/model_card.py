@@ -20,7 +20,7 @@ from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.markdown import inline, literal
 from fairlit.io.model_folders import is_hub_id
 from fairlit.results.run import RunSummary, VariantFigures
-from fairlit.results.tables import CAPTION, markdown_table, table_rows
+from fairlit.results.tables import CAPTION, markdown_table, operating_rows, table_rows
 
 CARD_FILE = "README.md"
 _VERSION = re.compile(r"[\w.+-]{1,40}")
@@ -186,6 +186,11 @@ def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
         remedy = " `fairlit test` with its run's config and checkpoint measures it and writes them beside it."
         return f"Not measured: fairlit has no figures for this adaptor.{remedy if of_fairlit else ''}"
     parts = [_figures(summary.before, summary.after)]
+    if summary.operating_points:
+        parts.append(
+            "By guidance scale and strength of the adaptor, on the same prompts:\n\n"
+            + markdown_table(operating_rows(summary))
+        )
     for family, variants in summary.families.items():
         if variants["original"] != summary.before:
             parts.append(f"Prompts of {_code(family)}, which have a target of their own:\n\n")

@@ -40,6 +40,20 @@ def living_updates(component: str, module: Any, adapter: str) -> LowRankUpdates:
     }
 
 
+def lora_layers(component: str, module: nn.Module) -> dict[str, Any]:
+    """Return the layers that carry a LoRA, by canonical name.
+
+    Args:
+        component: part of the pipeline that the model is.
+        module: the model.
+    """
+    return {
+        canonical_name(f"{component}.{name}"): layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, LoraLayer)
+    }
+
+
 def _layers(module: nn.Module, adapter: str) -> Iterator[tuple[str, Any]]:
     for name, layer in module.named_modules():
         if isinstance(layer, LoraLayer) and adapter in layer.r:

@@ -33,6 +33,7 @@ from fairlit.adaptors.formats.reading import read_lora
 from fairlit.adaptors.peft_layers import living_updates
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.io.atomic import atomic_files
 
 
 def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableDiffusionPipeline:
@@ -118,10 +119,13 @@ def save_adaptor(
                 f"save_adaptor: path is the file {target}, but the pipeline carries a LoRA and "
                 "soft tokens; give a folder"
             )
-        names = [target]
-    else:
-        names = [target / name for name, _, _ in contents]
-    return [write_tensors(file, tensors, header) for file, (_, tensors, header) in zip(names, contents, strict=True)]
+        ((_, tensors, header),) = contents
+        return [write_tensors(target, tensors, header)]
+    names = [name for name, _, _ in contents]
+    with atomic_files(target, names) as fresh:
+        for name, tensors, header in contents:
+            write_tensors(fresh / name, tensors, header)
+    return [target / name for name in names]
 
 
 _Content = tuple[str, dict[str, Tensor], dict[str, str]]  # stock file name, tensors, header

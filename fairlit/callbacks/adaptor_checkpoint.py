@@ -14,11 +14,12 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 
 from fairlit.adaptors import AdaptorMetadata, verify_saved
-from fairlit.adaptors.model_card import adaptor_card
+from fairlit.adaptors.model_card import CARD_FILE, adaptor_card
 from fairlit.callbacks.face_evaluation import FaceEvaluation
 from fairlit.callbacks.model_files import WritesModel
 from fairlit.callbacks.orderly_stop import RunStopped
 from fairlit.errors import ConfigurationError
+from fairlit.io.atomic import atomic_files
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.variants import AVERAGE, FINETUNED
 from fairlit.training.run_checkpoints import is_trial
@@ -27,11 +28,10 @@ from fairlit.training.run_checkpoints import is_trial
 class AdaptorCheckpoint(WritesModel):
     """Writes ``adaptor/`` (the finetuned model) and ``adaptor_ema/`` (its moving average) below a folder.
 
-    Nothing is written by a `fast_dev_run`.
-
-    After every save the files are reloaded into a fresh pipeline and compared on a fixed seed; a difference is an
-    error. Each folder gets a model card (README.md), which says that nothing was measured; a test that measures the
-    saved adaptor puts its figures there.
+    Before files take the place of those of the save before, they are loaded into a fresh pipeline and compared on a
+    fixed seed; a difference is an error, and what was there stays. A `fast_dev_run` writes nothing. Each folder gets a
+    model card (README.md), which says that nothing was measured; a test that measures the saved adaptor puts its
+    figures there.
 
     Args:
         folder: folder in which the adaptors' folders are made; null: the trainer's default root.
@@ -92,11 +92,13 @@ class AdaptorCheckpoint(WritesModel):
             return
         for variant in variants:
             folder = self._folder(trainer, variant)
-            with module.as_variant(variant):
-                module.adaptor.save(folder, module.backbone, self._metadata(trainer, module))
+            # The card first: were the process killed in between, no figures would stand beside another adaptor's files.
+            names = (CARD_FILE, module.adaptor.file_name)
+            with module.as_variant(variant), atomic_files(folder, names) as fresh:
+                module.adaptor.save(fresh, module.backbone, self._metadata(trainer, module))
                 if self.verify:
-                    verify_saved(module.adaptor, folder, module.backbone, open_base=module.frozen.load_backbone)
-            self._describe(trainer, module, folder)
+                    verify_saved(module.adaptor, fresh, module.backbone, open_base=module.frozen.load_backbone)
+                self._describe(trainer, module, fresh)
 
     def _variants(self, module: L.LightningModule) -> Sequence[str]:
         if not isinstance(module, FairFinetuner):

@@ -20,6 +20,7 @@ from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.results.run import GroupedFigures, RunSummary, ValidationResults
 from fairlit.training import FairFinetuner, Generated
+from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 from fairlit.training.run_checkpoints import is_trial
 
 _LOG = logging.getLogger(__name__)
@@ -71,8 +72,14 @@ class FaceEvaluation(L.Callback):
     def on_test_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
     ) -> None:
-        """Measures one prompt."""
-        self._update(trainer, pl_module, outputs, batch=batch)
+        """Measures one prompt at every operating point; families beside those trained on at the usual one alone."""
+        if not isinstance(pl_module, FairFinetuner):
+            raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(pl_module).__name__}")
+        usual, *others = operating_points(pl_module.sampling)
+        group = self._update(trainer, pl_module, outputs[usual.name], batch=batch)
+        target = batch.target.reorder(pl_module.audit_classifier.classes)
+        for point in others if group == MAIN else ():
+            self._points.setdefault(point, Measurements()).update(MAIN, batch, outputs[point.name], target)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs mean figures and a picture; writes both, and the figures of every prompt, to files."""
@@ -92,13 +99,14 @@ class FaceEvaluation(L.Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Logs figures, writes picture and summary, prints the table."""
         results = self._measurements.compute()
+        points = {point: measured.compute()[MAIN] for point, measured in self._points.items()}
         if is_trial(trainer):
             return
-        self._log(pl_module, results, "test")
+        self._log(pl_module, {**results, **{point.name: figures for point, figures in points.items()}}, "test")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             drawn = self._picture.draw(test_titles(self._picture.variants))
             picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")
-            summary = run_summary(pl_module, results, self._clock)
+            summary = run_summary(pl_module, results, self._clock, points=points)
             path = self.summary_path(trainer)
             if path.exists():
                 _LOG.info("replaced %s and %s, of an earlier test", path, picture)
@@ -127,18 +135,21 @@ class FaceEvaluation(L.Callback):
 
     def _reset(self) -> None:
         self._measurements, self._groups = Measurements(), PromptGroups()
+        self._points: dict[OperatingPoint, Measurements] = {}
         self._picture = EvaluationPicture(self.picture_prompts, self.picture_images)
         self._clock.start_evaluation()
 
     def _update(
         self, trainer: L.Trainer, module: L.LightningModule, outputs: Mapping[str, Generated], *, batch: PromptBatch
-    ) -> None:
+    ) -> str:
+        """Measure one prompt, and return the group that it is reported under."""
         if not isinstance(module, FairFinetuner):
             raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(module).__name__}")
         target = batch.target.reorder(module.audit_classifier.classes)
         group = self._groups.name(batch, trainer.datamodule)  # type: ignore[attr-defined]
         self._measurements.update(group, batch, outputs, target)
         self._picture.add(batch, outputs, target)
+        return group
 
     def _log(self, module: L.LightningModule, results: GroupedFigures, stage: str) -> None:
         for tag, value in logged_figures(results, stage).items():

@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> None:
     results = export(config)
     print(f"read     {results.source}: {results.contents}")
     if config.merge:
-        print(f"merged   into {results.base}, in float32")
+        print(f"merged   into {results.base}, in float32; read back, every layer is the sum")
     elif results.checked:
         print(f"checked  against {results.base}: the stock reader gives back every update")
     else:

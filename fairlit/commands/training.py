@@ -29,6 +29,7 @@ from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import CheckpointError, FairlitError, Problems, own_error
 from fairlit.io.class_paths import import_from_current_folder
+from fairlit.io.output_places import check_writable
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.terminal import quieten_libraries
 from fairlit.training import AttributeClassifierTrainer, FairFinetuner
@@ -113,6 +114,7 @@ class FairlitCLI(LightningCLI):
                 data.check(problems, str(self.subcommand))
             self._built_trainer = trainer = self._try_trainer(problems)
             if trainer is not None and self.subcommand is not None:
+                check_writable(trainer.default_root_dir, "trainer.default_root_dir", problems)
                 given = settings.ckpt_path
                 if self.subcommand == "fit":
                     self._start = training_start(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -25,14 +26,19 @@ Precision = Literal["float32", "bfloat16", "float16"]
 """Data types of the model's weights."""
 
 
-def check_guidance_scale(scale: float, problems: Problems) -> None:
+def check_guidance_scale(scale: float, problems: Problems, name: str = "guidance_scale") -> None:
     """Notes a scale of classifier-free guidance that would turn it round."""
-    if not scale >= 1:
-        problems.add(f"guidance_scale: got {scale}; 1 is no guidance, 7.5 is usual")
+    if not 1 <= scale < math.inf:
+        problems.add(f"{name}: got {scale}; expected a number from 1, which is no guidance; give 7.5, say")
 
 
 def check_pipeline(
-    path: str | Path, problems: Problems, subject: str = "backbone", *, stable_diffusion: bool = True
+    path: str | Path,
+    problems: Problems,
+    subject: str = "backbone",
+    *,
+    stable_diffusion: bool = True,
+    weights: bool = True,
 ) -> None:
     """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
 
@@ -41,6 +47,7 @@ def check_pipeline(
         problems: where messages go.
         subject: the parameter's name, begins every message.
         stable_diffusion: whether the pipeline has to be one that can be trained and sampled.
+        weights: whether weights will be read; configs and tokenizer suffice where they are not.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -66,9 +73,10 @@ def check_pipeline(
             problems.add(f"{subject}: {folder / part} is missing; copy the pipeline folder again")
         elif part in WEIGHTS_NAMES:
             read_json(folder / part / "config.json", subject, problems)
-            check_weights(folder / part, subject, problems, suffixes=(".safetensors",))
-            with problems.collecting():
-                find_variant(folder / part, WEIGHTS_NAMES[part], subject)
+            if weights:
+                check_weights(folder / part, subject, problems, suffixes=(".safetensors",))
+                with problems.collecting():
+                    find_variant(folder / part, WEIGHTS_NAMES[part], subject)
         elif part == "scheduler":
             read_json(folder / part / "scheduler_config.json", subject, problems)
     if stable_diffusion and len(problems.messages) == before:

@@ -11,6 +11,7 @@ from fairlit.data.prompts.config import PromptSource
 from fairlit.diffusion.settings import Precision, Solver, check_pipeline
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.detection import FaceDetection, FaceSelection
+from fairlit.io.output_places import check_writable
 from fairlit.mitigation.face_editing.settings import FaceEditing
 
 if TYPE_CHECKING:
@@ -120,9 +121,8 @@ class EditConfig(PromptSource):
             problems.add("out: got nothing; give --out, the folder for the edited images")
             return
         out = Path(self.out)
-        if out.exists() and not out.is_dir():
-            problems.add(f"out: {out} is a file; give a folder")
-        elif out.is_dir() and any(out.iterdir()) and not (out / EDITS).is_file():
+        check_writable(out, "out", problems)
+        if out.is_dir() and any(out.iterdir()) and not (out / EDITS).is_file():
             problems.add(f"out: {out} holds something other than edits; give an empty folder, or a new one")
         if self.folder is not None:
             folder = Path(self.folder).resolve()

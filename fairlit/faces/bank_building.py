@@ -31,6 +31,7 @@ from fairlit.io.devices import choose_device
 from fairlit.io.file_status import file_mark
 from fairlit.io.finiteness import require_finite
 from fairlit.io.foreign_text import parsed
+from fairlit.io.output_places import check_writable
 from fairlit.pictures.batches import read_batches
 from fairlit.pictures.files import SUFFIXES, read_image
 
@@ -70,6 +71,8 @@ def build_face_bank(config: FaceBankConfig, progress: Progress) -> Report:
         for name, what in (("folder", "the folder of pictures"), ("embedder", "--embedder"), ("out", "--out, a file")):
             if getattr(config, name) is None:
                 problems.add(f"{name}: got nothing; give {what}")
+        if config.out is not None:
+            check_writable(config.out, "out", problems, folder=False)
         if not config.detect and config.detection != FaceDetection():
             problems.add("detection: got settings, but faces are not looked for; give --detect too")
         problems.at_least("batch_size", config.batch_size, 1)

@@ -37,6 +37,11 @@ class FaceClassifier(nn.Module, ABC):
         """Side of the crops that it looks at, in pixels."""
 
     @property
+    def members(self) -> tuple[FaceClassifier, ...]:
+        """The classifiers whose losses are averaged: itself, unless it is made of several."""
+        return (self,)
+
+    @property
     def device(self) -> torch.device:
         """Device of its weights; the CPU where it has none."""
         tensor = next(itertools.chain(self.parameters(), self.buffers()), None)

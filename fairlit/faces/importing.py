@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
 from fairlit.faces.importing_config import ClassifierImportConfig
 from fairlit.faces.weights import load_weights
+from fairlit.io.foreign_text import parsed
+from fairlit.io.output_places import check_writable
+from fairlit.perception.image_processor import PixelSettings, read_pixel_settings
 from fairlit.perception.loading import load_frozen
-from fairlit.perception.pixels import PixelNormalizer
 
 TOLERANCE = 1e-4  # of logits, relative and absolute, between the published network and what it was turned into
 
@@ -143,6 +145,8 @@ def _check_import(config: ClassifierImportConfig) -> Classes | None:
             problems.add("source: got nothing; give the published file, or the folder of a transformers model")
         if config.out is None:
             problems.add("out: got nothing; give --out, the folder to write")
+        else:
+            check_writable(config.out, "out", problems)
         if config.classes is not None:
             with problems.collecting():
                 classes = read_merges(config.classes)
@@ -208,9 +212,10 @@ def import_transformers(
 
     Raises:
         CheckpointError: A file is missing or damaged.
-        ConfigurationError: `classes` does not cover the labels, or the model does not end with a linear layer over
-            features.
+        ConfigurationError: `classes` does not cover the labels, the labels do not exclude each other, or the model
+            does not end with a linear layer over features.
     """
+    _check_exclusive(Path(folder))
     model = load_frozen(str(folder), AutoModelForImageClassification, None, local_files_only=True, subject="classifier")
     labels = {attribute: tuple(model.config.id2label[index] for index in range(model.config.num_labels))}
     chosen = _chosen(labels, None if classes is None else {attribute: classes})  # type: ignore[dict-item]
@@ -218,18 +223,36 @@ def import_transformers(
     arguments = {name: value for name, value in model.config.to_diff_dict().items() if name not in skipped}
     arguments = json.loads(json.dumps(arguments | {"num_labels": model.config.num_labels}))
     size = model.config.image_size if isinstance(getattr(model.config, "image_size", None), int) else 224
-    pixels = PixelNormalizer.from_pretrained(str(folder), size, *_IMAGENET, local_files_only=True)
+    defaults = PixelSettings(size=size, mean=_IMAGENET[0], std=_IMAGENET[1])
+    pixels = read_pixel_settings(str(folder), defaults, local_files_only=True)
+    crop = crop or CropSettings()
+    # what a central crop leaves of the face that the model was trained on
+    crop = crop if pixels.kept == 1 else replace(crop, margin=((1 + 2 * crop.margin) * pixels.kept - 1) / 2)
     network, path = build_network("transformers", arguments)
     network.load_state_dict({f"model.{name}": tensor for name, tensor in model.state_dict().items()})
     settings: dict[str, Any] = {
         "architecture": "transformers",
         "architecture_args": arguments,
         "input_size": pixels.size,
-        "crop": crop or CropSettings(),
-        "mean": tuple(pixels.mean.flatten().tolist()),
-        "std": tuple(pixels.std.flatten().tolist()),
+        "crop": crop,
+        "mean": pixels.mean,
+        "std": pixels.std,
     }
     return _transplant(network, path, labels, chosen=chosen, settings=settings)
+
+
+def _check_exclusive(folder: Path) -> None:
+    """Refuse a model whose labels are independent of each other, or numbers; what is damaged, loading tells."""
+    try:
+        config = parsed((folder / "config.json").read_bytes())
+    except OSError:
+        return
+    kind = config.get("problem_type") if isinstance(config, dict) else None
+    if kind not in (None, "single_label_classification"):
+        raise ConfigurationError(
+            f"source: got a model of problem_type {kind!r} in {folder}; expected single_label_classification, whose "
+            "labels exclude each other as classes do; give another model, or train a classifier of your own"
+        )
 
 
 def _chosen(labels: Mapping[str, tuple[str, ...]], classes: Classes | None) -> Classes:

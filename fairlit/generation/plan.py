@@ -23,6 +23,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.digests import fairlit_version
+from fairlit.io.output_places import check_writable
 from fairlit.mitigation import Method, NoMitigation, SamplingPlan
 from fairlit.mitigation.method import as_plain, check_wordings
 from fairlit.pictures.files import is_torn_png, read_parameters
@@ -105,8 +106,7 @@ class GenerationPlan:
         check_image_size(self.image_size, problems)
         with problems.collecting():
             self.sampling()
-        if self.out.exists() and not self.out.is_dir():
-            problems.add(f"out: {self.out} is a file; give a folder")
+        check_writable(self.out, "out", problems)
         for target in dict.fromkeys(self.target_of(prompt) for prompt in self.prompts):
             if target is None and self.method.needs_target:
                 problems.add(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -109,6 +111,7 @@ def make_images(
         ConfigurationError: the folder holds images that were made otherwise, or the method does not fit the model.
         CheckpointError: a file of model or method is damaged.
         NotFiniteError: the model gives NaN or infinity.
+        FileNotFoundError: files were removed while others were made.
     """
     missing = missing_images(plan)
     replaced = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
@@ -134,6 +137,9 @@ def make_images(
                         _make(plan, backbone, sampler, edit=edit, part=part, stopwatch=stopwatch)
                         if progress is not None:
                             progress(len(part))
+    expected = [plan.out / MANIFEST, *(plan.out / image.file for images in missing for image in images)]
+    if lost := next((path for path in expected if not path.is_file()), None):  # the folder was removed meanwhile
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(lost))
     return sum(map(len, missing))
 
 

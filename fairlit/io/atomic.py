@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from fairlit.errors import ConfigurationError
+from fairlit.errors import ConfigurationError, FairlitError
 from fairlit.io.leftovers import clear_partial_files, clear_partial_folders, partial_file, partial_folder
 
 
@@ -71,18 +71,63 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
         ['summary.txt']
     """
     target = Path(path)
+    with _folder_beside(target) as temporary:
+        yield temporary
+        _flush_all(temporary)
+        _move_folder(temporary, target)
+    _flush(target.parent)
+
+
+@contextmanager
+def atomic_files(folder: str | os.PathLike[str], names: Sequence[str]) -> Iterator[Path]:
+    """Gives a temporary folder beside `folder`; files written into it take their places when the block ends.
+
+    If the block raises, all files in `folder` stay as they were, so the block is the place to check the new ones. Where
+    the folder is new, all files appear at once, else one after another.
+
+    Args:
+        folder: the folder of the files. It and its parents are made if need be.
+        names: names of the files in the order in which they are moved; files of other names are dropped.
+
+    Example:
+        >>> import tempfile
+        >>> target = Path(tempfile.mkdtemp())
+        >>> _ = (target / "summary.txt").write_text("old")
+        >>> with atomic_files(target, ["summary.txt"]) as temporary:
+        ...     _ = (temporary / "summary.txt").write_text("new")
+        >>> (target / "summary.txt").read_text()
+        'new'
+    """
+    target = Path(folder).resolve()  # a link may lead to another disk, where files cannot be moved to
+    with _folder_beside(target) as temporary:
+        yield temporary
+        _flush_all(temporary)
+        if target.exists():
+            for name in names:
+                (temporary / name).replace(target / name)
+            _flush(target)
+        else:
+            for unnamed in set(temporary.iterdir()) - {temporary / name for name in names}:
+                unnamed.unlink()
+            _move_folder(temporary, target)
+    _flush(target.parent)
+
+
+@contextmanager
+def _folder_beside(target: Path) -> Iterator[Path]:
+    """Gives a hidden folder that is gone when the block ends; fairlit's messages name the one that it stands for."""
     target.parent.mkdir(parents=True, exist_ok=True)
     clear_partial_folders(target)
     temporary = partial_folder(target)
     temporary.mkdir()
     try:
         yield temporary
-        for entry in (*temporary.rglob("*"), temporary):
-            _flush(entry)
-        _move_folder(temporary, target)
+    except FairlitError as error:
+        told = str(error).replace(str(temporary), str(target))
+        error.args = (told if told == str(error) else f"{told}; {target} is as it was before",)
+        raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    _flush(target.parent)
 
 
 def _move_folder(source: Path, target: Path) -> None:
@@ -103,6 +148,11 @@ def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return Path(path)
+
+
+def _flush_all(folder: Path) -> None:
+    for entry in (*folder.rglob("*"), folder):
+        _flush(entry)
 
 
 def _flush(path: Path) -> None:

@@ -5,13 +5,13 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.detection import FaceDetection, FaceSelection
 from fairlit.functional.alignment.target_distribution import TargetDistribution, read_target
 from fairlit.io.model_folders import check_model_folder
+from fairlit.io.output_places import check_writable
 
 if TYPE_CHECKING:
     from fairlit.data.prompts.config import PromptSource
@@ -164,8 +164,8 @@ class ReportConfig:
         """Note what is missing or out of range."""
         if self.out is None:
             problems.add("out: got nothing; give --out, the folder for the report")
-        elif Path(self.out).exists() and not Path(self.out).is_dir():
-            problems.add(f"out: {self.out} is a file; give a folder")
+        else:
+            check_writable(self.out, "out", problems)
         if not 0 < self.tolerance < 1:
             problems.add(f"tolerance: got {self.tolerance}; expected a distance between 0 and 1; try 0.1")
         for name in ("report_prompts", "report_images"):

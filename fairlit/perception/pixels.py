@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers.image_processing_base import ImageProcessingMixin
+
+from fairlit.perception.image_processor import PixelSettings, read_pixel_settings
 
 
 class PixelNormalizer(nn.Module):
@@ -43,16 +42,14 @@ class PixelNormalizer(nn.Module):
             mean: Channel means where no processor states them.
             std: Channel deviations where no processor states them.
             local_files_only: Never ask the hub.
+
+        Raises:
+            CheckpointError: Its config is damaged.
+            ConfigurationError: It does more than resize, crop, rescale and normalise.
         """
-        try:
-            settings, _ = ImageProcessingMixin.get_image_processor_dict(path, local_files_only=local_files_only)
-        except OSError:  # the model was saved without one
-            settings = {}
-        return cls(
-            _side(settings.get("crop_size")) or _side(settings.get("size")) or size,
-            tuple(settings.get("image_mean") or mean),
-            tuple(settings.get("image_std") or std),
-        )
+        defaults = PixelSettings(size=size, mean=mean, std=std)
+        found = read_pixel_settings(path, defaults, local_files_only=local_files_only)
+        return cls(found.size, found.mean, found.std)
 
     def forward(self, images: Tensor) -> Tensor:
         """Resizes and normalises.
@@ -68,10 +65,3 @@ class PixelNormalizer(nn.Module):
         if images.shape[-2:] != size:
             images = functional.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=True)
         return (images - self.mean) / self.std
-
-
-def _side(size: Any) -> int | None:
-    """The side in one of the forms in which image processors state it."""
-    if isinstance(size, dict):
-        size = size.get("height") or size.get("shortest_edge")
-    return int(size) if size else None

@@ -17,7 +17,8 @@ class ExportResults(Record):
         folder: folder of the files.
         files: paths of the files, the model card among them.
         base: base model that the files were checked against, or that the adaptor was merged into; None: none.
-        checked: whether the stock reader of the format was seen to give back every update.
+        checked: whether the stock reader of the format was seen to give back every update, and merged layers to be the
+            sums.
         base_model: base model that the adaptor names.
     """
 

@@ -34,6 +34,23 @@ GroupedFigures = Mapping[str, Mapping[str, VariantFigures]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class OperatingFigures(Record):
+    """Figures at another guidance scale, or at another strength of the adaptor, on the same prompts and noise.
+
+    Attributes:
+        guidance_scale: scale of classifier-free guidance.
+        strength: factor on the adaptor's update; 1: as trained.
+        before: figures of the unchanged model.
+        after: figures of the finetuned model.
+    """
+
+    guidance_scale: float
+    strength: float
+    before: VariantFigures
+    after: VariantFigures
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSummary(FileRecord):
     """What the test of a run finds.
 
@@ -42,6 +59,7 @@ class RunSummary(FileRecord):
         after: figures of the finetuned model, on the same prompts and noise.
         families: family of prompts with a target of its own, or that was not trained on -> variant of the model
             (``original``, ``finetuned``, ``ema``) -> figures.
+        operating_points: figures at further guidance scales and strengths, of the prompts of `before` and `after`.
         after_is: variant of the model that `after` is about: ``finetuned`` or ``ema``.
         adaptor: digest of the adaptor's tensors.
         judge: classifier that judged.
@@ -69,6 +87,7 @@ class RunSummary(FileRecord):
     version: str
     sampling: PlainData
     config: PlainData
+    operating_points: tuple[OperatingFigures, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table, one row a group of prompts, variant and attribute (and one for the joint classes).

@@ -11,7 +11,7 @@ from fairlit.errors import Problems
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
 from fairlit.results.run import RunSummary
-from fairlit.results.tables import markdown_table, shown_blocks, table_rows
+from fairlit.results.tables import markdown_table, operating_rows, shown_blocks, table_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,11 @@ def run_table(config: TableConfig) -> str:
         for path in config.summaries:
             with problems.collecting():
                 runs.append(RunSummary.read(path))
-    return markdown_table(_whole(*runs) if len(runs) == 1 else _one_row_each(_names(config.summaries), runs))
+    if len(runs) > 1:
+        return markdown_table(_one_row_each(_names(config.summaries), runs))
+    [run] = runs
+    tables = [_whole(run), *([operating_rows(run)] if run.operating_points else [])]
+    return "\n\n".join(map(markdown_table, tables))
 
 
 def _names(paths: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ from fairlit.io.foreign_text import on_one_line
 from fairlit.io.markdown import cell
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
-from fairlit.results.run import VariantFigures
+from fairlit.results.run import RunSummary, VariantFigures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,15 +32,50 @@ def results_table(columns: Mapping[str, VariantFigures], title: str) -> Table:
         columns: heading -> figures, the unchanged model first.
         title: what was measured.
     """
+    return rich_table([["figure", *columns, "at best"], *table_rows(columns)], title)
+
+
+def rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:
+    """Return rows of text, the first of them the heading, for the terminal; an empty row separates sections."""
     from rich.table import Table
 
     table = Table(title=on_one_line(title), caption=CAPTION, title_justify="left", caption_justify="left")
-    table.add_column("figure", no_wrap=True)
-    for heading in (*columns, "at best"):
-        table.add_column(on_one_line(heading), justify="right", no_wrap=True)
-    for row in table_rows(columns):
+    heading, *others = rows
+    for number, name in enumerate(heading):
+        table.add_column(on_one_line(name), justify="right" if number else "left", no_wrap=True)
+    for row in others:
         table.add_row(*map(on_one_line, row)) if row else table.add_section()
     return table
+
+
+def operating_rows(summary: RunSummary) -> list[list[str]]:
+    """Return figures by guidance scale and strength as rows of text, the first of them the heading.
+
+    The usual point stands among the others, all sorted by guidance scale, then strength.
+    """
+    usual = summary.sampling.get("guidance_scale")
+    points = [(point.guidance_scale, point.strength, point.before, point.after) for point in summary.operating_points]
+    points.append((usual if isinstance(usual, int | float) else math.nan, 1.0, summary.before, summary.after))
+    rows = [["attribute", "guidance", "strength", "before", "after", "at best", "CLIP-I"]]
+    for name in shown_blocks(summary.after):
+        title = "joint" if name == JOINT else name
+        for scale, strength, before, after in sorted(points, key=lambda point: point[:2]):
+            old, new = (figures.distribution.blocks[name] for figures in (before, after))
+            uniform = new.is_target_uniform
+            first, last = (block.bias if uniform else block.tv for block in (old, new))
+            similar = after.similarities.measured.get("clip_i")
+            rows.append(
+                [
+                    f"{'bias' if uniform else 'distance to target'}, {title}",
+                    f"{scale:g}",
+                    f"{strength:g}",
+                    _with_interval(first),
+                    _with_interval(last),
+                    _number(last.floor),
+                    _number(similar.value if similar else None),
+                ]
+            )
+    return rows
 
 
 def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:

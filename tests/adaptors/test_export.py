@@ -26,8 +26,9 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, read_metadata
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
-from fairlit.adaptors.export import FORMATS, Format, merge_adaptor, verify_written, write_adaptor
+from fairlit.adaptors.export import FORMATS, Format, verify_written, write_adaptor
 from fairlit.adaptors.formats.low_rank import LowRank, Origin
+from fairlit.adaptors.merging import merge_adaptor
 from fairlit.adaptors.pipelines import check_fit
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import CheckpointError, ConfigurationError

@@ -12,7 +12,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, read_metadata, verify_saved
+from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, SoftTokens, read_metadata, verify_saved
 from fairlit.errors import CheckpointError, ConfigurationError
 
 Open = Callable[[], StableDiffusionPipeline]
@@ -45,6 +45,31 @@ def test_equals_weights_merged_by_hand(
             linear.weight.data += alpha / rank * update
     assert len(downs) == len(adaptor.parameters()) // 2 > 0
     assert (generate(merged) - generate(pipeline)).abs().max() < 1e-4
+
+
+def test_strength_is_a_factor_on_the_update(
+    open_pipeline: Open, generate: Callable[..., Tensor], train: Callable[[Adaptor], None]
+) -> None:
+    """Strength s of alpha a is strength 1 of alpha s a; nothing is left of it after the block, nor after an error."""
+    pipeline, adaptor = open_pipeline(), Lora(rank=4, alpha=8, unet=True)
+    original = generate(pipeline)
+    adaptor.attach(pipeline)
+    train(adaptor)
+    trained = generate(pipeline)
+    other_pipeline, other = open_pipeline(), Lora(rank=4, alpha=4, unet=True)
+    other.attach(other_pipeline)
+    for name, parameter in other.parameters().items():
+        parameter.data.copy_(adaptor.parameters()[name])
+    with adaptor.scaled(0.5):
+        assert torch.equal(generate(pipeline), generate(other_pipeline))
+        with adaptor.scaled(0.0):
+            assert (generate(pipeline) - original).abs().max() < 1e-6
+    assert torch.equal(generate(pipeline), trained)
+    with pytest.raises(KeyError), adaptor.scaled(3.0):
+        raise KeyError
+    assert torch.equal(generate(pipeline), trained)
+    with pytest.raises(ConfigurationError, match=r"strength: got 0\.5; SoftTokens has none"), SoftTokens().scaled(0.5):
+        pass
 
 
 def test_adapts_the_layers_of_the_paper(tiny_pipeline: StableDiffusionPipeline) -> None:

@@ -18,11 +18,14 @@ from fairlit.faces import Faces
 from fairlit.faces.observation import Observation
 from fairlit.functional import TargetDistribution, noise_floor
 from fairlit.io.digests import tensor_digest
-from fairlit.training import FairFinetuner, Generated, Models
+from fairlit.results import RunSummary
+from fairlit.training import FairFinetuner, Generated, Models, Sampling
+from fairlit.training.finetuning.operating_points import OperatingPoint
 
 BALANCED = TargetDistribution({"gender": {"male": 0.5, "female": 0.5}})  # not in the classifier's order
 MOSTLY_FEMALE = TargetDistribution({"gender": {"female": 0.75, "male": 0.25}})
 IMAGES = 4
+USUAL, STRONG, WEAK = OperatingPoint(7.5), OperatingPoint(12.0), OperatingPoint(7.5, 0.5)
 WEIGHTS = {"layer": torch.ones(2)}
 
 
@@ -84,7 +87,7 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     callback.load_state_dict({"fit_seconds": 100.0})
     callback.on_test_epoch_start(run, module)
     for some, before, after in zip(BATCHES, BEFORE, AFTER, strict=True):
-        callback.on_test_batch_end(run, module, {"original": before, "ema": after}, some)
+        callback.on_test_batch_end(run, module, {USUAL.name: {"original": before, "ema": after}}, some)
     callback.on_test_epoch_end(run, module)
     callback.on_test_end(run, module)
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -113,6 +116,36 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     printed = capsys.readouterr().out
     assert "2 prompts, 8 images each way, judged by auditor" in printed
     assert "sports: 1 prompts, 4 images each way, judged by auditor" in printed
+
+
+def test_further_guidance_scales_and_strengths_are_measured_apart(
+    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Similarities are to the unchanged model's images of the same point."""
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    module.sampling = Sampling(evaluation_guidance_scales=(12.0,), evaluation_strengths=(0.5,))
+    callback.on_test_epoch_start(run, module)
+    outputs = {
+        USUAL.name: {"original": BEFORE[0], "ema": AFTER[0]},
+        STRONG.name: {"original": BEFORE[1], "ema": generated(1, 3, [0.6, 0.8])},
+        WEAK.name: {"original": BEFORE[0], "ema": BEFORE[0]},
+    }
+    for some in (BATCHES[0], BATCHES[2]):  # the second is of a family with a target of its own
+        callback.on_test_batch_end(run, module, outputs, some)
+    callback.on_test_epoch_end(run, module)
+    callback.on_test_end(run, module)
+    strong, weak = RunSummary.read(tmp_path).operating_points
+    assert (strong.guidance_scale, strong.strength, weak.guidance_scale, weak.strength) == (12.0, 1.0, 7.5, 0.5)
+    biases = [figures.distribution.attributes["gender"].bias.value for figures in (strong.before, strong.after)]
+    assert biases == pytest.approx([0.5, 0.5])
+    assert strong.after.similarities.measured["clip_i"].value == pytest.approx(0.8)
+    assert weak.before.distribution.attributes["gender"].bias.value == pytest.approx(1.0)
+    assert strong.after.distribution.prompts == 1
+    assert module.logged["test/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
+    assert module.logged["test/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    points = [line for line in lines if "bias," in line and ("7.5" in line or "12" in line)]
+    assert [line[line.index("gender") + 2 :][:3:2] for line in points] == [["7.5", "0.5"], ["7.5", "1"], ["12", "1"]]
 
 
 def test_validation_logs_means_and_writes_every_prompt(
@@ -152,7 +185,7 @@ def test_prompts_with_targets_of_their_own_and_untrained_families_are_reported_a
         batch(6, "a cat", "unrelated", BALANCED),
     )
     for some in batches:
-        callback.on_test_batch_end(run, module, {"original": BEFORE[2], "ema": BEFORE[2]}, some)
+        callback.on_test_batch_end(run, module, {USUAL.name: {"original": BEFORE[2], "ema": BEFORE[2]}}, some)
     callback.on_test_epoch_end(run, module)
     summary = json.loads((tmp_path / "summary.json").read_text())
     found = {"": summary["before"]} | {name: group["ema"] for name, group in summary["families"].items()}
@@ -169,7 +202,7 @@ def test_no_face_anywhere(module: Any, tmp_path: Path) -> None:
     callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
     callback.on_test_epoch_start(run, module)
     nobody = generated(0, 0, [1.0, 0.0])
-    callback.on_test_batch_end(run, module, {"original": nobody, "ema": nobody}, BATCHES[0])
+    callback.on_test_batch_end(run, module, {USUAL.name: {"original": nobody, "ema": nobody}}, BATCHES[0])
     callback.on_test_epoch_end(run, module)
     callback.on_test_end(run, module)
     summary = json.loads((tmp_path / "summary.json").read_text())

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torchvision import models
 from transformers import (
+    BitImageProcessor,
     ConvNextConfig,
     ConvNextForImageClassification,
     SwiftFormerConfig,
@@ -224,3 +225,54 @@ def test_models_without_one_linear_head_are_refused(tmp_path: Path) -> None:
     SwiftFormerForImageClassification(SwiftFormerConfig(**small, num_labels=2)).save_pretrained(tmp_path / "two_heads")
     with pytest.raises(ConfigurationError, match="more than one linear layer"):
         import_transformers(tmp_path / "two_heads", "age")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "switched",
+    [
+        {"do_normalize": False},
+        {"do_rescale": False},
+        {"rescale_factor": 1 / 127.5},
+        {"do_normalize": False, "rescale_factor": 2 / 255},
+    ],
+)
+def test_what_a_processor_switches_off_is_left_away(switched: dict[str, Any], tmp_path: Path) -> None:
+    model = save_vit(tmp_path / "vit")
+    processor = ViTImageProcessor(
+        size={"height": 32, "width": 32}, image_mean=[0.3] * 3, image_std=[0.6] * 3, **switched
+    )
+    processor.save_pretrained(tmp_path / "vit")
+    pictures = torch.randint(0, 256, (2, 3, 32, 32), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    expected = model(**processor(list(pictures), return_tensors="pt", input_data_format="channels_first")).logits
+    found = import_transformers(tmp_path / "vit", "age")(pictures.float() / 255)["age"]
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_central_crop_makes_the_margin_smaller(tmp_path: Path) -> None:
+    model = save_vit(tmp_path / "vit")
+    sides = {"size": {"shortest_edge": 40}, "crop_size": {"height": 32, "width": 32}}
+    processor = BitImageProcessor(**sides, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    processor.save_pretrained(tmp_path / "vit")
+    classifier = import_transformers(tmp_path / "vit", "age", crop=CropSettings("box", 0.25))
+    assert classifier.config.crop.margin == pytest.approx((1.5 * 0.8 - 1) / 2)
+    coarse = torch.rand(1, 3, 10, 10, generator=torch.Generator().manual_seed(0))
+    images = torch.nn.functional.interpolate(coarse, size=(200, 200), mode="bicubic").clamp(0, 1)
+    _, faces = one_face(200.0)
+    cut = (crop_faces(images, faces, 40, margin=0.25) * 255).round().to(torch.uint8)  # as the model's makers cut it
+    pixels = processor(list(cut), return_tensors="pt", input_data_format="channels_first")["pixel_values"]
+    assert float((classifier.crop(images, faces) * 2 - 1 - pixels).abs().mean()) < 0.01
+    torch.testing.assert_close(
+        classifier.classify(images, faces)["age"], model(pixel_values=pixels).logits, rtol=0.05, atol=0.02
+    )
+
+
+@pytest.mark.parametrize("kind", ["multi_label_classification", "regression"])
+def test_labels_that_do_not_exclude_each_other_are_refused_before_weights(kind: str, tmp_path: Path) -> None:
+    save_vit(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    config = json.loads((tmp_path / "config.json").read_text()) | {"problem_type": kind}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigurationError, match=f"problem_type '{kind}'.*exclude each other"):
+        import_transformers(tmp_path, "age")

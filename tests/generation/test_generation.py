@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import struct
 import zlib
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import Backbone
-from fairlit.errors import ConfigurationError, NotFiniteError, Problems
+from fairlit.errors import ConfigurationError, NotFiniteError, Problems, surroundings_error
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
@@ -147,6 +148,21 @@ def test_other_prompts_or_fewer_images_are_refused(plan: GenerationPlan) -> None
             make_images(other)
     assert {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()} == before
     assert make_images(dataclasses.replace(plan, images=6)) == 2  # more of them are made beside the others
+
+
+def test_a_folder_removed_meanwhile_is_no_success(plan: GenerationPlan) -> None:
+    removed: list[int] = []
+
+    def remove_once(count: int) -> None:
+        if not removed:
+            shutil.rmtree(plan.out)
+        removed.append(count)
+
+    with pytest.raises(FileNotFoundError) as caught:
+        make_images(plan, progress=remove_once)
+    assert str(plan.out / "manifest.jsonl") in (surroundings_error(caught.value) or "")
+    assert make_images(plan) == removed[0]
+    assert len(read_manifest(plan.out)[0]) == 10
 
 
 def test_an_image_cut_short_is_made_again(plan: GenerationPlan) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fairlit.errors import ConfigurationError
+from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io import atomic
-from fairlit.io.atomic import atomic_folder, atomic_path, atomic_write_text
+from fairlit.io.atomic import atomic_files, atomic_folder, atomic_path, atomic_write_text
 
 
 def test_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -114,3 +114,28 @@ def test_of_two_that_make_one_folder_the_first_stands(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"other: got a file"), atomic_folder(tmp_path / "other") as second:
         (tmp_path / "other").write_text("a file")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_files_take_their_places_together_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "adaptor"
+    target.mkdir()
+    for name in ("a", "b", "other"):
+        (target / name).write_text("old")
+    (tmp_path / "link").symlink_to(target)
+
+    def write(folder: Path, refused: bool) -> None:
+        for name in ("a", "b", "scratch"):
+            (folder / name).write_text("new")
+        if refused:
+            raise CheckpointError(f"{folder / 'a'}: something else")
+
+    meant = pytest.raises(CheckpointError, match=f"^{target}/a: something else; {target} is as it was before$")
+    with meant, atomic_files(target, ["a", "b"]) as fresh:
+        write(fresh, refused=True)
+    assert {path.name: path.read_text() for path in target.iterdir()} == dict.fromkeys(("a", "b", "other"), "old")
+    for place in (tmp_path / "link", tmp_path / "new"):
+        with atomic_files(place, ["a", "b"]) as fresh:
+            write(fresh, refused=False)
+    assert {path.name: path.read_text() for path in target.iterdir()} == {"a": "new", "b": "new", "other": "old"}
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a", "b"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adaptor", "link", "new"]

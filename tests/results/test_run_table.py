@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import comb
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from measured import figures
 
 from fairlit.cli import main
-from fairlit.results.run import RunSummary
+from fairlit.results.run import OperatingFigures, RunSummary
 
 ATTRIBUTES = ["gender", "age"]
 
@@ -51,6 +52,26 @@ def test_one_run_gives_all_its_figures(tmp_path: Path, capsys: pytest.CaptureFix
     assert rows["bias, gender"][1].startswith("0.000")
     main(["table", str(tmp_path / "first")])  # the folder of the run does as well
     assert capsys.readouterr().out.splitlines()[0] == heading
+
+
+def test_figures_by_guidance_scale_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual scale stands among the others."""
+    folder = tmp_path / "run"
+    run = RunSummary.read(write_run(folder, after=0.5, minutes=12, attributes=["gender"]))
+    points = tuple(
+        OperatingFigures(guidance_scale=scale, strength=strength, before=run.before, after=figures(share, ["gender"]))
+        for scale, strength, share in ((7.5, 1.0, 0.75), (3.0, 0.5, 1.0))
+    )
+    replace(run, sampling={"guidance_scale": 3.0}, operating_points=points).write(folder)
+    assert RunSummary.read(folder).operating_points == points
+    main(["table", str(folder)])
+    rows = [cells(line) for line in capsys.readouterr().out.split("\n\n")[1].splitlines()]
+    assert rows[0][:4] == ["attribute", "guidance", "strength", "before"]
+    assert [(row[1], row[2], row[4].split()[0]) for row in rows[2:]] == [
+        ("3", "0.5", "1.000"),
+        ("3", "1", "0.000"),
+        ("7.5", "1", "0.500"),
+    ]
 
 
 def test_several_runs_give_a_row_a_run_and_attribute(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 
 from fairlit.callbacks.evaluation.grouping import MAIN, main_figures
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.jsonable import to_jsonable
-from fairlit.results.run import GroupedFigures, RunSummary
+from fairlit.results.run import GroupedFigures, OperatingFigures, RunSummary, VariantFigures
 from fairlit.training import FairFinetuner
+from fairlit.training.finetuning.operating_points import OperatingPoint
 
 
 class RunClock:
@@ -49,13 +51,20 @@ class RunClock:
         return time.monotonic() - self._evaluation_started
 
 
-def run_summary(module: FairFinetuner, results: GroupedFigures, clock: RunClock) -> RunSummary:
+def run_summary(
+    module: FairFinetuner,
+    results: GroupedFigures,
+    clock: RunClock,
+    *,
+    points: Mapping[OperatingPoint, Mapping[str, VariantFigures]],
+) -> RunSummary:
     """Return the summary of a test.
 
     Args:
         module: the finetuned model.
         results: figures of every group and variant.
         clock: seconds that the run has taken.
+        points: figures of every variant at further guidance scales and strengths.
     """
     after, main = module.variants[-1], main_figures(results)
     seconds = clock.evaluation_seconds
@@ -75,4 +84,13 @@ def run_summary(module: FairFinetuner, results: GroupedFigures, clock: RunClock)
         version=fairlit_version(),
         sampling=to_jsonable(asdict(module.sampling)),
         config=to_jsonable(module.describe()),
+        operating_points=tuple(
+            OperatingFigures(
+                guidance_scale=point.guidance_scale,
+                strength=point.strength,
+                before=figures["original"],
+                after=figures[after],
+            )
+            for point, figures in points.items()
+        ),
     )

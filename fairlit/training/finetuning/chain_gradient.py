@@ -71,9 +71,8 @@ class ChainGradient:
         if budget == 0:
             return 0
         batch_size = self.sampler.sampling.batch_size
-        return kept_pairs(
-            self.sampler.chain(draw.num_steps), draw.noise, conditioning, budget=budget, max_batch=batch_size
-        )
+        chain = self.sampler.chain(draw.num_steps, draw.guidance_scale)
+        return kept_pairs(chain, draw.noise, conditioning, budget=budget, max_batch=batch_size)
 
     def state_dict(self) -> dict[str, float | str | int | None]:
         """Return what was found in the first step, so that a resumed run adds gradients in the same order."""
@@ -92,7 +91,7 @@ class ChainGradient:
             draw: what they were sampled from.
             conditioning: the prompt as the adapted model reads it.
         """
-        chain, weights = self.sampler.chain(draw.num_steps), self.sampler.weights(draw.num_steps)
+        chain, weights = self.sampler.chain(draw.num_steps, draw.guidance_scale), self.sampler.weights(draw.num_steps)
         if sampled.rollout is None:
             return sampled.latents
         if self.gradient.mode == "published":

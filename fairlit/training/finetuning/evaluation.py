@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,7 @@ from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.frozen_models import FrozenModels
 from fairlit.training.finetuning.generated import Generated
 from fairlit.training.finetuning.objective import Objective
+from fairlit.training.finetuning.operating_points import OperatingPoint
 from fairlit.training.finetuning.sampler import Sampler
 from fairlit.training.finetuning.variants import Variants
 
@@ -35,17 +38,21 @@ class Evaluator:
         self.models, self.sampler, self.objective, self.faces = models, sampler, objective, faces
 
     @torch.no_grad()
-    def generate(self, batch: PromptBatch, variants: Variants, name: str) -> Generated:
+    def generate(
+        self, batch: PromptBatch, variants: Variants, name: str, *, at: OperatingPoint | None = None
+    ) -> Generated:
         """Return this rank's share of a prompt's images by one version of the model.
 
         Args:
             batch: prompt and noise keys.
             variants: versions of the model.
             name: name of the version.
+            at: guidance scale and strength of the adaptor; None: those of the settings.
         """
+        at = at or OperatingPoint(self.sampler.sampling.guidance_scale)
         keys, sampler = ranks.share_of_rank(batch.keys), self.sampler
-        chain = sampler.chain(sampler.sampling.evaluation_steps)
-        with variants.applied(name):
+        chain = sampler.chain(sampler.sampling.evaluation_steps, at.guidance_scale)
+        with variants.applied(name), self._strength(at.strength):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
         problem, judged = "", None
@@ -57,6 +64,9 @@ class Evaluator:
         if stop or judged is None:
             raise TrainingError(f"evaluation of {batch.prompt!r}: {problem or 'another process got NaN or infinity'}")
         return judged
+
+    def _strength(self, strength: float) -> AbstractContextManager[None]:
+        return nullcontext() if strength == 1 else self.sampler.adaptor.scaled(strength)
 
     def _judge(self, latents: Tensor, prompt: str) -> Generated:
         """Decode final latents [N, C, h, w], and look at the images."""

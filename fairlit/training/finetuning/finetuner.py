@@ -18,6 +18,7 @@ from fairlit.training.finetuning.checkpoint import restore_gradients
 from fairlit.training.finetuning.generated import Generated
 from fairlit.training.finetuning.module import FinetuningModule
 from fairlit.training.finetuning.objective import ObjectiveValue, ReferenceDescription
+from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 from fairlit.training.finetuning.step_draws import draw_step, targets_seed
 from fairlit.training.finetuning.variants import ORIGINAL
 from fairlit.training.profiling.timing import peak_memory
@@ -149,17 +150,28 @@ class FairFinetuner(FinetuningModule):
         """Return a context in which the model is the version named."""
         return self.variants.applied(variant)
 
-    def generate(self, batch: PromptBatch, variant: str) -> Generated:
+    def generate(self, batch: PromptBatch, variant: str, at: OperatingPoint | None = None) -> Generated:
         """Return this rank's share of a prompt's images by one version of the model, judged by `audit_classifier`."""
-        return self.evaluator.generate(batch, self.variants, variant)
+        return self.evaluator.generate(batch, self.variants, variant, at=at)
 
     def validation_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Generated]:
         """Return images of one validation prompt by every variant; callbacks measure and show them."""
         return {variant: self.generate(batch, variant) for variant in self.variants}
 
-    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, Generated]:
-        """Return images of one test prompt before and after: by the original and by what training has led to."""
-        return {variant: self.generate(batch, variant) for variant in (ORIGINAL, self.variants[-1])}
+    def test_step(self, batch: PromptBatch, batch_idx: int) -> dict[str, dict[str, Generated]]:
+        """Return images of one test prompt before and after: by the original and by what training has led to.
+
+        They come by name for each of the run's `operating_points`, the usual one first.
+        """
+        before: dict[float, Generated] = {}  # strengths do not change the original model
+        outputs: dict[str, dict[str, Generated]] = {}
+        for point in operating_points(self.sampling):
+            scale = point.guidance_scale
+            if scale not in before:
+                before[scale] = self.generate(batch, ORIGINAL, OperatingPoint(scale))
+            after = self.variants[-1]
+            outputs[point.name] = {ORIGINAL: before[scale], after: self.generate(batch, after, point)}
+        return outputs
 
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> Generated:
         """Return images of one test prompt by the finetuned model (its average where there is one)."""

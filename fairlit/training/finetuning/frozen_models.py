@@ -11,6 +11,7 @@ from fairlit.faces.classifier_files import load_classifier
 from fairlit.faces.detection import FaceDetection
 from fairlit.faces.detector_files import load_detector
 from fairlit.faces.embedding import FaceEmbedder, load_embedder
+from fairlit.faces.ensemble import ClassifierEnsemble
 from fairlit.io.class_paths import ClassSpec
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.training.finetuning.settings import Models, Sampling
@@ -42,7 +43,7 @@ class FrozenModels(nn.Module):
         self.models, self.detection, self.sampling = models, detection, sampling
         self.backbone = self.load_backbone()
         self.detector = self.load_detector()
-        self.classifier = self.load_classifier(models.classifier)
+        self.classifier = self.load_trained_against()
         audit_classifier = models.audit_classifier
         self.audit_classifier = self.load_classifier(audit_classifier) if audit_classifier else self.classifier
         self.encoders = nn.ModuleDict(self.load_encoders())
@@ -61,8 +62,13 @@ class FrozenModels(nn.Module):
         return load_detector(self.models.detector, self.detection, "models.detector")
 
     def load_classifier(self, spec: ClassSpec) -> FaceClassifier:
-        """Return the attribute classifier that `models.classifier` or `models.audit_classifier` stands for."""
+        """Return an attribute classifier, of `models.classifier` or `models.audit_classifier`."""
         return load_classifier(spec)
+
+    def load_trained_against(self) -> FaceClassifier:
+        """Return the classifier that `models.classifier` stands for: one, or several as one."""
+        classifiers = [self.load_classifier(spec) for spec in self.models.classifiers]
+        return classifiers[0] if len(classifiers) == 1 else ClassifierEnsemble(classifiers).freeze()
 
     def load_encoders(self) -> dict[str, nn.Module]:
         """Return the image encoders by name, those of image preservation and semantic similarity."""

@@ -41,6 +41,8 @@ from fairlit.training.finetuning.step_guard import StepGuard
 from fairlit.training.finetuning.variants import Variants
 from fairlit.training.profiling.timing import PhaseTimer
 
+_DRAWN = ("min_steps", "max_steps", "min_guidance_scale", "max_guidance_scale")  # anew in each iteration
+
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 
@@ -147,6 +149,11 @@ class FinetuningModule(L.LightningModule, ABC):
         if data is None:
             return
         self.models.check_targets(data.targets(), problems)
+        if self.sampling.evaluation_strengths and not self.adaptor.has_strength:
+            problems.add(
+                f"sampling.evaluation_strengths: got {list(self.sampling.evaluation_strengths)} with "
+                f"{type(self.adaptor).__name__}, which has no strength; expected none; leave them out"
+            )
         for target in data.targets():
             self.alignment.check(target, problems)
             if self.preservation.weight > 0 and (self.models.clip or self.models.dino):
@@ -252,7 +259,11 @@ class FinetuningModule(L.LightningModule, ABC):
         folder = self.reference_images.cache_folder()
         if self._trainer is None or folder is None:
             return
-        sampling = {name: value for name, value in asdict(self.sampling).items() if not name.endswith("_steps")}
+        sampling = {  # what differs between iterations is in the key of a description
+            name: value
+            for name, value in asdict(self.sampling).items()
+            if not name.startswith("evaluation_") and name not in _DRAWN
+        }
         detection: dict[str, object] = {  # under the names of fairlit 0.1.0, whose caches stay readable
             "min_face_size": self.detection.min_size,
             "enlarge": self.detection.scale,

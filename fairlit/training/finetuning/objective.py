@@ -61,7 +61,7 @@ class Objective:
 
     Args:
         decode: function from latents to images in [0, 1].
-        classifier: attribute classifier that is trained against.
+        classifier: attribute classifier that is trained against; of several, the mean of their losses.
         encoders: name -> image encoder, images to normalised features.
         embedder: face embedder, with `bank`; None: no face realism.
         bank: embeddings of real faces.
@@ -192,8 +192,12 @@ class Objective:
         return losses
 
     def _alignment(self, images: Tensor, faces: Faces, assignment: Assignment, weights: Tensor) -> Tensor:
-        logits = self.classifier.classify(images, faces)
-        return self.alignment({name: logits[name].float() for name in assignment.labels}, assignment, weights)
+        losses = []
+        for classifier in self.classifier.members:
+            logits = classifier.classify(images, faces)
+            of_targets = {name: logits[name].float() for name in assignment.labels}
+            losses.append(self.alignment(of_targets, assignment, weights))
+        return torch.stack(losses).mean()
 
     def _realism(
         self, images: Tensor, faces: Faces, labels: dict[str, Tensor], known: _KnownFaces, weights: Tensor

@@ -60,6 +60,7 @@ class ReferenceSampler:
                 draw.num_steps,
                 draw.noise,
                 conditioning,
+                guidance_scale=draw.guidance_scale,
                 references=original,
                 together=self.with_rollout,
                 keep=keep,
@@ -70,7 +71,7 @@ class ReferenceSampler:
         with timer.measure("originals"):
             described = self.describe(sampled.references)
             if self.cache is not None:
-                self.cache.save(_key(draw), described)
+                self.cache.save(self._key(draw), described)
         return sampled, described
 
     @torch.no_grad()
@@ -98,9 +99,10 @@ class ReferenceSampler:
         """Return what is remembered if every rank remembers its share: the ranks' evaluations must stay in step."""
         if self.cache is None:
             return None
-        found = self.cache.load(_key(draw), self.sampler.backbone.device)
+        found = self.cache.load(self._key(draw), self.sampler.backbone.device)
         return found if ranks.all_of(found is not None) else None
 
-
-def _key(draw: StepDraw) -> dict[str, Any]:
-    return {"prompt": draw.prompt, "noise": [list(key) for key in draw.keys], "steps": draw.num_steps}
+    def _key(self, draw: StepDraw) -> dict[str, Any]:
+        key = {"prompt": draw.prompt, "noise": [list(key) for key in draw.keys], "steps": draw.num_steps}
+        drawn = draw.guidance_scale != self.sampler.sampling.guidance_scale
+        return key | ({"guidance_scale": draw.guidance_scale} if drawn else {})

@@ -46,12 +46,13 @@ class Sampler:
         self._solvers: dict[tuple[int, torch.device], LinearSolver] = {}
         self._weights: dict[tuple[int, str], Tensor] = {}
 
-    def chain(self, steps: int) -> Chain:
-        """Return the sampling chain of a number of solver steps."""
+    def chain(self, steps: int, guidance_scale: float | None = None) -> Chain:
+        """Return the sampling chain of a number of solver steps; None: the guidance scale of the settings."""
         key = (steps, self.backbone.device)
         if key not in self._solvers:
             self._solvers[key] = linear_solver(self.backbone.scheduler, steps).to(self.backbone.device)
-        return Chain(self.backbone, self._solvers[key], self.sampling.guidance_scale)
+        scale = self.sampling.guidance_scale if guidance_scale is None else guidance_scale
+        return Chain(self.backbone, self._solvers[key], scale)
 
     def weights(self, steps: int) -> Tensor:
         """Return the weights of its evaluations in the adjusted gradient [S]."""
@@ -86,6 +87,7 @@ class Sampler:
         noise: Tensor,
         conditioning: Conditioning,
         *,
+        guidance_scale: float | None = None,
         references: Conditioning | None,
         together: bool,
         keep: KeptActivations | None = None,
@@ -96,11 +98,12 @@ class Sampler:
             num_steps: number of solver steps.
             noise: unit noise [N, C, h, w], the same for both.
             conditioning: what `conditioning` gave.
+            guidance_scale: scale of classifier-free guidance; None: that of the settings.
             references: what `original_conditioning` gave; None: no reference images.
             together: whether both are sampled in one batch where that gives the same.
             keep: evaluations of the adapted model whose activations are kept for the replay; None: of no evaluation.
         """
-        chain = self.chain(num_steps)
+        chain = self.chain(num_steps, guidance_scale)
         mode, batch_size = self.gradient.mode, self.sampling.batch_size
         if references is not None and together and mode == "replay" and self._can_join(conditioning, references):
             joined = Conditioning.join(conditioning, references)

@@ -38,7 +38,7 @@ class Models:
     Attributes:
         backbone: Stable Diffusion pipeline that is finetuned.
         classifier: attribute classifier that is trained against: a folder, a YAML file of words (`faces.zero_shot`), or
-            a class path.
+            a class path; or a list of several, whose losses are averaged.
         audit_classifier: another classifier, which judges validation and test; null: the one that is trained against,
             which the results then say.
         clip: CLIP model for image preservation and for semantic similarity; null: none.
@@ -50,7 +50,7 @@ class Models:
     """
 
     backbone: str
-    classifier: ClassSpec
+    classifier: ClassSpec | list[ClassSpec]
     audit_classifier: ClassSpec | None = None
     clip: str | None = None
     dino: str | None = None
@@ -61,8 +61,22 @@ class Models:
     @property
     def judge(self) -> str:
         """What judges validation and test, as results name it: its folder, file or class path."""
-        spec = self.audit_classifier or self.classifier
-        return spec if isinstance(spec, str) else str(spec["class_path"])
+        specs = [self.audit_classifier] if self.audit_classifier else self.classifiers
+        return ", ".join(spec if isinstance(spec, str) else str(spec["class_path"]) for spec in specs)
+
+    @property
+    def classifiers(self) -> list[ClassSpec]:
+        """The classifiers that are trained against."""
+        return self.classifier if isinstance(self.classifier, list) else [self.classifier]
+
+    def _judges(self) -> dict[str, ClassSpec]:
+        """Return name of the setting -> classifier, of all classifiers."""
+        several = len(self.classifiers) > 1
+        judges = {
+            f"models.classifier[{number}]" if several else "models.classifier": spec
+            for number, spec in enumerate(self.classifiers)
+        }
+        return judges | ({"models.audit_classifier": self.audit_classifier} if self.audit_classifier else {})
 
     def check(self, problems: Problems) -> None:
         """Note missing or damaged files, without loading any weights."""
@@ -71,9 +85,10 @@ class Models:
         for name in ("clip", "dino"):
             if (path := getattr(self, name)) is not None:
                 check_model_folder(path, f"models.{name}", problems)
-        for name in ("classifier", "audit_classifier"):
-            if (path := getattr(self, name)) is not None:  # what else can be wrong, `check_targets` meets
-                check_classifier_files(path, f"models.{name}", problems)
+        if not self.classifiers:
+            problems.add("models.classifier: got an empty list; expected at least one; give a folder")
+        for name, path in self._judges().items():  # what else can be wrong, `check_targets` meets
+            check_classifier_files(path, name, problems)
         for name in ("face_embedder", "face_bank"):
             if (path := getattr(self, name)) is None:
                 continue
@@ -91,29 +106,34 @@ class Models:
 
     def check_targets(self, targets: list[TargetDistribution], problems: Problems) -> None:
         """Note targets with attributes or classes that a classifier does not know; reads its config.json only."""
-        for name in ("classifier", "audit_classifier"):
-            path = getattr(self, name)
-            if path is None:
-                continue
+        trained: dict[str, Mapping[str, tuple[str, ...]]] = {}
+        for name, path in self._judges().items():
             try:
                 classes: Mapping[str, tuple[str, ...]] = read_classes(path)
-                note_unlearnt(read_reliability(path), _attributes(targets), f"models.{name}", problems)
+                note_unlearnt(read_reliability(path), _attributes(targets), name, problems)
             except (ConfigurationError, CheckpointError) as error:
-                problems.add(f"models.{name}: {error}")
+                problems.add(f"{name}: {error}")
                 continue
+            if name != "models.audit_classifier":
+                trained[name] = classes
             for target in targets:
                 try:
                     target.reorder(classes)
                 except ConfigurationError as error:
-                    problems.add(f"models.{name} ({path}) does not fit the target: {error}")
+                    problems.add(f"{name} ({path}) does not fit the target: {error}")
+        first, *others = trained.items() if trained else [("", {})]
+        for name, classes in others:
+            if list(classes.items()) != list(first[1].items()):
+                problems.add(
+                    f"{name}: got classes {dict(classes)}; expected those of {first[0]}, {dict(first[1])}, in the same "
+                    "order; give classifiers of the same attributes and classes"
+                )
 
     def warn_of_errors(self, targets: list[TargetDistribution]) -> None:
         """Warn of classifiers that are often wrong about attributes of the targets."""
-        for name in ("classifier", "audit_classifier"):
-            if (path := getattr(self, name)) is None:
-                continue
+        for name, path in self._judges().items():
             with suppress(ConfigurationError, CheckpointError):  # `check_targets` says so
-                warn_of_errors(read_reliability(path), _attributes(targets), f"models.{name}")
+                warn_of_errors(read_reliability(path), _attributes(targets), name)
 
 
 def _attributes(targets: list[TargetDistribution]) -> list[str]:
@@ -129,7 +149,13 @@ class Sampling:
         min_steps: smallest number of solver steps of a training iteration, which draws it from min_steps..max_steps.
         max_steps: largest number of solver steps of a training iteration.
         evaluation_steps: number of solver steps in validation, test and prediction.
-        guidance_scale: strength of classifier-free guidance; 1: none.
+        guidance_scale: strength of classifier-free guidance; 1: none. That of evaluation, and of training where it is
+            given no range.
+        min_guidance_scale: smallest guidance scale of a training iteration, which draws it, evenly in its logarithm, up
+            to max_guidance_scale; null: guidance_scale.
+        max_guidance_scale: largest guidance scale of a training iteration; null: guidance_scale.
+        evaluation_guidance_scales: further guidance scales at which `fairlit test` measures.
+        evaluation_strengths: further strengths of a LoRA at which `fairlit test` measures; 1 is as trained.
         image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
         solver: solver of the sampling chain: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or
             `euler` on its noise schedule.
@@ -141,6 +167,10 @@ class Sampling:
     max_steps: int = 23
     evaluation_steps: int = 25
     guidance_scale: float = 7.5
+    min_guidance_scale: float | None = None
+    max_guidance_scale: float | None = None
+    evaluation_guidance_scales: tuple[float, ...] = ()
+    evaluation_strengths: tuple[float, ...] = ()
     image_size: ImageSize | None = None
     solver: Solver = "pipeline"
     prompt_padding: PromptPadding = "longest"
@@ -150,6 +180,15 @@ class Sampling:
     def all_steps(self) -> tuple[int, ...]:
         """Smallest and largest numbers of solver steps in training, and the one of evaluation."""
         return (self.min_steps, self.max_steps, self.evaluation_steps)
+
+    @property
+    def guidance_range(self) -> tuple[float, float]:
+        """Smallest and largest guidance scale of training."""
+        low, high = (
+            self.guidance_scale if bound is None else bound
+            for bound in (self.min_guidance_scale, self.max_guidance_scale)
+        )
+        return low, high
 
     def __post_init__(self) -> None:
         with Problems("sampling") as problems:
@@ -163,6 +202,19 @@ class Sampling:
                 problems.add(f"min_steps, max_steps: got {self.min_steps}, {self.max_steps}; give 1 <= min <= max")
             problems.at_least("evaluation_steps", self.evaluation_steps, 1)
             check_guidance_scale(self.guidance_scale, problems)
+            low, high = self.guidance_range
+            if self.min_guidance_scale is not None:
+                check_guidance_scale(low, problems, "min_guidance_scale")
+            if not low <= high < math.inf:
+                problems.add(
+                    f"min_guidance_scale, max_guidance_scale: got {low}, {high}; expected min <= max; give a larger "
+                    "max_guidance_scale"
+                )
+            for scale in self.evaluation_guidance_scales:
+                check_guidance_scale(scale, problems, "evaluation_guidance_scales")
+            for strength in self.evaluation_strengths:
+                if not 0 <= strength < math.inf:
+                    problems.add(f"evaluation_strengths: got {strength}; expected at least 0; give 0.5, say")
             problems.at_least("batch_size", self.batch_size, 1)
             check_image_size(self.image_size, problems)
 

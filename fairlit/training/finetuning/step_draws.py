@@ -1,4 +1,4 @@
-"""What is drawn for a training step: the number of solver steps, the noise, and seeds of further draws.
+"""What is drawn for a training step: number of solver steps, guidance scale, noise, and seeds of further draws.
 
 Every draw is named by the run's seed, a stream and the number of the iteration, so that a resumed run draws alike.
 """
@@ -28,6 +28,7 @@ class StepDraw:
         prompt: prompt of all images.
         index: number of the iteration.
         num_steps: number of solver steps.
+        guidance_scale: scale of classifier-free guidance.
         keys: noise keys of this rank's images.
         noise: unit noise of this rank's images [N, C, h, w].
     """
@@ -35,6 +36,7 @@ class StepDraw:
     prompt: str
     index: int
     num_steps: int
+    guidance_scale: float
     keys: list[NoiseKey]
     noise: Tensor
 
@@ -53,9 +55,22 @@ def draw_step(batch: PromptBatch, sampler: Sampler, *, noise_pool: int | None, s
     if noise_pool is not None:
         name, keys = pooled_keys(keys, noise_pool, (seed, _POOL_STREAM), index=batch.index)
     settings = sampler.sampling
-    num_steps = int(np.random.default_rng(name).integers(settings.min_steps, settings.max_steps + 1))
+    generator = np.random.default_rng(name)
+    num_steps = int(generator.integers(settings.min_steps, settings.max_steps + 1))
     mine = ranks.share_of_rank(keys)
-    return StepDraw(prompt=batch.prompt, index=batch.index, num_steps=num_steps, keys=mine, noise=sampler.noise(mine))
+    return StepDraw(
+        prompt=batch.prompt,
+        index=batch.index,
+        num_steps=num_steps,
+        guidance_scale=_draw_between(*settings.guidance_range, generator),
+        keys=mine,
+        noise=sampler.noise(mine),
+    )
+
+
+def _draw_between(low: float, high: float, generator: np.random.Generator) -> float:
+    """Return a number drawn evenly in its logarithm, so that each doubling of the scale is as likely as another."""
+    return low if low == high else float(low * (high / low) ** generator.random())
 
 
 def targets_seed(seed: int, index: int) -> int:

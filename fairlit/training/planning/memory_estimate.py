@@ -115,7 +115,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     use_checkpointing(backbone, module.acceleration.unet_checkpointing, module.acceleration.vae_checkpointing)
     _count_trained(module, adaptor, backbone, estimate=estimate)
     solver = linear_solver(backbone.scheduler, module.sampling.max_steps)
-    chain = Chain(backbone, solver, module.sampling.guidance_scale)
+    chain = Chain(backbone, solver, module.sampling.guidance_range[1])
     with FakeTensorMode(allow_non_fake_inputs=True):
         made = outline(backbone)
         trained = [made[id(parameter)] for parameter in adaptor.parameters().values()]
@@ -154,7 +154,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
     models, judges = module.models, []
     preserves, realistic = module.preservation.weight > 0, module.realism.weight > 0
     for name, path, judges_images in (
-        ("classifier", models.classifier, True),
+        *(("classifier", spec, True) for spec in models.classifiers),
         ("auditing classifier", models.audit_classifier, False),
         ("CLIP", models.clip, preserves),
         ("DINO", models.dino, preserves),
@@ -172,7 +172,7 @@ def _judges(module: FairFinetuner, estimate: MemoryEstimate) -> list[Callable[[T
             estimate.left_out.append(f"what {name} {path} computes ({str(error).splitlines()[0]})")
             estimate.weights[name] = _file_size(path)
             continue
-        estimate.weights[name] = size
+        estimate.weights[name] = estimate.weights.get(name, 0) + size
         if judges_images:
             judges.append(judge)
     if models.face_bank:

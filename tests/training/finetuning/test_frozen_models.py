@@ -40,6 +40,16 @@ def test_nothing_but_the_backbone_waits_for_an_adaptor() -> None:
         assert not any(parameter.requires_grad for parameter in judge.parameters())
 
 
+def test_a_list_of_classifiers_is_trained_against_as_one() -> None:
+    bare = miniature_models()
+    several = replace(bare, classifier=[bare.classifiers[0], bare.audit_classifier], clip=None, dino=None)
+    models = FrozenModels(several, FaceDetection(scale=2.0), Sampling())
+    assert len(models.classifier.members) == 2
+    assert models.classifier.frozen
+    assert not any(parameter.requires_grad for parameter in models.classifier.parameters())
+    assert len(models.audit_classifier.members) == 1
+
+
 def test_hooks_replace_what_is_loaded() -> None:
     bare = replace(miniature_models(), audit_classifier=None, face_embedder=None, face_bank=None)
 

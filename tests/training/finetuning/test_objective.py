@@ -14,6 +14,7 @@ from fairlit.diffusion import Backbone
 from fairlit.faces import AttributeClassifier, ClassifierConfig, Faces
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.embedding import ClassifierEmbedder
+from fairlit.faces.ensemble import ClassifierEnsemble
 from fairlit.faces.observation import Observation
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.perception import ClipEncoder, DinoEncoder
@@ -167,6 +168,22 @@ def one_shot(
         gradient = gradient + torch.autograd.grad(align + face, images, retain_graph=True)[0]
     parts = {"alignment": align.item(), "image": image_term.item(), "face": face.item()}
     return parts, torch.autograd.grad(images, leaf, gradient)[0]
+
+
+def test_of_several_classifiers_the_losses_are_averaged(objective: Objective) -> None:
+    """Not the loss of their mean probability, which a sure member would satisfy alone."""
+    case, one = Case(objective), objective.classifier
+    torch.manual_seed(9)
+    other = AttributeClassifier(ClassifierConfig(CLASSES, "shufflenet_v2", TINY, 32)).freeze().double()
+    values = []
+    for classifier in (one, other, ClassifierEnsemble([one, other])):
+        objective.classifier = classifier
+        values.append(case.solve(objective, 4))
+    objective.classifier = one
+    first, second, both = (value.parts["alignment"] for value in values)
+    assert (first - second).abs() > 0.01
+    torch.testing.assert_close(both, (first + second) / 2)
+    torch.testing.assert_close(values[2].gradient, (values[0].gradient + values[1].gradient) / 2)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 5, 6, 100])

@@ -9,7 +9,7 @@ import torch
 from finetuning import finetuner, prompts, trainer
 from torch import Tensor
 
-from fairlit.training import FairFinetuner, ReferenceImages
+from fairlit.training import FairFinetuner, ReferenceImages, Sampling
 
 
 class Steps(L.Callback):
@@ -39,6 +39,21 @@ def steps_of(folder: Path, **settings: object) -> tuple[list[Tensor], FairFinetu
 def _only_gradients(seen: Steps) -> L.Callback:
     seen.on_train_end = lambda *args: None  # type: ignore[method-assign]
     return seen
+
+
+def test_descriptions_are_of_one_guidance_scale(tmp_path: Path) -> None:
+    """One set of noise with one scale drawn for it; another range of scales finds nothing of the first."""
+    cache = {"noise_pool": 1, "cache": str(tmp_path / "originals")}
+    found = []
+    for high in (None, 4.0, 4.0):
+        sampling = Sampling(
+            min_steps=2, max_steps=2, evaluation_steps=2, guidance_scale=2.0, max_guidance_scale=high, batch_size=8
+        )
+        module = finetuner(reference_images=ReferenceImages(**cache), sampling=sampling, ema_decay=None)  # type: ignore[arg-type]
+        trainer(tmp_path, max_steps=1).fit(module, datamodule=prompts(images_per_prompt=2))
+        assert module.references.cache is not None
+        found.append(module.references.cache.share_found)
+    assert found == [0.0, 0.0, 1.0]
 
 
 def test_remembered_references_train_alike(tmp_path: Path) -> None:

@@ -98,6 +98,25 @@ def test_all_problems_at_once(models: Models, tmp_path: Path) -> None:
     assert third == "models: face_embedder and face_bank go together; give both or neither"
 
 
+def test_several_classifiers_are_checked_one_by_one(models: Models, tmp_path: Path) -> None:
+    several = replace(models, classifier=[str(tmp_path / "train"), str(tmp_path / "audit")])
+    assert complaints(several, [target(gender={"female": 0.5, "male": 0.5})]) == []
+    assert (several.judge, replace(several, audit_classifier=None).judge) == (
+        str(tmp_path / "audit"),
+        f"{tmp_path / 'train'}, {tmp_path / 'audit'}",
+    )
+    (tmp_path / "audit" / "model.safetensors").unlink()
+    assert [message.split(":")[0] for message in complaints(several)] == [
+        "models.classifier[1]",
+        "models.audit_classifier",
+    ]
+    config = json.loads((tmp_path / "audit" / "config.json").read_text())
+    config["classes"] = dict(reversed(config["classes"].items()))
+    (tmp_path / "audit" / "config.json").write_text(json.dumps(config))
+    assert any(message.startswith("models.classifier[1]: got classes {'age'") for message in complaints(several))
+    assert complaints(replace(models, classifier=[]))[0].startswith("models.classifier: got an empty list")
+
+
 def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path) -> None:
     strange = [target(gender={"female": 0.5, "man": 0.5}), target(hat={"none": 0.5, "cap": 0.5})]
     messages = complaints(models, strange)
@@ -126,6 +145,22 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
             4,
             ["evaluation_steps: got 0", "guidance_scale: got 0.5", "batch_size: got 0", "image_size: got 12"],
         ),
+        (
+            lambda: Sampling(
+                min_guidance_scale=0.5,
+                max_guidance_scale=0.4,
+                evaluation_guidance_scales=(3.0, 0.0),
+                evaluation_strengths=(-1.0,),
+            ),
+            4,
+            [
+                "min_guidance_scale: got 0.5",
+                "min_guidance_scale, max_guidance_scale: got 0.5, 0.4",
+                "evaluation_guidance_scales: got 0.0",
+                "evaluation_strengths: got -1.0",
+            ],
+        ),
+        (lambda: Sampling(max_guidance_scale=3.0), 1, ["got 7.5, 3.0; expected min <= max"]),
         (lambda: Sampling(image_size=0), 1, ["image_size: got 0"]),
         (lambda: Sampling(image_size=(64, 30)), 1, ["image_size: got (64, 30)"]),
         (lambda: Sampling(solver="heun"), 1, ["solver: got 'heun'; choose one of pipeline, dpm-solver++, ddim, euler"]),
@@ -169,6 +204,7 @@ def test_numbers_out_of_range(build: Callable[[], object], count: int, parts: li
 def test_numbers_in_range() -> None:
     Sampling(min_steps=1, max_steps=1, evaluation_steps=1, guidance_scale=1.0, image_size=8, batch_size=1)
     Sampling(image_size=(512, 768))
+    assert Sampling(guidance_scale=3.0, max_guidance_scale=7.5).guidance_range == (3.0, 7.5)
     Gradient(mode="full", last_evaluations=1)
     Gradient(mode="detached", weights="natural")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +38,23 @@ def test_steps_and_noise_are_named_by_seed_and_iteration(sampler: Sampler) -> No
         assert (draw.prompt, draw.index, draw.keys) == ("a doctor", index, batch(index).keys)
         assert torch.equal(draw.noise, keyed_noise(draw.keys, sampler.backbone.latent_shape(None)))
     assert targets_seed(7, 2) == np.random.default_rng((7, 4, 2)).integers(2**31)
+
+
+def test_guidance_scales_are_drawn_evenly_in_their_logarithm(sampler: Sampler) -> None:
+    assert draw_step(batch(0), sampler, noise_pool=None, seed=7).guidance_scale == 7.5
+    sampler.sampling = replace(sampler.sampling, min_guidance_scale=1.5, max_guidance_scale=6.0)
+    drawn = [draw_step(batch(index), sampler, noise_pool=None, seed=7) for index in range(200)]
+    again = draw_step(batch(3), sampler, noise_pool=None, seed=7)
+    assert again.guidance_scale == drawn[3].guidance_scale
+    scales = np.array([draw.guidance_scale for draw in drawn])
+    assert 1.5 <= scales.min() < 1.55
+    assert 5.8 < scales.max() <= 6.0
+    assert 0.4 < (scales < 3.0).mean() < 0.6  # half of the doublings
+    assert [draw.num_steps for draw in drawn[:4]] == [
+        np.random.default_rng((7, 3, index)).integers(3, 10) for index in range(4)
+    ]
+    pooled = [draw_step(batch(index), sampler, noise_pool=2, seed=7) for index in range(12)]
+    assert len({(tuple(draw.keys), draw.guidance_scale) for draw in pooled}) == 2
 
 
 def test_with_a_pool_noise_and_steps_come_again_together(sampler: Sampler) -> None:

@@ -14,8 +14,8 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES
-from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, surroundings_error
-from fairlit.io.model_folders import find_variant
+from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, Problems, surroundings_error
+from fairlit.io.model_folders import check_weights, find_variant
 
 _CLASSES: dict[str, Any] = {
     "text_encoder": CLIPTextModel,
@@ -114,6 +114,8 @@ def refused_if_damaged(path: str | Path) -> Iterator[None]:
 
 def _load_part(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
     """Return one model of a pipeline, once every tensor of it is sure to come from its files."""
+    with Problems(name) as problems:
+        check_weights(folder, "weights", problems, suffixes=(".safetensors",))
     variant = find_variant(folder, WEIGHTS_NAMES.get(name, "model"), "backbone")
     with refused_if_damaged(folder):
         model, report = _CLASSES[name].from_pretrained(

@@ -15,6 +15,7 @@ from transformers import CLIPTokenizer
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.data.prompts.sets import SPLITS
 from fairlit.diffusion.loading import refused_if_damaged
+from fairlit.diffusion.weight_check import check_tensors
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.model_folders import local_folder
@@ -47,8 +48,11 @@ def dry_run_finetuning(
     Returns:
         Several lines of text; only part of them where there are problems.
     """
+    weights = ""
     with problems.collecting():
         _check_contrasts(module, problems)
+        if not problems.messages and (folder := local_folder(module.models.backbone)) is not None:
+            weights = f"weights     of {folder}: {check_tensors(folder, problems, 'backbone')}"
     module.give_warnings(data)
     if trainer is None:
         return ""
@@ -62,9 +66,9 @@ def dry_run_finetuning(
     states = 1 + (module.ema_decay is not None) + (estimate.optimizer_states if estimate else 0)
     states += trainer.accumulate_grad_batches > 1  # a gradient that waits for other batches is saved too
     disk = _check_disk(trainer, 4 * trained * states, 8 * trained, problems=problems)
-    lines = [*_describe_training(module, data, trainer, layout=layout, estimate=estimate), disk]
+    lines = [*_describe_training(module, data, trainer, layout=layout, estimate=estimate), weights, disk]
     lines += _describe_memory(estimate, module, layout) if estimate else [_no_estimate(module)]
-    return "\n".join(lines)
+    return "\n".join(filter(None, lines))
 
 
 def layout_of(trainer: L.Trainer, images: int) -> Layout:

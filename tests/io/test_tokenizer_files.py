@@ -32,7 +32,7 @@ def remove_words(folder: Path) -> None:
 def test_a_tokenizer_out_of_nothing_has_no_words(pipeline: Path) -> None:
     assert has_words(CLIPTokenizer.from_pretrained(pipeline / "tokenizer"))
     remove_words(pipeline / "tokenizer")
-    with pytest.raises(ConfigurationError, match="got a tokenizer without words; expected tokenizer.json"):
+    with pytest.raises(ConfigurationError, match="got a tokenizer without words; expected "):
         require_words(CLIPTokenizer.from_pretrained(pipeline / "tokenizer"), pipeline / "tokenizer")
 
 

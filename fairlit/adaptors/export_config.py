@@ -21,8 +21,8 @@ class ExportConfig:
         to: format of the files: diffusers, peft (a folder for each part), kohya (ComfyUI, AUTOMATIC1111's web UI)
         merge: write the whole pipeline, finetuned, instead of adaptor files
         out: folder to write; must be new or empty
-        base: folder or hub id of the base model, to check against and to merge into; the one that the adaptor names by
-            default, if it is on this machine
+        base: folder or hub id of the base model, to check against (configs and tokenizer suffice) and to merge into;
+            the one that the adaptor names by default, if it is on this machine
         alpha: strength of the LoRA in published weights; its rank by default, as in the published files
         token: name of the first soft token in published weights; no word of prompts, which AUTOMATIC1111's web UI would
             replace

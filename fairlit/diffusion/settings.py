@@ -34,7 +34,12 @@ def check_guidance_scale(scale: float, problems: Problems, name: str = "guidance
 
 
 def check_pipeline(
-    path: str | Path, problems: Problems, subject: str = "backbone", *, stable_diffusion: bool = True
+    path: str | Path,
+    problems: Problems,
+    subject: str = "backbone",
+    *,
+    stable_diffusion: bool = True,
+    weights: bool = True,
 ) -> None:
     """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
 
@@ -43,6 +48,7 @@ def check_pipeline(
         problems: where messages go.
         subject: the parameter's name, begins every message.
         stable_diffusion: whether the pipeline has to be one that can be trained and sampled.
+        weights: whether weights will be read; configs and tokenizer suffice where they are not.
     """
     folder = Path(path)
     if not folder.is_dir():
@@ -68,9 +74,10 @@ def check_pipeline(
             problems.add(f"{subject}: {folder / part} is missing; copy the pipeline folder again")
         elif part in WEIGHTS_NAMES:
             read_json(folder / part / "config.json", subject, problems)
-            check_weights(folder / part, subject, problems, suffixes=(".safetensors",))
-            with problems.collecting():
-                find_variant(folder / part, WEIGHTS_NAMES[part], subject)
+            if weights:
+                check_weights(folder / part, subject, problems, suffixes=(".safetensors",))
+                with problems.collecting():
+                    find_variant(folder / part, WEIGHTS_NAMES[part], subject)
         elif part == "tokenizer":
             check_tokenizer_files(folder / part, subject, problems)
         elif part == "scheduler":

@@ -18,7 +18,7 @@ from fairlit.io.model_folders import is_hub_id, local_folder
 
 # transformers 5 checks a config's types with huggingface_hub's dataclasses, which raise errors of their own
 _EIGHT_BITS = ("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2")  # as safetensors names them
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError)
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StrictDataclassError)
 
 
 _LOG = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -244,6 +245,28 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in printed
     main(["--help"])
     assert "export" in capsys.readouterr().out
+
+
+def test_files_are_checked_against_a_base_without_weights(
+    saved: Path,
+    tiny_pipeline_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str],
+) -> None:
+    base = tmp_path / "configs"
+    shutil.copytree(tiny_pipeline_folder, base, ignore=shutil.ignore_patterns("*.safetensors"))
+    for to in ("kohya", "peft", "diffusers"):
+        main(["export", str(saved), "--to", to, "--base", str(base), "--out", str(tmp_path / to)])
+        assert f"checked  against {base}: the stock reader gives back every update" in capsys.readouterr().out
+    main(["export", str(saved), "--to", "kohya", "--out", str(tmp_path / "out" / "kohya")])  # with all weights
+    with_weights, without = (folder / "kohya" / "kohya_lora.safetensors" for folder in (tmp_path / "out", tmp_path))
+    assert without.read_bytes() == with_weights.read_bytes()
+    message = refused(saved, "--merge", "--base", base, "--out", tmp_path / "merged")
+    assert f"{base / 'unet'} holds no weights" in message
+    (base / "unet" / "config.json").unlink()
+    message = refused(saved, "--to", "kohya", "--base", base, "--out", tmp_path / "again")
+    assert "config.json is missing" in message
 
 
 @pytest.mark.parametrize(("token", "file", "warned"), [("<photo>", "photo", True), ("<fair>", "fairlit", False)])

@@ -188,13 +188,16 @@ def _outline(name: str, path: str) -> tuple[Callable[[Tensor], Tensor], int]:
     if name in ("CLIP", "DINO"):
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         encoder: nn.Module
-        side = config.vision_config.image_size if name == "CLIP" else config.image_size
-        with unset_fake_temporarily():  # the image processor is tried on real pictures
-            pixels = PixelNormalizer.from_pretrained(str(folder), side, (0.5,), (0.5,), True)
-        with torch.device("meta"):
-            if name == "CLIP":
+        if name == "CLIP":
+            size = config.vision_config.image_size
+            with unset_fake_temporarily():  # the image processor is tried on pictures
+                pixels = PixelNormalizer.from_pretrained(str(folder), size, (0.5,), (0.5,), True)
+            with torch.device("meta"):
                 encoder = ClipEncoder(CLIPModel(config), None, pixels)
-            else:
+        else:
+            with unset_fake_temporarily():
+                pixels = PixelNormalizer.from_pretrained(str(folder), config.image_size, (0.5,), (0.5,), True)
+            with torch.device("meta"):
                 encoder = DinoEncoder(AutoModel.from_config(config), pixels)
         encoder.requires_grad_(False).eval()
         outline(encoder)

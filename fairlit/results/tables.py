@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fairlit.io.foreign_text import on_one_line
 from fairlit.io.markdown import cell
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
-from fairlit.results.run import OperatingFigures, RunSummary, VariantFigures
+from fairlit.results.run import OperatingFigures, PromptDistance, RunSummary, VariantFigures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -92,7 +92,7 @@ def distance_rows(summary: RunSummary) -> list[list[str]]:
 
     Prompts stand by attribute, those farthest from the target first.
     """
-    parts = {
+    parts: dict[str, Callable[[PromptDistance], float | None]] = {
         "distance": lambda one: one.distance,
         "chance": lambda one: one.chance,
         "classifiers": lambda one: one.classifiers,

@@ -23,6 +23,7 @@ EVERY_FACE = GENTLE_ADAM | {
     "model.init_args.alignment.equal": "image",
 }
 ACCUMULATED = {"trainer.accumulate_grad_batches": 2, "trainer.max_steps": 2}
+RANGE = {"model.init_args.sampling.min_guidance_scale": 1.5, "model.init_args.sampling.max_guidance_scale": 6.0}
 
 
 def run_with_two(command: str, config: Path, strategy: str, *more: str) -> None:
@@ -34,7 +35,7 @@ def run_with_two(command: str, config: Path, strategy: str, *more: str) -> None:
 @pytest.mark.parametrize(
     ("strategy", "changes"),
     [
-        ("ddp", CLIPPED_SGD | ACCUMULATED),
+        ("ddp", CLIPPED_SGD | ACCUMULATED | RANGE),
         pytest.param("ddp", GENTLE_ADAM, marks=pytest.mark.slow),
         pytest.param("ddp", GENTLE_ADAM | {"data.init_args.images_per_prompt": 2}, marks=pytest.mark.slow),
         pytest.param("fsdp2", CLIPPED_SGD | ACCUMULATED, marks=pytest.mark.slow),

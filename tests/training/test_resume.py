@@ -38,8 +38,14 @@ def check_resumed(config: Path, tmp_path: Path, changes: dict[str, Any], killer:
 
 
 def test_killed_in_training(tiny_config: Path, tmp_path: Path) -> None:
-    """Accumulation over two batches, validation every third batch, death in the middle of an accumulation."""
+    """Accumulation over two batches, validation every third batch, death in the middle of an accumulation.
+
+    Activations of half of the evaluations are kept, and guidance scales are drawn.
+    """
     changes = {
+        "model.init_args.replay": {"keep": 0.02},
+        "model.init_args.sampling.min_guidance_scale": 1.5,
+        "model.init_args.sampling.max_guidance_scale": 6.0,
         "trainer.max_steps": 6,
         "trainer.accumulate_grad_batches": 2,
         "trainer.val_check_interval": 3,
@@ -47,6 +53,8 @@ def test_killed_in_training(tiny_config: Path, tmp_path: Path) -> None:
     }
     killer = {"class_path": KILL_AFTER_BATCH, "init_args": {"batch": 6}}
     check_resumed(tiny_config, tmp_path, changes, killer, at_step=2)
+    kept = read_checkpoint(last_checkpoint(tmp_path / "broken"))["chain_gradient"]["kept"]
+    assert 0 < kept < 5 * 2  # of five images at two or three evaluations
 
 
 @pytest.mark.slow

@@ -32,14 +32,26 @@ from fairlit_miniature.training_text import Facts, train_text_encoder
 from fairlit_miniature.training_vae import encode, reconstruct, train_vae
 from fairlit_miniature.world import balanced_scene, full_caption, sample_scene
 
-PARTS = ("pipeline", "clip", "dino", "classifier_train", "classifier_audit", "face_bank.safetensors")
-# What each stage makes; a stage needs those before it. Intermediate results of training are kept within a stage too.
-STAGES: dict[str, tuple[str, ...]] = {
-    "autoencoder": ("vae",),
-    "text_encoder": ("text_encoder",),
-    "unet": ("pipeline",),
-    "judges": ("clip", "dino", "faces", "classifier_train", "classifier_audit", "face_bank.safetensors"),
-}
+STAGES = ("autoencoder", "text_encoder", "unet", "judges")
+
+
+def classifiers(recipe: Recipe) -> dict[str, training_faces.Network]:
+    """The attribute classifiers of a miniature by their folders; the large world has two to train against."""
+    second = {"classifier_second": training_faces.SECOND} if recipe.world == "large" else {}
+    return {"classifier_train": training_faces.TRAIN, **second, "classifier_audit": training_faces.AUDIT}
+
+
+def stage_parts(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    """What each stage makes; a stage needs those before it. Intermediate results of training are kept within one."""
+    judges = ("clip", "dino", "faces", *classifiers(recipe), "face_bank.safetensors")
+    return dict(zip(STAGES, (("vae",), ("text_encoder",), ("pipeline",), judges), strict=True))
+
+
+def finished_parts(recipe: Recipe) -> tuple[str, ...]:
+    """What is copied to where the miniature is used."""
+    return ("pipeline", "clip", "dino", *classifiers(recipe), "face_bank.safetensors")
+
+
 FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
 HELD_OUT_FROM = 20_000_000
 FACES_STEPS = 8  # about as many as finetuning samples with
@@ -79,11 +91,10 @@ class Builder:
             "clip": self._make_clip,
             "dino": self._make_dino,
             "faces": self._make_faces,
-            "classifier_train": partial(self._make_classifier, training_faces.TRAIN),
-            "classifier_audit": partial(self._make_classifier, training_faces.AUDIT),
+            **{folder: partial(self._make_classifier, network) for folder, network in classifiers(self.recipe).items()},
             "face_bank.safetensors": self._make_bank,
         }
-        for name, parts in STAGES.items():
+        for name, parts in stage_parts(self.recipe).items():
             if stage in (None, name):
                 for part in parts:
                     self._part(part, makers[part])
@@ -296,7 +307,7 @@ def _image_processor() -> CLIPImageProcessor:
     )
 
 
-def install(workdir: Path, out: Path, parts: Sequence[str] = PARTS) -> None:
+def install(workdir: Path, out: Path, parts: Sequence[str]) -> None:
     """Copies finished parts from the work folder to where they are used; each part appears whole or not at all."""
     out.mkdir(parents=True, exist_ok=True)
     for name in parts:
@@ -329,7 +340,7 @@ def build_miniature(
         builder.build(stage)
         if stage:
             return
-        install(workdir, out)
+        install(workdir, out, finished_parts(recipe))
         figures = run_checks(out, recipe, builder.held_out, device=device, progress=progress)
     write_report(figures, out)
     show_report(figures)

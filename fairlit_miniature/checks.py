@@ -5,7 +5,7 @@ Attributes of generated people are what the auditing classifier perceives; it er
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,21 @@ def predict(classifier: AttributeClassifier, images: Tensor, faces: Faces) -> di
     return {name: logits.argmax(dim=1) for name, logits in classifier.classify(images, faces).items()}
 
 
+def load_classifiers(folder: Path) -> dict[str, AttributeClassifier]:
+    """All attribute classifiers of a miniature, by their folders."""
+    return {path.name: AttributeClassifier.load(path) for path in sorted(folder.glob("classifier_*"))}
+
+
+def agreement(answers: Sequence[dict[str, Tensor]]) -> dict[str, float]:
+    """Share of faces of which all classifiers say the same, by attribute.
+
+    Args:
+        answers: what each classifier says, `predict`.
+    """
+    agreed = {name: torch.stack([one[name] for one in answers]) for name in ATTRIBUTES}
+    return {name: round(float((said == said[0]).all(dim=0).float().mean()), 4) for name, said in agreed.items()}
+
+
 def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Drawings, *, progress: Progress) -> Figures:
     """Autoencoder and classifiers on drawings that nothing trained on."""
     images = held_out.images(slice(None))
@@ -63,15 +78,14 @@ def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Draw
     for name, version in (("drawings", images), ("passed", passed)):
         faces = find_faces(detector, version, f"faces ({name})", progress)
         figures["drawn_face_rate"][name] = round(float(faces.has_face.float().mean()), 4)
-        for role in ("classifier_train", "classifier_audit"):
-            classifier = AttributeClassifier.load(folder / role)
+        for role, classifier in load_classifiers(folder).items():
             figures["accuracy"][f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces=faces)
     return figures
 
 
 def check_occupations(
     generate: Generator,
-    audit: AttributeClassifier,
+    judges: Mapping[str, AttributeClassifier],
     clip: ClipEncoder,
     *,
     occupations: Sequence[Subject],
@@ -82,7 +96,8 @@ def check_occupations(
     images = generate("generating occupations", [prompt for prompt in prompts for _ in range(count)])
     owner = torch.arange(len(occupations)).repeat_interleave(count)
     faces = find_faces(build_detector(), images, "faces (generated)", generate.progress)
-    answers = predict(audit, images, faces)
+    said = {role: predict(classifier, images, faces) for role, classifier in judges.items()}
+    answers = said["classifier_audit"]
     with torch.no_grad():
         guesses = (clip.image_features(images) @ clip.text_features(prompts).T).argmax(dim=1)
     table: Figures = {}
@@ -106,6 +121,7 @@ def check_occupations(
     tested = [bias[job.name] for job in occupations if job.split == "test"]
     return {
         "face_rate": round(float(faces.has_face.float().mean()), 4),
+        "agreement": agreement(list(said.values())),
         "images_an_occupation": count,
         "distance_to_world": {name: round(sum(values) / len(values), 4) for name, values in differences.items()},
         "gender_bias": {"all": round(sum(bias.values()) / len(bias), 4), "test": round(sum(tested) / len(tested), 4)},
@@ -179,12 +195,13 @@ def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, *, device: str,
         progress: where to show bars.
     """
     pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline").to(device)
-    audit = AttributeClassifier.load(folder / "classifier_audit")
+    judges = load_classifiers(folder)
+    audit = judges["classifier_audit"]
     clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
     generate = Generator(pipeline, progress)
     figures: Figures = {"sampling": {"steps": STEPS, "guidance_scale": GUIDANCE, "solver": "DPM-Solver++ 2M"}}
     figures |= check_models(folder, pipeline, held_out, progress=progress)
-    figures |= check_occupations(generate, audit, clip, occupations=recipe.occupations, count=recipe.checked)
+    figures |= check_occupations(generate, judges, clip, occupations=recipe.occupations, count=recipe.checked)
     figures["word_obeyed"] = check_words(generate, audit, recipe.occupations, count=4 * recipe.checked)
     figures["people_found"] = check_groups(generate, recipe.occupations, 3 * recipe.checked)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -122,7 +122,18 @@ QUICK = Recipe(
     checked=2,
 )
 
-# The large world with a U-Net as Stable Diffusion 1 has it. Nothing was built with it yet: its lengths are those of the
-# small world, with more drawings, as there are three times as many looks.
-LARGE = replace(FULL, world="large", pooled_text=False, drawings=36_000)
+# The large world with a U-Net as Stable Diffusion 1 has it. It has three times as many looks, and no stage may take
+# more than an hour on two cores: the lengths of autoencoder and U-Net are what fits.
+LARGE = replace(
+    FULL,
+    world="large",
+    pooled_text=False,
+    drawings=36_000,
+    passed=16_000,
+    faces=8_000,
+    vae=Schedule(steps=7_000, lr=2e-3, ema_decay=0.998),
+    text=Schedule(steps=5_000, lr=1.2e-3, ema_decay=0.99),
+    diffusion=Schedule(steps=8_500, lr=1.5e-3, warmup=300, ema_decay=0.9985),
+    clip=Schedule(steps=2_400, lr=1.5e-3),
+)
 LARGE_QUICK = replace(QUICK, world="large", pooled_text=False)

@@ -1,4 +1,4 @@
-"""Trains the miniature's two attribute classifiers and fills its face bank, on faces that the real detector found."""
+"""Trains the miniature's attribute classifiers and fills its face bank, on faces that the real detector found."""
 
 from __future__ import annotations
 
@@ -40,6 +40,19 @@ class Network:
 
 
 TRAIN = Network("mobilenet_v3_small", {"width_mult": 0.6}, 64, 1)
+# A second opinion to train against: a ResNet (He et al., CVPR 2016) of a quarter of the usual widths.
+SECOND = Network(
+    "transformers",
+    {
+        "model_type": "resnet",
+        "embedding_size": 24,
+        "hidden_sizes": [24, 48, 96, 160],
+        "depths": [1, 1, 1, 1],
+        "layer_type": "basic",
+    },
+    64,
+    3,
+)
 AUDIT = Network("shufflenet_v2", {"stages_repeats": [2, 4, 2], "stages_out_channels": [24, 48, 96, 192, 256]}, 64, 2)
 
 

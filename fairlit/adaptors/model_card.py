@@ -188,7 +188,7 @@ def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
     parts = [_figures(summary.before, summary.after)]
     if summary.operating_points:
         parts.append(
-            "By guidance scale and strength of the adaptor, on the same prompts:\n\n"
+            "By guidance scale, strength of the adaptor and solver steps, on the same prompts:\n\n"
             + markdown_table(operating_rows(summary))
         )
     for family, variants in summary.families.items():

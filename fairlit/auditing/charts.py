@@ -25,6 +25,9 @@ from fairlit.results.record import Estimate
 WIDE, NARROW = 8.6, 3.6
 """Widths in inches: a page of text on a desk, and a phone."""
 
+RIGHT = 0.55
+"""Margin beside the axes in inches, where figures stand."""
+
 INK, GREY, FAINT, RULE = "#202124", "#5f6368", "#eceef1", "#c9ccd1"
 TARGET = "#d93025"
 _STYLE: Any = {
@@ -153,7 +156,11 @@ def prompts_chart(
             colour = {"off_target": "#c5221f", "on_target": "#137333"}.get(shown.outcome or "", GREY)
             off = figures.deviation(entry, name).value
             axes.text(1.015, top + 0.085, f"{off:.2f}", va="center", color=colour, weight="bold")
-        axes.text(1.015, 0.02, heading, va="center", color=GREY)
+        edge = 1 + (RIGHT - 0.03) / (width - 0.15 - RIGHT)  # of the picture, in the axes' own units
+        if heading == "bias":
+            axes.text(1.015, 0.02, heading, va="center", color=GREY)
+        else:
+            axes.text(edge, 0.02, heading, ha="right", va="center", color=GREY)
         axes.set_xlim(0, 1)
         axes.set_ylim(sum(heights) + 0.15, 0)
         percent_axis(axes)
@@ -228,7 +235,7 @@ def _shares(entry: PromptFigures, name: str) -> dict[str, float]:
 def empty_figure(width: float, height: float, left: float = 1.05) -> tuple[Figure, Axes]:
     """Return an empty figure whose margins are inches, whatever its size."""
     figure = Figure(figsize=(width, height))
-    top, bottom, right = 0.5, 0.3, 0.55
+    top, bottom, right = 0.5, 0.3, RIGHT
     axes = figure.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
     )

@@ -19,6 +19,8 @@ from fairlit.functional.statistics.fairness import pairwise_biases, total_variat
 from fairlit.results.figures import JOINT, CorrectedFigures, DistributionFigures
 from fairlit.results.record import Estimate
 
+_MAX_CLASSES = 64  # of an attribute: thousands of confusion matrices are drawn at once
+
 
 def corrected_figures(
     figures: DistributionFigures, target: TargetDistribution, confusions: Mapping[str, Tensor], *, seed: int = 0
@@ -53,6 +55,9 @@ def corrected_figures(
         )
         faces = torch.tensor([entry.faces for entry in entries])
         counts = (shares * faces[:, None]).round().long().view(-1, *shape)
+        if max(shape) > _MAX_CLASSES:
+            found[name] = CorrectedFigures(problem=f"corrections are made for {_MAX_CLASSES} classes at most")
+            continue
         try:
             confusion_rates(validated, counts.shape)
         except ConfigurationError as error:

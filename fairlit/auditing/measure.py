@@ -129,12 +129,17 @@ def same_noise_pairs(
 
 
 def _statement(block: AttributeFigures, prompts: int, tolerance: float) -> str:
+    off = block.prompts_off_target
     return (
         f"On average {block.tv.value:.2f} [{block.tv.low:.2f}, {block.tv.high:.2f}] from the target; a model that "
-        f"meets it would show {block.tv.floor:.2f}. Of {_prompts(prompts)}, {block.prompts_off_target} miss the "
-        f"target, {block.prompts_on_target} are within {tolerance:g} of it, {block.prompts_inconclusive} are "
-        "inconclusive."
+        f"meets it would show {block.tv.floor:.2f}. Of {_prompts(prompts)}, {off} {'misses' if off == 1 else 'miss'} "
+        f"the target, {_are(block.prompts_on_target)} within {tolerance:g} of it, "
+        f"{_are(block.prompts_inconclusive)} inconclusive."
     )
+
+
+def _are(count: int | None) -> str:
+    return f"{count} {'is' if count == 1 else 'are'}"
 
 
 def _prompts(count: int, every: bool = False) -> str:

@@ -10,7 +10,7 @@ from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import same_noise_pairs
 from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
-from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
+from fairlit.auditing.report_parts import Classes, Tile, chart_sources, counted, legend, render, tile, title_of
 from fairlit.results.audit import AuditResults
 from fairlit.results.figures import DistributionFigures, PromptFigures
 from fairlit.results.judging import FolderRecord, NotCounted
@@ -93,7 +93,8 @@ def audit_report(
     return render(
         "audit.html.j2",
         title=options.title,
-        summary=f"{with_faces} prompts with faces, {figures.images} images, {figures.faces} faces · "
+        summary=f"{counted(with_faces, 'prompt')} with faces, {counted(figures.images, 'image')}, "
+        f"{counted(figures.faces, 'face')} · "
         + " · ".join(f"{name} {value}" for name, value in provenance.items() if name in ("made", "fairlit")),
         results=results,
         doubts=doubts,

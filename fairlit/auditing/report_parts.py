@@ -139,6 +139,16 @@ def percent(value: float | None) -> str:
     return "-" if value is None or value != value else f"{100 * value:.1f} %"
 
 
+def counted(number: int, thing: str) -> str:
+    """Return how many things there are.
+
+    Example:
+        >>> counted(1, "prompt"), counted(0, "image")
+        ('1 prompt', '0 images')
+    """
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def plain(name: str) -> str:
     """Return the name of an attribute or class as one reads it."""
     return name.replace("_", " ")

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
+from fairlit.callbacks.evaluation.distances import DistanceMeasurement
 from fairlit.callbacks.evaluation.grouping import MAIN, PromptGroups
 from fairlit.callbacks.evaluation.logging import logged_figures
 from fairlit.callbacks.evaluation.measurement import Measurements
@@ -18,7 +19,7 @@ from fairlit.callbacks.evaluation.printing import Report, print_report, test_rep
 from fairlit.callbacks.evaluation.summary import RunClock, run_summary
 from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
-from fairlit.results.run import GroupedFigures, RunSummary, ValidationResults
+from fairlit.results.run import GroupedFigures, PromptDistance, RunSummary, ValidationResults
 from fairlit.training import FairFinetuner, Generated
 from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 from fairlit.training.run_checkpoints import is_trial
@@ -78,7 +79,10 @@ class FaceEvaluation(L.Callback):
         usual, *others = operating_points(pl_module.sampling)
         group = self._update(trainer, pl_module, outputs[usual.name], batch=batch)
         target = batch.target.reorder(pl_module.audit_classifier.classes)
-        for point in others if group == MAIN else ():
+        if group != MAIN:
+            return
+        self._measure_distances(pl_module, batch, outputs)
+        for point in others:
             self._points.setdefault(point, Measurements()).update(MAIN, batch, outputs[point.name], target)
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -100,13 +104,16 @@ class FaceEvaluation(L.Callback):
         """Logs figures, writes picture and summary, prints the table."""
         results = self._measurements.compute()
         points = {point: measured.compute()[MAIN] for point, measured in self._points.items()}
+        distances: tuple[PromptDistance, ...] = ()
+        if self._distances is not None and isinstance(pl_module, FairFinetuner):
+            distances = self._distances.compute(results[MAIN][pl_module.variants[-1]].distribution)
         if is_trial(trainer):
             return
         self._log(pl_module, {**results, **{point.name: figures for point, figures in points.items()}}, "test")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             drawn = self._picture.draw(test_titles(self._picture.variants))
             picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")
-            summary = run_summary(pl_module, results, self._clock, points=points)
+            summary = run_summary(pl_module, results, self._clock, points=points, distances=distances)
             path = self.summary_path(trainer)
             if path.exists():
                 _LOG.info("replaced %s and %s, of an earlier test", path, picture)
@@ -136,6 +143,7 @@ class FaceEvaluation(L.Callback):
     def _reset(self) -> None:
         self._measurements, self._groups = Measurements(), PromptGroups()
         self._points: dict[OperatingPoint, Measurements] = {}
+        self._distances: DistanceMeasurement | None = None
         self._picture = EvaluationPicture(self.picture_prompts, self.picture_images)
         self._clock.start_evaluation()
 
@@ -150,6 +158,21 @@ class FaceEvaluation(L.Callback):
         self._measurements.update(group, batch, outputs, target)
         self._picture.add(batch, outputs, target)
         return group
+
+    def _measure_distances(
+        self, module: FairFinetuner, batch: PromptBatch, outputs: Mapping[str, Mapping[str, Generated]]
+    ) -> None:
+        usual, *others = operating_points(module.sampling)
+        after = module.variants[-1]
+        if outputs[usual.name][after].trained_against is None:
+            return
+        sampling = module.sampling
+        fewer = [one for one in others if one.steps and sampling.min_steps <= one.steps <= sampling.max_steps]
+        if self._distances is None:
+            target = batch.target.reorder(module.frozen.classifier.classes)
+            self._distances = DistanceMeasurement(target, outputs[usual.name][after].images.device)
+        at_training_steps = outputs[fewer[0].name][after] if fewer else None
+        self._distances.update(batch, outputs[usual.name][after], at_training_steps)
 
     def _log(self, module: L.LightningModule, results: GroupedFigures, stage: str) -> None:
         for tag, value in logged_figures(results, stage).items():

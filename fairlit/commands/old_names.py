@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fairlit.commands.renaming import RenamedKeys
-
-_DETECTOR = "fairlit.faces.FaceDetector"
+from fairlit.faces.detector_files import DETECTOR
 
 _DETECTION = {
     "detector.init_args.min_face_size": "detection.min_size",
@@ -23,7 +22,7 @@ _DETECTION = {
 def _drop_own_detector(content: dict[str, Any]) -> None:
     """Where a config names fairlit's detector, its settings are `detection`, and the name is no longer needed."""
     detector = content.get("detector")
-    if isinstance(detector, dict) and detector.get("class_path") == _DETECTOR:
+    if isinstance(detector, dict) and detector.get("class_path") == DETECTOR:
         del detector["class_path"]
         if not detector.get("init_args"):
             del content["detector"]
@@ -33,6 +32,7 @@ def _judging(**more: str) -> RenamedKeys:
     return RenamedKeys(
         renamed={**_DETECTION, "people": "faces", "audit_seed": "bootstrap_seed", **more},
         mappers=(_drop_own_detector,),
+        classes={"detector": DETECTOR},
     )
 
 

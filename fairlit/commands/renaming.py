@@ -29,11 +29,14 @@ class RenamedKeys:
         renamed: old dotted key -> new dotted key. Keys below an old one move with it.
         removed: old dotted key -> what to do instead.
         mappers: further rewrites of config files, run first.
+        classes: setting -> class path. Keys below the setting are old names only where it names no other class, whose
+            arguments may be called the same.
     """
 
     renamed: Mapping[str, str]
     removed: Mapping[str, str] = field(default_factory=dict)
     mappers: Sequence[Mapper] = ()
+    classes: Mapping[str, str] = field(default_factory=dict)
 
     def in_arguments(self, arguments: Sequence[str]) -> list[str]:
         """Return command-line arguments with new names in the place of old ones.
@@ -52,6 +55,7 @@ class RenamedKeys:
             ['images', '--faces', 'all']
         """
         found = []
+        foreign = self._foreign({setting: _class_in_arguments(arguments, setting) for setting in self.classes})
         with Problems("arguments") as problems:
             for argument in arguments:
                 option, equals, value = argument.partition("=")
@@ -59,7 +63,7 @@ class RenamedKeys:
                 if option.startswith("--") and key != option:
                     self._refuse(key, f"--{key}", problems)
                     new = self._new_name(key)
-                    if new is not None:
+                    if new is not None and key.partition(".")[0] not in foreign:
                         _warn(f"--{key}", f"--{new}")
                         option = f"--{new}"
                 found.append(f"{option}{equals}{value}")
@@ -83,17 +87,24 @@ class RenamedKeys:
             {'a': {'kept': 2}, 'b': {'new': 1}}
         """
         changed = copy.deepcopy(dict(content))
+        foreign = self._foreign({setting: _class_in_mapping(changed, setting) for setting in self.classes})
         for mapper in self.mappers:
             mapper(changed)
         with Problems(source) as problems:
             for key in _keys_of(changed):
                 self._refuse(key, key, problems)
             for old, new in self.renamed.items():
+                if old.partition(".")[0] in foreign:
+                    continue
                 if (held := _pop(changed, old.split("."))) is not _NOTHING:
                     _warn(old, new)
                     with problems.collecting():
                         _put(changed, new.split("."), held, names=f"{old} and {new}")
         return changed
+
+    def _foreign(self, named: Mapping[str, object]) -> set[str]:
+        """Settings that name another class than the one whose arguments had other names."""
+        return {setting for setting, name in named.items() if name not in (None, self.classes[setting])}
 
     def _new_name(self, key: str) -> str | None:
         """The new name of a key, or of the nearest key above it; None where nothing has been renamed."""
@@ -134,6 +145,22 @@ class RenamingParser(PlainMessages, ArgumentParser):
 
 
 _NOTHING = object()
+
+
+def _class_in_arguments(arguments: Sequence[str], setting: str) -> str | None:
+    """The class path that the command line gives a setting; None without."""
+    options = (f"--{setting}", f"--{setting}.class_path")
+    for place, argument in enumerate(arguments):
+        option, equals, value = argument.partition("=")
+        if option in options:
+            return value if equals else next(iter(arguments[place + 1 :]), "")
+    return None
+
+
+def _class_in_mapping(content: Mapping[str, Any], setting: str) -> object:
+    """The class path that a config file gives a setting; None without."""
+    held = content.get(setting)
+    return held.get("class_path") if isinstance(held, Mapping) else held
 
 
 def _warn(old: str, new: str) -> None:

@@ -13,9 +13,11 @@ from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline,
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from fairlit.diffusion.settings import check_pipeline
 from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES
 from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, Problems, surroundings_error
-from fairlit.io.model_folders import check_weights, find_variant
+from fairlit.io.model_folders import check_weights, find_variant, local_folder
+from fairlit.io.tokenizer_files import require_words
 
 _CLASSES: dict[str, Any] = {
     "text_encoder": CLIPTextModel,
@@ -38,8 +40,8 @@ def load_pipeline(path: str | Path, dtype: torch.dtype) -> StableDiffusionPipeli
         ConfigurationError: a config or the tokenizer is damaged; names its folder.
         CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
     """
-    local = Path(path).is_dir()
-    models = {name: _load_part(Path(path) / name, name, dtype) for name in WEIGHTS_NAMES} if local else {}
+    path = _on_this_machine(path)
+    models = {name: _load_part(path / name, name, dtype) for name in WEIGHTS_NAMES}
     with refused_if_damaged(path):
         pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(
             str(path),
@@ -47,9 +49,10 @@ def load_pipeline(path: str | Path, dtype: torch.dtype) -> StableDiffusionPipeli
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
-            local_files_only=local,
+            local_files_only=True,
             **models,
         )
+    require_words(pipeline.tokenizer, path / "tokenizer")
     for name in WEIGHTS_NAMES:
         _check_finite(getattr(pipeline, name), f"{name} of {path}")
     return pipeline
@@ -66,26 +69,46 @@ def load_whole_pipeline(path: str | Path) -> DiffusionPipeline:
         ConfigurationError: a config or a tokenizer is damaged; names its folder.
         CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
     """
-    local = Path(path).is_dir()
-    given: dict[str, Any] = {}
-    if local:
-        with refused_if_damaged(path):
-            index = DiffusionPipeline.load_config(str(path), local_files_only=True)
-        names = [name for name in _CLASSES if (Path(path) / name).is_dir()]
-        given = {name: _load_part(Path(path) / name, name, torch.float32) for name in names}
-        if deleted := [name for name in _DISPENSABLE if name in index and not (Path(path) / name).is_dir()]:
-            listed = [name for name in deleted if (index[name] or [None])[0] is not None]
-            given.update(dict.fromkeys(deleted))
-            if "safety_checker" in deleted:
-                given["requires_safety_checker"] = False
-            if listed:
-                _log.warning("%s: %s listed but not there; going on without", path, " and ".join(listed))
+    path = _on_this_machine(path, stable_diffusion=False)
     with refused_if_damaged(path):
-        pipeline = DiffusionPipeline.from_pretrained(str(path), dtype=torch.float32, local_files_only=local, **given)
+        index = DiffusionPipeline.load_config(str(path), local_files_only=True)
+    names = [name for name in _CLASSES if (path / name).is_dir()]
+    given: dict[str, Any] = {name: _load_part(path / name, name, torch.float32) for name in names}
+    if deleted := [name for name in _DISPENSABLE if name in index and not (path / name).is_dir()]:
+        listed = [name for name in deleted if (index[name] or [None])[0] is not None]
+        given.update(dict.fromkeys(deleted))
+        if "safety_checker" in deleted:
+            given["requires_safety_checker"] = False
+        if listed:
+            _log.warning("%s: %s listed but not there; going on without", path, " and ".join(listed))
+    with refused_if_damaged(path):
+        pipeline = DiffusionPipeline.from_pretrained(str(path), dtype=torch.float32, local_files_only=True, **given)
+    for name in ("tokenizer", "tokenizer_2"):
+        if getattr(pipeline, name, None) is not None:
+            require_words(getattr(pipeline, name), path / name)
     for name in _CLASSES:
         if isinstance(part := getattr(pipeline, name, None), nn.Module):
             _check_finite(part, f"{name} of {path}")
     return pipeline
+
+
+def _on_this_machine(path: str | Path, *, stable_diffusion: bool = True) -> Path:
+    """The folder of a pipeline; a hub id is downloaded, with a line, unless a whole copy of it is here.
+
+    Raises:
+        ConfigurationError: what was downloaded cannot be used.
+    """
+    if Path(path).is_dir():
+        return Path(path)
+    folder, problems = local_folder(path), Problems("model")
+    if folder is not None:
+        check_pipeline(folder, problems, "model", stable_diffusion=stable_diffusion)
+    if folder is None or problems.messages:
+        _log.info("download %s: it is not on this machine yet", path)
+        folder = Path(DiffusionPipeline.download(str(path), use_safetensors=True))
+        with Problems("model") as problems:
+            check_pipeline(folder, problems, "model", stable_diffusion=stable_diffusion)
+    return folder
 
 
 @contextmanager

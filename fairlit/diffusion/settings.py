@@ -10,6 +10,7 @@ from typing import Literal
 from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES, check_configs, check_kind
 from fairlit.errors import Problems
 from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
+from fairlit.io.tokenizer_files import check_tokenizer_files
 
 _SINGLE_FILES = (".safetensors", ".ckpt")
 
@@ -78,6 +79,8 @@ def check_pipeline(
                 check_weights(folder / part, subject, problems, suffixes=(".safetensors",))
                 with problems.collecting():
                     find_variant(folder / part, WEIGHTS_NAMES[part], subject)
+        elif part == "tokenizer":
+            check_tokenizer_files(folder / part, subject, problems)
         elif part == "scheduler":
             read_json(folder / part / "scheduler_config.json", subject, problems)
     if stable_diffusion and len(problems.messages) == before:

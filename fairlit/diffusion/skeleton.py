@@ -14,6 +14,7 @@ from transformers import AutoConfig
 
 from fairlit.diffusion.loading import refused_if_damaged
 from fairlit.errors import ConfigurationError
+from fairlit.io.model_folders import local_folder
 
 ADAPTED_PARTS = ("text_encoder", "text_encoder_2", "unet")  # of a pipeline; a LoRA may change them
 _MODELS = (*ADAPTED_PARTS, "vae", "safety_checker", "image_encoder")
@@ -34,6 +35,8 @@ def open_skeleton(
     Raises:
         ConfigurationError: a part is of a class that fairlit does not know.
     """
+    found = local_folder(base)
+    base = found if found is not None and (found / "model_index.json").is_file() else base
     local = Path(base).is_dir()
     index = DiffusionPipeline.load_config(str(base), local_files_only=local)
     models: dict[str, Any] = {name: None for name in (*_MODELS, "feature_extractor") if name in index}

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairlit.io.tokenizer_files import has_words
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -31,8 +33,7 @@ def open_tokenizer(model: str | Path) -> PreTrainedTokenizerBase | None:
         tokenizer = CLIPTokenizer.from_pretrained(str(place), subfolder=inside, local_files_only=True)
     except Exception:  # whatever is wrong with its files is told where the pipeline is loaded
         return None
-    # Where there are no files, transformers 5 gives a tokenizer without words.
-    return tokenizer if tokenizer.vocab_size > len(tokenizer.all_special_ids) else None
+    return tokenizer if has_words(tokenizer) else None
 
 
 def cut_tokens(tokenizer: PreTrainedTokenizerBase, text: str) -> int:

@@ -11,6 +11,7 @@ from fairlit.data.prompts.config import PromptSource
 from fairlit.diffusion.settings import Precision, Solver, check_pipeline
 from fairlit.errors import CheckpointError, Problems
 from fairlit.faces.detection import FaceDetection, FaceSelection
+from fairlit.faces.detector_files import check_detection
 from fairlit.io.output_places import check_writable
 from fairlit.mitigation.face_editing.settings import FaceEditing
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 Scope = Literal["prompt", "folder"]
 """Images that are brought to the target together: those of each prompt, or all of the folder."""
+
+_DETECTION = FaceDetection(min_score=0.9)
 
 EDITS, IMAGES = "edits.jsonl", "images"
 """Names of the file of edits and of the folder of images in the output folder."""
@@ -67,7 +70,7 @@ class EditConfig(PromptSource):
     classifier: str | dict[str, Any] | None = None
     audit_classifier: str | dict[str, Any] | None = None
     detector: str | dict[str, Any] | None = None
-    detection: FaceDetection = field(default_factory=lambda: FaceDetection(min_score=0.9))
+    detection: FaceDetection = field(default_factory=lambda: _DETECTION)
     faces: FaceSelection = "all"
     compositions: Mapping[str, Any] | None = None
     model: str | None = None
@@ -107,6 +110,7 @@ class EditConfig(PromptSource):
 
     def check_paths(self, problems: Problems) -> None:
         """Note folders and models that are missing or in each other's way."""
+        check_detection(self.detector, self.detection, _DETECTION, problems)
         if self.folder is None:
             problems.add("folder: got nothing; give the folder of the images first, as in `fairlit edit images`")
         if self.target is None:

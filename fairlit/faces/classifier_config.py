@@ -12,6 +12,7 @@ from typing import Any
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.architectures import architecture_problems
 from fairlit.faces.validation import AttributeValidation, read_validation
+from fairlit.io.foreign_text import is_sound
 
 CONFIG_NAME = "config.json"
 FORMAT = 1
@@ -157,7 +158,7 @@ class ClassifierConfig:
             raise CheckpointError(
                 f"classifier {str(folder)!r} has no {CONFIG_NAME}: give the folder that AttributeClassifier.save wrote"
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise CheckpointError(
                 f"{str(path)!r} cannot be read ({error}): save the classifier again, or copy it again from its source"
             ) from error
@@ -177,8 +178,13 @@ def class_problems(classes: Mapping[str, Collection[str]]) -> list[str]:
         return [f"classes is {classes!r}: name at least one attribute and its classes"]
     found = []
     for attribute, names in classes.items():
+        if not isinstance(attribute, str) or not _is_name(attribute) or any(mark in attribute for mark in "/\\"):
+            found.append(f"classes names {attribute!r}: give attributes names of letters, digits and spaces")
+            continue
         if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
             found.append(f"classes of {attribute!r} is {names!r}: give a list of names")
+        elif not all(map(_is_name, names)):
+            found.append(f"classes of {attribute!r} is {list(names)}: give names without control characters")
         elif len(names) < 2 or len(set(names)) != len(names):
             found.append(f"classes of {attribute!r} is {list(names)}: give two or more different names")
     return found
@@ -193,6 +199,11 @@ def temperature_problems(temperature: Mapping[str, float], classes: Mapping[str,
         if not _is_number(value) or value <= 0:
             found.append(f"temperature of {attribute!r} is {value!r}: give a number above 0")
     return found
+
+
+def _is_name(text: str) -> bool:
+    """Whether text can stand in a report, and be part of a file's name."""
+    return is_sound(text) and text.isprintable() and text.strip(". ") != ""
 
 
 def _is_number(value: object) -> bool:

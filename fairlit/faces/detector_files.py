@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from fairlit.errors import Problems
     from fairlit.faces.detector import FaceDetectorBase
 
+DETECTOR = "fairlit.faces.FaceDetector"
+"""Class path of MTCNN, which fairlit 0.1.0 wanted to be named where it had settings."""
+
+
+def replaces_detection(own: ClassSpec | None) -> bool:
+    """Return whether a detector has settings of its own, so that those of MTCNN mean nothing.
+
+    Args:
+        own: class of the detector; None: MTCNN.
+    """
+    return own not in (None, DETECTOR, {"class_path": DETECTOR})
+
 
 def load_detector(
     own: ClassSpec | None = None, detection: FaceDetection = FaceDetection(), subject: str = "detector"
@@ -27,7 +39,7 @@ def load_detector(
     """
     from fairlit.faces.detector import FaceDetector, FaceDetectorBase
 
-    if own is None:
+    if own is None or not replaces_detection(own):
         return FaceDetector.from_settings(detection)
     return instantiate(own, FaceDetectorBase, subject)
 
@@ -45,3 +57,18 @@ def check_detector(own: ClassSpec | None, problems: Problems, subject: str = "de
 
         with problems.collecting():
             find_class(own, FaceDetectorBase, subject)
+
+
+def check_detection(
+    own: ClassSpec | None, detection: FaceDetection, default: FaceDetection, problems: Problems
+) -> None:
+    """Note settings of MTCNN beside a detector that does not look at them.
+
+    Args:
+        own: class of the detector; None: MTCNN.
+        detection: settings of MTCNN.
+        default: what these are where nobody sets any.
+        problems: collector of the messages.
+    """
+    if replaces_detection(own) and detection != default:
+        problems.add("detection: got settings of MTCNN, which --detector replaces; leave one of them away")

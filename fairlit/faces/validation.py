@@ -20,7 +20,7 @@ class AttributeValidation:
         ece_after: the same at the temperature that was fitted.
 
     Raises:
-        ConfigurationError: The counts are no square table of whole numbers from 0 up.
+        ConfigurationError: The counts are no square table of whole numbers from 0 up, or an error is no number.
     """
 
     confusion: tuple[tuple[int, ...], ...]
@@ -31,6 +31,9 @@ class AttributeValidation:
         rows = tuple(tuple(row) for row in self.confusion)
         if any(len(row) != len(rows) or any(not isinstance(n, int) or n < 0 for n in row) for row in rows):
             raise ConfigurationError(f"confusion is {self.confusion}: give a square table of counts")
+        for name, value in (("ece_before", self.ece_before), ("ece_after", self.ece_after)):
+            if not isinstance(value, int | float) or isinstance(value, bool):
+                raise ConfigurationError(f"{name} is {value!r}: give a number in [0, 1]")
         object.__setattr__(self, "confusion", rows)
 
     @property

@@ -40,5 +40,5 @@ def regular_files(folder: Path) -> set[str]:
             return {
                 entry.name for entry in entries if entry.is_file(follow_symlinks=False) or Path(entry.path).is_file()
             }
-    except OSError:
+    except (OSError, ValueError):  # the latter of NUL in the name
         return set()

@@ -74,11 +74,12 @@ class JudgeConfig:
     def check_judge(self, problems: Problems) -> TargetDistribution | None:
         """Return the target, and note what is missing or wrong, without loading weights."""
         from fairlit.faces.classifier_files import check_classifier_files, read_classes
+        from fairlit.faces.detector_files import check_detection, check_detector
         from fairlit.metrics.distribution import why_without_joint_classes
 
         problems.at_least("batch_size", self.batch_size, 1)
-        if self.detector is not None and self.detection != FaceDetection():
-            problems.add("detection: got settings of MTCNN, which --detector replaces; leave one of them away")
+        check_detector(self.detector, problems)
+        check_detection(self.detector, self.detection, FaceDetection(), problems)
         for name in ("clip", "dino"):
             if (path := getattr(self, name)) is not None:
                 check_model_folder(path, name, problems)

@@ -11,8 +11,9 @@ from torch.nn import functional
 from transformers import AutoTokenizer, CLIPModel, PreTrainedTokenizerBase
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from fairlit.errors import CheckpointError
-from fairlit.perception.loading import load_frozen
+from fairlit.errors import CheckpointError, surroundings_error
+from fairlit.io.tokenizer_files import require_words
+from fairlit.perception.loading import load_frozen, resolve_encoder
 from fairlit.perception.pixels import PixelNormalizer
 
 
@@ -41,12 +42,19 @@ class ClipEncoder(nn.Module):
             CheckpointError: Nothing is there, or it is damaged.
             ConfigurationError: It is not a CLIP model.
         """
+        path = resolve_encoder(path, local_files_only=local_files_only)
         local_files_only = local_files_only or Path(path).is_dir()
         model = load_frozen(path, CLIPModel, ("clip",), local_files_only=local_files_only)
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=local_files_only)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"encoder {path!r} has no tokenizer: save the model's tokenizer beside it") from error
+        except Exception as error:  # of a damaged file, tokenizers raises bare exceptions
+            if surroundings_error(error) is not None and not Path(path).is_dir():
+                raise
+            raise CheckpointError(
+                f"encoder {path!r} has no tokenizer that can be read ({type(error).__name__}): save the model's "
+                "tokenizer beside it"
+            ) from error
+        require_words(tokenizer, path)
         size = model.config.vision_config.image_size
         pixels = PixelNormalizer.from_pretrained(
             path, size, tuple(OPENAI_CLIP_MEAN), tuple(OPENAI_CLIP_STD), local_files_only

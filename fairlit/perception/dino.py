@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import AutoModel, PreTrainedModel
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
-from fairlit.perception.loading import load_frozen
+from fairlit.perception.loading import load_frozen, resolve_encoder
 from fairlit.perception.pixels import PixelNormalizer
 
 
@@ -37,6 +37,7 @@ class DinoEncoder(nn.Module):
             CheckpointError: Nothing is there, or it is damaged.
             ConfigurationError: It is not a DINOv2 model.
         """
+        path = resolve_encoder(path, local_files_only=local_files_only)
         local_files_only = local_files_only or Path(path).is_dir()
         model = load_frozen(path, AutoModel, ("dinov2", "dinov2_with_registers"), local_files_only=local_files_only)
         pixels = PixelNormalizer.from_pretrained(

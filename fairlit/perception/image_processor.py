@@ -53,6 +53,8 @@ def read_pixel_settings(path: str, defaults: PixelSettings, *, local_files_only:
     """
     try:
         settings, _ = ImageProcessingMixin.get_image_processor_dict(path, local_files_only=local_files_only)
+    except RecursionError as error:
+        raise _damaged(path, error) from error
     except OSError as error:
         if (Path(path) / _CONFIG).is_file():  # transformers 5 says OSError of both
             raise _damaged(path, error) from error

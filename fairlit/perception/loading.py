@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from transformers import AutoConfig, PreTrainedModel
 
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.finiteness import first_not_finite
+from fairlit.io.model_folders import is_hub_id, local_folder
 
 # transformers 5 checks a config's types with huggingface_hub's dataclasses, which raise errors of their own
 _EIGHT_BITS = ("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2")  # as safetensors names them
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, StrictDataclassError)
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StrictDataclassError)
+
+
+_LOG = logging.getLogger(__name__)
 
 
 def load_frozen(
@@ -68,6 +73,21 @@ def load_frozen(
         raise CheckpointError(f"weights of {subject} {path!r} hold NaN or infinity in {wrong!r}: copy the model again")
     model.requires_grad_(False)
     return model.eval()
+
+
+def resolve_encoder(path: str, *, local_files_only: bool) -> str:
+    """Return the folder of a model: given, or the copy of a hub id; the id, and a line, where it is to be downloaded.
+
+    Args:
+        path: folder or hub id.
+        local_files_only: whether nothing may be downloaded.
+    """
+    folder = local_folder(path)
+    if folder is not None and (folder / "config.json").is_file() and any(folder.glob("[!.]*.safetensors")):
+        return str(folder)
+    if not local_files_only and is_hub_id(path):
+        _LOG.info("download %s: it is not on this machine yet", path)
+    return path
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fairlit.results.figures import DistributionFigures, SimilarityFigures
 from fairlit.results.files import FileRecord
 from fairlit.results.frames import data_frame
-from fairlit.results.record import MERGED, PlainData, Record
+from fairlit.results.record import MERGED, OPTIONAL_KEY, PlainData, Record
 from fairlit.results.unversioned import current_figures
 
 if TYPE_CHECKING:
@@ -40,14 +40,43 @@ class OperatingFigures(Record):
     Attributes:
         guidance_scale: scale of classifier-free guidance.
         strength: factor on the adaptor's update; 1: as trained.
+        steps: number of solver steps; None: that of the settings.
         before: figures of the unchanged model.
         after: figures of the finetuned model.
     """
 
     guidance_scale: float
     strength: float
+    steps: int | None = field(default=None, metadata=OPTIONAL_KEY)
     before: VariantFigures
     after: VariantFigures
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptDistance(Record):
+    """What the distance to the target that remains after finetuning is made of, for one prompt and attribute.
+
+    All but `distance` and `chance` may be negative; the other parts add up to the distance.
+
+    Attributes:
+        prompt: text of the prompt.
+        attribute: name of the attribute.
+        faces: number of faces.
+        distance: total variation distance of the shares that the judge sees.
+        chance: distance that as many faces of a model that meets its target would show on average.
+        classifiers: what the judge sees beyond what the classifier that was trained against sees in the same images.
+        solver_steps: what more solver steps than in training add; None where it was not measured.
+        model: the rest, which further training could remove.
+    """
+
+    prompt: str
+    attribute: str
+    faces: int
+    distance: float
+    chance: float
+    classifiers: float
+    solver_steps: float | None
+    model: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +88,10 @@ class RunSummary(FileRecord):
         after: figures of the finetuned model, on the same prompts and noise.
         families: family of prompts with a target of its own, or that was not trained on -> variant of the model
             (``original``, ``finetuned``, ``ema``) -> figures.
-        operating_points: figures at further guidance scales and strengths, of the prompts of `before` and `after`.
+        operating_points: figures at further guidance scales, strengths and numbers of solver steps, of the prompts of
+            `before` and `after`.
+        distances: what the distances that remain are made of; empty where the judge is the classifier that was trained
+            against.
         after_is: variant of the model that `after` is about: ``finetuned`` or ``ema``.
         adaptor: digest of the adaptor's tensors.
         judge: classifier that judged.
@@ -88,6 +120,7 @@ class RunSummary(FileRecord):
     sampling: PlainData
     config: PlainData
     operating_points: tuple[OperatingFigures, ...] = ()
+    distances: tuple[PromptDistance, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table, one row a group of prompts, variant and attribute (and one for the joint classes).

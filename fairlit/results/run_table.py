@@ -11,7 +11,7 @@ from fairlit.errors import Problems
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
 from fairlit.results.run import RunSummary
-from fairlit.results.tables import markdown_table, operating_rows, shown_blocks, table_rows
+from fairlit.results.tables import distance_rows, markdown_table, operating_rows, shown_blocks, table_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,9 @@ def run_table(config: TableConfig) -> str:
     if len(runs) > 1:
         return markdown_table(_one_row_each(_names(config.summaries), runs))
     [run] = runs
-    tables = [_whole(run), *([operating_rows(run)] if run.operating_points else [])]
+    tables = [_whole(run)]
+    tables += [operating_rows(run)] if run.operating_points else []
+    tables += [distance_rows(run)] if run.distances else []
     return "\n\n".join(map(markdown_table, tables))
 
 

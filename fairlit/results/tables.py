@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fairlit.io.foreign_text import on_one_line
 from fairlit.io.markdown import cell
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
-from fairlit.results.run import RunSummary, VariantFigures
+from fairlit.results.run import OperatingFigures, PromptDistance, RunSummary, VariantFigures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,24 +51,29 @@ def rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:
 def operating_rows(summary: RunSummary) -> list[list[str]]:
     """Return figures by guidance scale and strength as rows of text, the first of them the heading.
 
-    The usual point stands among the others, all sorted by guidance scale, then strength.
+    The usual point stands among the others, all sorted by guidance scale, strength and solver steps.
     """
-    usual = summary.sampling.get("guidance_scale")
-    points = [(point.guidance_scale, point.strength, point.before, point.after) for point in summary.operating_points]
-    points.append((usual if isinstance(usual, int | float) else math.nan, 1.0, summary.before, summary.after))
-    rows = [["attribute", "guidance", "strength", "before", "after", "at best", "CLIP-I"]]
+    scale, steps = summary.sampling.get("guidance_scale"), summary.sampling.get("evaluation_steps")
+    usual = OperatingFigures(
+        guidance_scale=scale if isinstance(scale, int | float) else math.nan,
+        strength=1.0,
+        before=summary.before,
+        after=summary.after,
+    )
+    rows = [["attribute", "guidance", "strength", "steps", "before", "after", "at best", "CLIP-I"]]
     for name in shown_blocks(summary.after):
         title = "joint" if name == JOINT else name
-        for scale, strength, before, after in sorted(points, key=lambda point: point[:2]):
-            old, new = (figures.distribution.blocks[name] for figures in (before, after))
+        for point in sorted([usual, *summary.operating_points], key=_place):
+            old, new = (figures.distribution.blocks[name] for figures in (point.before, point.after))
             uniform = new.is_target_uniform
             first, last = (block.bias if uniform else block.tv for block in (old, new))
-            similar = after.similarities.measured.get("clip_i")
+            similar = point.after.similarities.measured.get("clip_i")
             rows.append(
                 [
                     f"{'bias' if uniform else 'distance to target'}, {title}",
-                    f"{scale:g}",
-                    f"{strength:g}",
+                    f"{point.guidance_scale:g}",
+                    f"{point.strength:g}",
+                    str(point.steps or steps or "-"),
                     _with_interval(first),
                     _with_interval(last),
                     _number(last.floor),
@@ -76,6 +81,38 @@ def operating_rows(summary: RunSummary) -> list[list[str]]:
                 ]
             )
     return rows
+
+
+def _place(point: OperatingFigures) -> tuple[float, float, int]:
+    return point.guidance_scale, point.strength, point.steps or 0
+
+
+def distance_rows(summary: RunSummary) -> list[list[str]]:
+    """Return the parts of the distances that remain as rows of text, the heading first and the means last.
+
+    Prompts stand by attribute, those farthest from the target first.
+    """
+    parts: dict[str, Callable[[PromptDistance], float | None]] = {
+        "distance": lambda one: one.distance,
+        "chance": lambda one: one.chance,
+        "classifiers": lambda one: one.classifiers,
+        "solver steps": lambda one: one.solver_steps,
+        "model": lambda one: one.model,
+    }
+    rows = [["prompt", "attribute", "faces", *parts]]
+    for attribute in dict.fromkeys(one.attribute for one in summary.distances):
+        own = sorted((one for one in summary.distances if one.attribute == attribute), key=lambda one: -one.distance)
+        rows += [
+            [one.prompt, attribute, str(one.faces), *(_signed(part(one)) for part in parts.values())] for one in own
+        ]
+        known = {name: [value for one in own if (value := part(one)) is not None] for name, part in parts.items()}
+        means = [_signed(sum(values) / len(values) if values else None) for values in known.values()]
+        rows.append(["mean of the prompts", attribute, "", *means])
+    return rows
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:

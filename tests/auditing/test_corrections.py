@@ -73,3 +73,11 @@ def test_what_cannot_be_corrected_says_why() -> None:
     blind = torch.tensor([[500, 500], [500, 500]])
     assert "hardly told apart" in corrected_figures(figures, TARGET, {"sign": blind})["sign"].problem
     assert corrected_figures(figures, TARGET, {}) == {}
+
+
+def test_very_many_classes_are_not_corrected() -> None:
+    target = TargetDistribution({"hat": {str(number): 1 / 65 for number in range(65)}})
+    metric = AttributeDistribution(target, draws=50)
+    metric.update(torch.tensor([0, 1]), {"hat": torch.eye(65)[:2]})
+    [block] = corrected_figures(metric.compute(), target, {"hat": 100 * torch.eye(65).long()}).values()
+    assert block == CorrectedFigures(problem="corrections are made for 64 classes at most")

@@ -14,7 +14,7 @@ from coloured_folders import Tint
 from scipy import stats
 from torch import Tensor
 
-from fairlit.auditing.charts import prompts_chart, sorted_by_deviation
+from fairlit.auditing.charts import NARROW, WIDE, prompts_chart, sorted_by_deviation
 from fairlit.auditing.measure import measure, same_noise_pairs, verdict
 from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -91,6 +91,8 @@ def test_figures_and_outcomes_by_hand(colour_folder: Callable[..., Path], judge:
     assert figures.joint_classes is None
     judged = verdict(figures, 0.3)
     assert (judged.outcome, judged.headline) == ("off_target", "Misses its target in 1 of 2 prompts.")
+    words = "Of 2 prompts, 1 misses the target, 1 is within 0.3 of it, 0 are inconclusive."
+    assert judged.statements["tint"].endswith(words)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +214,10 @@ def test_prompts_are_ordered_and_shown_by_distance_where_the_target_is_not_unifo
     texts = [text.get_text() for text in prompts_chart(figures, "tint", place=0)(8.6).axes[0].texts]
     assert [text for text in texts if re.fullmatch(r"\d\.\d\d", text)] == ["0.75", "0.25", "0.00"]
     assert "distance" in texts
+    for width in (NARROW, WIDE):  # nothing is cut off
+        figure = prompts_chart(figures, "tint", place=0)(width)
+        box = figure.get_tightbbox()
+        assert 0 <= box.x0 < box.x1 <= width
     assert "bias" not in texts
 
 

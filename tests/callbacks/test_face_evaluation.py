@@ -20,7 +20,7 @@ from fairlit.functional import TargetDistribution, noise_floor
 from fairlit.io.digests import tensor_digest
 from fairlit.results import RunSummary
 from fairlit.training import FairFinetuner, Generated, Models, Sampling
-from fairlit.training.finetuning.operating_points import OperatingPoint
+from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 
 BALANCED = TargetDistribution({"gender": {"male": 0.5, "female": 0.5}})  # not in the classifier's order
 MOSTLY_FEMALE = TargetDistribution({"gender": {"female": 0.75, "male": 0.25}})
@@ -146,6 +146,37 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     points = [line for line in lines if "bias," in line and ("7.5" in line or "12" in line)]
     assert [line[line.index("gender") + 2 :][:3:2] for line in points] == [["7.5", "0.5"], ["7.5", "1"], ["12", "1"]]
+
+
+def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of the chefs the judge takes 3 of 4 for women, the other classifier all of 4, at training's steps 2 of 4."""
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    module.sampling = Sampling(evaluation_step_counts=(21, 25))  # training takes 19 to 23, evaluation 25
+    module.frozen_models.classifier = SimpleNamespace(classes={"gender": ("male", "female"), "age": ("young", "old")})
+
+    def seen(females: int, by_other: int) -> Generated:
+        made = generated(females, 4 - females, [1.0, 0.0])
+        rows = torch.tensor([[0.2, 0.8]] * by_other + [[0.9, 0.1]] * (4 - by_other))  # male, female
+        return made._replace(trained_against={"gender": rows, "age": rows})
+
+    callback.on_test_epoch_start(run, module)
+    names = [point.name for point in operating_points(module.sampling)]
+    assert names == ["guidance_7.5", "guidance_7.5_steps_21"]
+    for some in (BATCHES[0], BATCHES[2]):
+        usual, fewer = ({"original": seen(4, 4), "ema": seen(*counts)} for counts in ((3, 4), (4, 2)))
+        callback.on_test_batch_end(run, module, dict(zip(names, (usual, fewer), strict=True)), some)
+    callback.on_test_epoch_end(run, module)
+    callback.on_test_end(run, module)
+    summary = RunSummary.read(tmp_path)
+    [parts] = summary.distances  # the other prompt is of a family with a target of its own
+    chance = noise_floor([0.5, 0.5], 4) / 2  # of two classes, the distance is half of the bias
+    assert (parts.prompt, parts.attribute, parts.faces) == ("a chef", "gender", 4)
+    assert [parts.distance, parts.chance, parts.classifiers] == pytest.approx([0.25, chance, -0.25])
+    assert [parts.solver_steps, parts.model] == pytest.approx([0.5, -chance])
+    assert summary.operating_points[0].steps == 21
+    printed = capsys.readouterr().out
+    assert "what the distance that remains is made of" in printed
+    assert "mean of the prompts" in printed
 
 
 def test_validation_logs_means_and_writes_every_prompt(

@@ -100,6 +100,7 @@ def folder(tmp_path: Path) -> Path:
     for number, colour in enumerate([(220, 40, 40), (200, 60, 60), (40, 40, 220)]):
         (tmp_path / "images" / "a chef").mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (64, 64), colour).save(tmp_path / "images" / "a chef" / f"{number}.png")
+    (tmp_path / "images" / "a chef" / "prompt.txt").write_text("a photo of a chef")
     return tmp_path
 
 

@@ -42,6 +42,22 @@ def test_config_file(tmp_path: Path) -> None:
     assert (found.faces, found.detection.scale) == ("all", 2.0)
 
 
+def test_arguments_of_somebody_else_s_class_are_not_renamed() -> None:
+    keys = RenamedKeys(renamed={"detector.enlarge": "detection.scale"}, classes={"detector": "ours.Detector"})
+    for given in (["--detector", "ours.Detector", "--detector.enlarge", "2"], ["--detector.enlarge", "2"]):
+        with pytest.warns(FutureWarning):
+            assert keys.in_arguments(given)[-2:] == ["--detection.scale", "2"]
+    for given in (
+        ["--detector=my.Own", "--detector.enlarge=2"],
+        ["--detector.class_path", "my.Own", "--detector.enlarge=2"],
+    ):
+        assert keys.in_arguments(given) == given
+    own: dict[str, object] = {"detector": {"class_path": "my.Own", "enlarge": 2}}
+    assert keys.in_mapping(own) == own
+    with pytest.warns(FutureWarning):
+        assert keys.in_mapping({"detector": {"enlarge": 2}}) == {"detection": {"scale": 2}}
+
+
 def test_new_names_win_over_nothing_and_clash_with_old_ones() -> None:
     assert KEYS.in_mapping({"faces": "all"}) == {"faces": "all"}
     with pytest.warns(FutureWarning), pytest.raises(ConfigurationError, match="people and faces: both are given"):

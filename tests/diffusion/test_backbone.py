@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
-from diffusers import PNDMScheduler, StableDiffusionPipeline
+from diffusers import DiffusionPipeline, PNDMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from fairlit.diffusion import Backbone, check_pipeline
@@ -279,3 +280,32 @@ def test_a_snapshot_of_links(folder: Path, tmp_path: Path) -> None:
             (linked / file.relative_to(folder)).symlink_to(file)
     assert complaints(linked) == []
     assert Backbone.load(linked).name == str(linked)
+
+
+def test_a_model_of_the_hub_is_taken_from_its_copy(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checked as folders are, without a look at the network."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    place = tmp_path / "hub" / "models--somebody--tiny"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text("0" * 40)
+    snapshot = place / "snapshots" / ("0" * 40)
+    shutil.copytree(folder, snapshot)
+    assert Backbone.load("somebody/tiny").latent_shape() == Backbone.load(folder).latent_shape()
+
+    file = snapshot / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    del tensors["conv_in.bias"]
+    save_file(tensors, file)
+    with pytest.raises(CheckpointError, match=r"lack 'conv_in\.bias'"):
+        Backbone.load("somebody/tiny")
+
+
+def test_what_is_not_here_is_downloaded_with_a_word(monkeypatch: pytest.MonkeyPatch, folder: Path, caplog: Any) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **settings: asked.append(name) or str(folder))
+    with caplog.at_level("INFO", "fairlit"):
+        Backbone.load("somebody/absent")
+    assert asked == ["somebody/absent"]
+    assert "download somebody/absent: it is not on this machine yet" in caplog.text

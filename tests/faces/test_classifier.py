@@ -208,3 +208,33 @@ def test_interrupted_save_leaves_the_old_classifier(tmp_path: Path, monkeypatch:
         tiny(input_size=48).save(tmp_path)
     assert (tmp_path / "model.safetensors").read_bytes() == before
     assert AttributeClassifier.load(tmp_path).config.input_size == 32
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a\\b", "..", " ", "gen\nder", "gen\x1bder", "caf\udce9", 3])
+def test_attributes_whose_names_are_no_names_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="give attributes names of letters, digits and spaces"):
+        ClassifierConfig({name: ("female", "male")}, "shufflenet_v2")
+
+
+@pytest.mark.parametrize("name", ["fe\x00male", "fe\nmale", "\ud800", ".."])
+def test_classes_whose_names_are_no_names_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="give names without control characters"):
+        ClassifierConfig({"gender": (name, "male")}, "shufflenet_v2")
+
+
+def test_class_names_of_the_field_are_names() -> None:
+    names = ("0-2", "more than 70", "Latino_Hispanic", "White/Caucasian", "Straße", "61+")
+    assert ClassifierConfig({"skin tone": names}, "shufflenet_v2").classes["skin tone"] == names
+
+
+def test_a_config_that_is_nested_too_deeply_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"config\.json' cannot be read"):
+        ClassifierConfig.read(tmp_path)
+
+
+@pytest.mark.parametrize("value", ["x", None, True])
+def test_errors_of_calibration_are_numbers(value: object) -> None:
+    entry = {"confusion": [[9, 1], [1, 9]], "ece_before": value, "ece_after": 0.1}
+    with pytest.raises(ConfigurationError, match=r"'gender' cannot be read .*ece_before is"):
+        ClassifierConfig({"gender": ("female", "male")}, "shufflenet_v2", validation={"gender": entry})  # type: ignore[dict-item]

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from fairlit.errors import ConfigurationError
 from fairlit.faces.classifier import AttributeClassifier
-from fairlit_miniature.build import PARTS, STAGES, Builder, install
+from fairlit_miniature.build import Builder, finished_parts, install, stage_parts
 from fairlit_miniature.loop import Schedule
 from fairlit_miniature.models import build_unet
 from fairlit_miniature.recipe import FULL, LARGE, LARGE_QUICK, QUICK, Recipe
@@ -70,7 +70,8 @@ def test_finished_parts_are_skipped_and_unfinished_ones_redone(tmp_path: Path) -
 
 def test_install_replaces_older_parts(tmp_path: Path) -> None:
     work, out = tmp_path / "work", tmp_path / "out"
-    for name in PARTS:
+    parts = finished_parts(RECIPE)
+    for name in parts:
         if name.endswith(".safetensors"):
             (work / name).write_text("bank")
         else:
@@ -78,15 +79,17 @@ def test_install_replaces_older_parts(tmp_path: Path) -> None:
             (work / name / "new").write_text(name)
     (out / "clip").mkdir(parents=True)
     (out / "clip" / "old").write_text("stale")
-    install(work, out)
-    assert sorted(path.name for path in out.iterdir()) == sorted(PARTS)
+    install(work, out, parts)
+    assert sorted(path.name for path in out.iterdir()) == sorted(parts)
     assert not (out / "clip" / "old").exists()
 
 
 def test_stages_make_all_parts_and_wait_for_those_before_them(tmp_path: Path) -> None:
-    made = [part for parts in STAGES.values() for part in parts]
-    assert set(PARTS) - set(made) == set()
-    assert len(set(made)) == len(made)
+    for recipe in (RECIPE, LARGE_TINY):
+        made = [part for parts in stage_parts(recipe).values() for part in parts]
+        assert set(finished_parts(recipe)) - set(made) == set()
+        assert len(set(made)) == len(made)
+    assert set(finished_parts(LARGE_TINY)) - set(finished_parts(RECIPE)) == {"classifier_second"}
     build = builder(tmp_path)
     with pytest.raises(ConfigurationError, match=r"stage: got judges; expected vae .* build with --stage autoencoder"):
         build.build("judges")
@@ -118,8 +121,8 @@ def test_whole_build_is_deterministic(tmp_path: Path) -> None:
     """All stages but the checks, twice."""
     first = builder(tmp_path / "a")
     first.build()
-    install(tmp_path / "a", tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(PARTS)
+    install(tmp_path / "a", tmp_path / "out", finished_parts(RECIPE))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(finished_parts(RECIPE))
     for name in ("classifier_train", "classifier_audit"):
         validation = AttributeClassifier.load(tmp_path / "out" / name).config.validation
         assert {sum(map(sum, entry.confusion)) for entry in validation.values()} != {0}

@@ -15,12 +15,12 @@ from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.embedding import ClassifierEmbedder
 from fairlit.perception import ClipEncoder, DinoEncoder
-from fairlit_miniature.build import HELD_OUT_FROM, PARTS
+from fairlit_miniature.build import HELD_OUT_FROM, finished_parts
 from fairlit_miniature.checks import predict
 from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.drawing import draw_scene
 from fairlit_miniature.occupations import OCCUPATIONS
-from fairlit_miniature.recipe import GUIDANCE
+from fairlit_miniature.recipe import FULL, GUIDANCE
 from fairlit_miniature.report import requirements
 from fairlit_miniature.training_diffusion import tokenize
 from fairlit_miniature.training_faces import build_detector, class_indices
@@ -46,7 +46,7 @@ def drawings() -> Drawings:
 
 
 def test_all_parts_are_there_and_small() -> None:
-    assert {path.name for path in FOLDER.iterdir()} == {*PARTS, "checks.json", "README.md"}
+    assert {path.name for path in FOLDER.iterdir()} == {*finished_parts(FULL), "checks.json", "README.md"}
     assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 40 * 2**20
     suffixes = {path.suffix for path in FOLDER.rglob("*") if path.is_file()}
     assert suffixes <= {".safetensors", ".json", ".txt", ".md"}, "no pickles"

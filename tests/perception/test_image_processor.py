@@ -103,6 +103,7 @@ def test_processors_of_no_known_class_are_read_by_their_fields(
     [
         "{x",
         "[1]",
+        "[" * 100_000,
         '{"size": 32, "image_mean": ["dark"]}',
         '{"image_processor_type": "CLIPImageProcessor", "size": "x"}',
         '{"image_processor_type": "CLIPImageProcessor", "image_std": [0, 0, 0]}',

@@ -59,18 +59,24 @@ def test_figures_by_guidance_scale_follow(tmp_path: Path, capsys: pytest.Capture
     folder = tmp_path / "run"
     run = RunSummary.read(write_run(folder, after=0.5, minutes=12, attributes=["gender"]))
     points = tuple(
-        OperatingFigures(guidance_scale=scale, strength=strength, before=run.before, after=figures(share, ["gender"]))
-        for scale, strength, share in ((7.5, 1.0, 0.75), (3.0, 0.5, 1.0))
+        OperatingFigures(
+            guidance_scale=scale,
+            strength=strength,
+            steps=steps,
+            before=run.before,
+            after=figures(share, ["gender"]),
+        )
+        for scale, strength, steps, share in ((7.5, 1.0, None, 0.75), (3.0, 0.5, 9, 1.0))
     )
-    replace(run, sampling={"guidance_scale": 3.0}, operating_points=points).write(folder)
+    replace(run, sampling={"guidance_scale": 3.0, "evaluation_steps": 12}, operating_points=points).write(folder)
     assert RunSummary.read(folder).operating_points == points
     main(["table", str(folder)])
     rows = [cells(line) for line in capsys.readouterr().out.split("\n\n")[1].splitlines()]
-    assert rows[0][:4] == ["attribute", "guidance", "strength", "before"]
-    assert [(row[1], row[2], row[4].split()[0]) for row in rows[2:]] == [
-        ("3", "0.5", "1.000"),
-        ("3", "1", "0.000"),
-        ("7.5", "1", "0.500"),
+    assert rows[0][:4] == ["attribute", "guidance", "strength", "steps"]
+    assert [(row[1], row[2], row[3], row[5].split()[0]) for row in rows[2:]] == [
+        ("3", "0.5", "9", "1.000"),
+        ("3", "1", "12", "0.000"),
+        ("7.5", "1", "12", "0.500"),
     ]
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from fairlit.callbacks.evaluation.grouping import main_figures
 from fairlit.callbacks.evaluation.pictures import TITLES
 from fairlit.results.run import GroupedFigures, RunSummary, VariantFigures
-from fairlit.results.tables import operating_rows, results_table, rich_table
+from fairlit.results.tables import distance_rows, operating_rows, results_table, rich_table
 from fairlit.terminal import plain_console
 from fairlit.training import FairFinetuner
 
@@ -31,7 +31,9 @@ def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, pa
         columns = {"before": variants["original"], "after": variants[summary.after_is]}
         report.append(results_table(columns, f"{group}: {_title(module, columns)}"))
     if summary.operating_points:
-        report.append(rich_table(operating_rows(summary), "by guidance scale and strength of the adaptor"))
+        report.append(rich_table(operating_rows(summary), "by guidance scale, strength and solver steps"))
+    if summary.distances:
+        report.append(rich_table(distance_rows(summary), "what the distance that remains is made of"))
     return [*report, f"picture  {picture}\nsummary  {path}"]
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from fairlit.callbacks.evaluation.grouping import MAIN, main_figures
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.jsonable import to_jsonable
-from fairlit.results.run import GroupedFigures, OperatingFigures, RunSummary, VariantFigures
+from fairlit.results.run import GroupedFigures, OperatingFigures, PromptDistance, RunSummary, VariantFigures
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.operating_points import OperatingPoint
 
@@ -57,6 +57,7 @@ def run_summary(
     clock: RunClock,
     *,
     points: Mapping[OperatingPoint, Mapping[str, VariantFigures]],
+    distances: tuple[PromptDistance, ...] = (),
 ) -> RunSummary:
     """Return the summary of a test.
 
@@ -64,7 +65,8 @@ def run_summary(
         module: the finetuned model.
         results: figures of every group and variant.
         clock: seconds that the run has taken.
-        points: figures of every variant at further guidance scales and strengths.
+        points: figures of every variant at further operating points.
+        distances: what the distances that remain are made of.
     """
     after, main = module.variants[-1], main_figures(results)
     seconds = clock.evaluation_seconds
@@ -88,9 +90,11 @@ def run_summary(
             OperatingFigures(
                 guidance_scale=point.guidance_scale,
                 strength=point.strength,
+                steps=point.steps,
                 before=figures["original"],
                 after=figures[after],
             )
             for point, figures in points.items()
         ),
+        distances=distances,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,11 +22,13 @@ from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces.class_merging import Classes, class_names, class_of_label, merge_problems
 from fairlit.faces.classifier_config import class_problems
 from fairlit.io.file_status import regular_files
+from fairlit.io.text_files import read_text
 from fairlit.pictures.files import UnreadableImageError, read_image
 
 SPLITS = ("train", "val", "test")
 UNLABELLED = -100  # what torch's cross-entropy leaves out
 LISTED = 5  # examples in a message
+MAX_TABLE_BYTES = 500_000_000
 
 Window = tuple[int, int, int, int]
 Batch = tuple[Tensor, Tensor]
@@ -227,15 +230,32 @@ def read_table(path: Path, columns: Sequence[str], problems: Problems) -> list[d
     if not path.is_file():
         problems.add(f"folder is {str(path.parent)!r}, which has no {path.name}: write one with {','.join(columns)}")
         return []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, restval="")
-        rows, found = list(reader), reader.fieldnames or []
+    if (cells := read_cells(path, problems)) is None:
+        return []
+    found, *lines = cells or [[]]
+    rows = [dict(zip(found, [*line, *[""] * len(found)], strict=False)) for line in lines]
     missing = [column for column in columns if column not in found]
     for column in missing:
         problems.add(f"{path}: column {column!r} is missing, there are {', '.join(found) or 'none'}: add it")
     if not rows:
         problems.add(f"{path}: there is no row: add one for each image")
     return [] if missing else rows
+
+
+def read_cells(path: Path, problems: Problems) -> list[list[str]] | None:
+    """The cells of every line of a CSV file that has any; None, and a note, where it cannot be read.
+
+    Args:
+        path: The file.
+        problems: Where messages go.
+    """
+    with problems.collecting():
+        text = read_text(path, "a CSV file", MAX_TABLE_BYTES)
+        try:
+            return [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        except csv.Error as error:
+            problems.add(f"{path}: cannot be read ({error}): write it again")
+    return None
 
 
 def note_missing_files(paths: Sequence[Path], source: Path, problems: Problems) -> None:

@@ -9,6 +9,7 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
+from fairlit.data.prompts.families import SPLITS
 from fairlit.data.prompts.sets import Prompt, PromptSet, Split
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -70,6 +71,8 @@ class PromptDataModule(L.LightningDataModule):
         test_images: images of each test prompt, over all ranks.
         validation_prompts: validate on at most so many prompts, as many of each family as of another; null: all.
         test_prompts: test on at most so many prompts, likewise; null: all.
+        test_split: split whose prompts are tested on, with the noise of the test; `train` shows what has been learnt of
+            prompts that were trained on.
         seed: of the noise and of the order of prompts.
 
     Raises:
@@ -88,6 +91,7 @@ class PromptDataModule(L.LightningDataModule):
         test_images: int = 48,
         validation_prompts: int | None = None,
         test_prompts: int | None = None,
+        test_split: Split = "test",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -104,6 +108,8 @@ class PromptDataModule(L.LightningDataModule):
                 if count is not None and count < 1:
                     problems.add(f"{name}: got {count}; give a number of at least 1")
             problems.at_least("seed", seed, 0)
+            if test_split not in SPLITS:
+                problems.add(f"test_split: got {test_split!r}; expected one of {', '.join(SPLITS)}; give one of them")
             with problems.collecting():
                 self.target = TargetDistribution.read(target)
             with problems.collecting():
@@ -113,7 +119,8 @@ class PromptDataModule(L.LightningDataModule):
                 for split, limit in limits.items():
                     names = families if split != "test" or test_families is None else test_families
                     with problems.collecting():
-                        self._prompts[split] = _share_out(prompt_set.select(split, names), limit)
+                        source = test_split if split == "test" else split
+                        self._prompts[split] = _share_out(prompt_set.select(source, names), limit)
         self.images: dict[Split, int] = {"train": images_per_prompt, "val": validation_images, "test": test_images}
         self.seed = seed
         self.first_batch = 0

@@ -15,6 +15,7 @@ from fairlit.faces.observation import Observation, observe
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.counts import joint_classes
 from fairlit.mitigation.face_editing.pictures import Picture
+from fairlit.pictures.batches import images_at_once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,8 @@ class PictureReader:
         target: attributes and classes of the labels.
         faces: faces of an image that count.
         kept: attributes whose classes are noted beside those of the target.
-        batch_size: number of images of one size that go through the models together.
+        batch_size: largest number of images of one size that go through the models together; there are fewer where
+            they have many pixels.
     """
 
     detector: FaceDetectorBase
@@ -44,8 +46,9 @@ class PictureReader:
         order = sorted(range(len(images)), key=lambda place: tuple(images[place].shape))
         for _, same in itertools.groupby(order, key=lambda place: tuple(images[place].shape)):
             places = list(same)
-            for start in range(0, len(places), self.batch_size):
-                batch = places[start : start + self.batch_size]
+            size = images_at_once(images[places[0]][0].numel(), self.batch_size)
+            for start in range(0, len(places), size):
+                batch = places[start : start + size]
                 found.update(zip(batch, self._read([images[place] for place in batch]), strict=True))
         return [found[place] for place in range(len(images))]
 
@@ -61,7 +64,7 @@ class PictureReader:
 
     def _read(self, images: Sequence[Tensor]) -> list[Picture]:
         """Pictures of images of one size."""
-        pixels = torch.stack(list(images)).to(self.classifier.device).float() / 255
+        pixels = torch.stack(list(images)).to(self.classifier.device).float().div_(255)
         seen = observe(pixels, self.detector, self.classifier, selection="all").to("cpu")
         counts = seen.faces.position == 0 if self.faces == "largest" else torch.ones(len(seen.faces), dtype=torch.bool)
         classes = {name: rows.argmax(dim=1) for name, rows in seen.probabilities.items()}

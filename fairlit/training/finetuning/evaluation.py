@@ -47,11 +47,11 @@ class Evaluator:
             batch: prompt and noise keys.
             variants: versions of the model.
             name: name of the version.
-            at: guidance scale and strength of the adaptor; None: those of the settings.
+            at: guidance scale, strength of the adaptor and solver steps; None: those of the settings.
         """
         at = at or OperatingPoint(self.sampler.sampling.guidance_scale)
         keys, sampler = ranks.share_of_rank(batch.keys), self.sampler
-        chain = sampler.chain(sampler.sampling.evaluation_steps, at.guidance_scale)
+        chain = sampler.chain(at.steps or sampler.sampling.evaluation_steps, at.guidance_scale)
         with variants.applied(name), self._strength(at.strength):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
             latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
@@ -79,4 +79,11 @@ class Evaluator:
         text = None
         if isinstance(clip, ClipEncoder):
             text = require_finite(clip.text_features([prompt]), "clip: features of texts")
-        return Generated(images, observation, features, text)
+        trained_against = None
+        if self.models.classifier is not self.models.audit_classifier:
+            logits = self.models.classifier.classify(images, observation.faces)
+            trained_against = {
+                name: require_finite(rows.float().softmax(dim=1), f"classifier: {name}")
+                for name, rows in logits.items()
+            }
+        return Generated(images, observation, features, text, trained_against)

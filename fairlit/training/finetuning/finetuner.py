@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -163,14 +164,14 @@ class FairFinetuner(FinetuningModule):
 
         They come by name for each of the run's `operating_points`, the usual one first.
         """
-        before: dict[float, Generated] = {}  # strengths do not change the original model
+        before: dict[OperatingPoint, Generated] = {}  # strengths do not change the original model
         outputs: dict[str, dict[str, Generated]] = {}
         for point in operating_points(self.sampling):
-            scale = point.guidance_scale
-            if scale not in before:
-                before[scale] = self.generate(batch, ORIGINAL, OperatingPoint(scale))
+            trained = replace(point, strength=1.0)
+            if trained not in before:
+                before[trained] = self.generate(batch, ORIGINAL, trained)
             after = self.variants[-1]
-            outputs[point.name] = {ORIGINAL: before[scale], after: self.generate(batch, after, point)}
+            outputs[point.name] = {ORIGINAL: before[trained], after: self.generate(batch, after, point)}
         return outputs
 
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> Generated:

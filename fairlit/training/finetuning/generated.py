@@ -17,9 +17,12 @@ class Generated(NamedTuple):
         observation: faces and how the auditing classifier perceives them.
         features: encoder -> normalised image features [n, D].
         text_features: normalised CLIP features of the prompt [1, D]; None without CLIP.
+        trained_against: attribute -> [F, K], what the classifier that was trained against takes the faces for; None
+            where it is the judge.
     """
 
     images: Tensor
     observation: Observation
     features: dict[str, Tensor]
     text_features: Tensor | None
+    trained_against: dict[str, Tensor] | None = None

@@ -155,6 +155,8 @@ class Sampling:
             to max_guidance_scale; null: guidance_scale.
         max_guidance_scale: largest guidance scale of a training iteration; null: guidance_scale.
         evaluation_guidance_scales: further guidance scales at which `fairlit test` measures.
+        evaluation_step_counts: further numbers of solver steps at which `fairlit test` measures; the first of them in
+            min_steps..max_steps tells how much of the remaining distance comes with more steps than in training.
         evaluation_strengths: further strengths of a LoRA at which `fairlit test` measures; 1 is as trained.
         image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
         solver: solver of the sampling chain: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or
@@ -170,6 +172,7 @@ class Sampling:
     min_guidance_scale: float | None = None
     max_guidance_scale: float | None = None
     evaluation_guidance_scales: tuple[float, ...] = ()
+    evaluation_step_counts: tuple[int, ...] = ()
     evaluation_strengths: tuple[float, ...] = ()
     image_size: ImageSize | None = None
     solver: Solver = "pipeline"
@@ -178,8 +181,8 @@ class Sampling:
 
     @property
     def all_steps(self) -> tuple[int, ...]:
-        """Smallest and largest numbers of solver steps in training, and the one of evaluation."""
-        return (self.min_steps, self.max_steps, self.evaluation_steps)
+        """Smallest and largest numbers of solver steps in training, and those of evaluation."""
+        return (self.min_steps, self.max_steps, self.evaluation_steps, *self.evaluation_step_counts)
 
     @property
     def guidance_range(self) -> tuple[float, float]:
@@ -212,6 +215,8 @@ class Sampling:
                 )
             for scale in self.evaluation_guidance_scales:
                 check_guidance_scale(scale, problems, "evaluation_guidance_scales")
+            for steps in self.evaluation_step_counts:
+                problems.at_least("evaluation_step_counts", steps, 1)
             for strength in self.evaluation_strengths:
                 if not 0 <= strength < math.inf:
                     problems.add(f"evaluation_strengths: got {strength}; expected at least 0; give 0.5, say")

@@ -20,6 +20,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.model_folders import local_folder
 from fairlit.io.output_places import check_writable
+from fairlit.io.tokenizer_files import require_words
 from fairlit.training.distributed.sharding import FrozenShardsStrategy
 from fairlit.training.finetuning.finetuner import FairFinetuner
 from fairlit.training.planning.memory_estimate import Layout, MemoryEstimate, estimate_memory
@@ -102,6 +103,7 @@ def _check_contrasts(module: FairFinetuner, problems: Problems) -> None:
     if folder is not None and contrasts and (folder / "tokenizer").is_dir():
         with refused_if_damaged(folder / "tokenizer"):
             tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+        require_words(tokenizer, folder / "tokenizer")
         for contrast in contrasts:
             contrast.check_tokens(tokenizer, problems)
 

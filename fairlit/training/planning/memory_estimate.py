@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from torch.nn import functional
 from transformers import AutoConfig, AutoModel, CLIPModel
 
@@ -189,11 +189,14 @@ def _outline(name: str, path: str) -> tuple[Callable[[Tensor], Tensor], int]:
         config = AutoConfig.from_pretrained(folder, local_files_only=True)
         encoder: nn.Module
         if name == "CLIP":
-            pixels = PixelNormalizer.from_pretrained(str(folder), config.vision_config.image_size, (0.5,), (0.5,), True)
+            size = config.vision_config.image_size
+            with unset_fake_temporarily():  # the image processor is tried on pictures
+                pixels = PixelNormalizer.from_pretrained(str(folder), size, (0.5,), (0.5,), True)
             with torch.device("meta"):
                 encoder = ClipEncoder(CLIPModel(config), None, pixels)
         else:
-            pixels = PixelNormalizer.from_pretrained(str(folder), config.image_size, (0.5,), (0.5,), True)
+            with unset_fake_temporarily():
+                pixels = PixelNormalizer.from_pretrained(str(folder), config.image_size, (0.5,), (0.5,), True)
             with torch.device("meta"):
                 encoder = DinoEncoder(AutoModel.from_config(config), pixels)
         encoder.requires_grad_(False).eval()

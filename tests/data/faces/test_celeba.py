@@ -35,6 +35,29 @@ def test_labels_and_splits_are_those_of_the_lists(folder: Path) -> None:
         assert file.labels == (["female", "male"].index(person["gender"]), hair, ["young", "old"].index(person["age"]))
 
 
+def test_kaggles_lists_say_the_same(folder: Path) -> None:
+    expected = CelebA(str(folder), CLASSES).read()
+    _, columns, *rows = (folder / "list_attr_celeba.txt").read_text().splitlines()
+    partition = (folder / "list_eval_partition.txt").read_text().splitlines()
+    for name, header, lines in (
+        ("list_attr_celeba", f"image_id {columns}", rows),
+        ("list_eval_partition", "image_id partition", partition),
+    ):
+        (folder / f"{name}.csv").write_text("\r\n".join(",".join(line.split()) for line in [header, *lines]))
+    assert CelebA(str(folder), CLASSES).read() == expected  # CelebA's own lists come first
+    for name in ("list_attr_celeba", "list_eval_partition"):
+        (folder / f"{name}.txt").unlink()
+    assert CelebA(str(folder), CLASSES).read() == expected
+    (folder / "img_align_celeba").rename(folder / "unpacked")
+    (folder / "img_align_celeba").mkdir()
+    (folder / "unpacked").rename(folder / "img_align_celeba" / "img_align_celeba")
+    found = CelebA(str(folder), CLASSES).read()
+    assert [file.path.relative_to(folder / "img_align_celeba" / "img_align_celeba").name for file in found] == [
+        file.path.name for file in expected
+    ]
+    assert [(file.split, file.labels) for file in found] == [(file.split, file.labels) for file in expected]
+
+
 def test_the_window_is_cut_out(folder: Path) -> None:
     data = CelebA(str(folder), {"age": CLASSES["age"]}, image_size=178)
     data.setup("validate")
@@ -82,13 +105,18 @@ def test_all_problems_come_together(folder: Path) -> None:
         ("list_attr_celeba.txt", "2\nMale\n1.png 1\n2.png 0\n", "rows of '2.png' do not hold 1 values"),
         ("list_attr_celeba.txt", "2\nMale\n1.png 1\n2.png 1 1\n", "rows of '2.png' do not hold 1 values"),
         ("list_eval_partition.txt", "1.png 3\n", "'1.png 3' should be a file name and 0, 1 or 2"),
-        ("list_eval_partition.txt", None, "has no list_eval_partition.txt"),
+        ("list_eval_partition.txt", None, "has no list_eval_partition.txt, nor list_eval_partition.csv"),
+        ("list_attr_celeba.txt", "2\nM\xe4le\n", "list_attr_celeba.txt: cannot be read (it is not text in UTF-8)"),
+        ("list_attr_celeba.csv", "Male,Young\n1,1\n", "'Male Young' instead of image_id and attributes"),
+        ("list_attr_celeba.csv", "image_id,Male\n1.png,1\n2.png,0\n", "rows of '2.png' do not hold 1 values"),
+        ("list_attr_celeba.csv", "image_id,Male\n1.png,1\n2.png\n", "rows of '2.png' do not hold 1 values"),
+        ("list_eval_partition.csv", "1.png,0\n2.png,3\n", "'2.png 3' should be a file name and 0, 1 or 2"),
     ],
 )
 def test_damaged_lists_are_refused(folder: Path, name: str, content: str | None, part: str) -> None:
-    (folder / name).unlink()
+    (folder / name).with_suffix(".txt").unlink()
     if content is not None:
-        (folder / name).write_text(content)
+        (folder / name).write_text(content, encoding="latin-1")
     with pytest.raises(ConfigurationError) as caught:
         CelebA(str(folder), {"gender": CLASSES["gender"]}).read()
     assert part in str(caught.value)

@@ -69,6 +69,29 @@ def test_missing_columns_rows_and_file_are_reported(folder: Path, tmp_path: Path
         read_labels(tmp_path / "nothing", CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("content", "part"),
+    [
+        (b"file,split,hat,mood\na.png,train,c\xe4p,calm\n", "labels.csv: cannot be read (it is not text in UTF-8)"),
+        (
+            b"file,split,hat,mood\n" + b"a" * 200_000,
+            "labels.csv: cannot be read (field larger than field limit",
+        ),
+        (b"file,split,hat,mood\na\0/b.png,train,cap,calm\n", "1 of 1 files do not exist"),
+        (b"file,split,hat,mood\na.png,train,cap,calm,more\n\nd.png,val", None),
+    ],
+)
+def test_damaged_tables_are_refused_by_name(folder: Path, content: bytes, part: str | None) -> None:
+    (folder / "labels.csv").write_bytes(content)
+    if part is None:  # what is too much counts as little as what is missing
+        assert [file.labels for file in read_labels(folder, CLASSES)] == [(1, 0), (UNLABELLED, UNLABELLED)]
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        read_labels(folder, CLASSES)
+    assert part in str(caught.value)
+    assert "problems" not in str(caught.value)
+
+
 @pytest.mark.parametrize("cache", [False, True])
 def test_dataset_gives_the_pixels_of_the_files(folder: Path, cache: bool) -> None:
     dataset = LabelledFacesDataset(read_labels(folder, CLASSES), 20, cache)

@@ -154,6 +154,18 @@ def test_other_families_may_be_tested_than_trained(file: str) -> None:
     assert "has no 'job'; it has jobs, sports" in refusal(file, test_families=["job"])
 
 
+@pytest.mark.parametrize(("split", "first"), [("train", "a doctor"), ("val", "a judge"), ("test", "a clown")])
+def test_any_split_may_be_tested_on_with_the_noise_of_the_test(file: str, split: Any, first: str) -> None:
+    data = PromptDataModule(file, TARGET, families=["jobs"], test_split=split)
+    batches = list(data.test_dataloader())
+    assert batches[0].prompt == first
+    assert [batch.prompt for batch in batches] == [prompt.text for prompt in data.prompts(split)]
+    usual = PromptDataModule(file, TARGET, families=["jobs"])
+    assert batches[0].keys == next(iter(usual.test_dataloader())).keys
+    with pytest.raises(ConfigurationError, match="test_split: got 'all'; expected one of train, val, test"):
+        PromptDataModule(file, TARGET, test_split="all")  # type: ignore[arg-type]
+
+
 def test_everything_wrong_is_said_at_once(tmp_path: Path) -> None:
     changes = {
         "images_per_prompt": 0,

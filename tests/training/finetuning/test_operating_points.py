@@ -18,14 +18,21 @@ SAMPLING = Sampling(
     guidance_scale=1.5,
     evaluation_guidance_scales=(3.0, 1.5),
     evaluation_strengths=(0.0, 1.0),
+    evaluation_step_counts=(2, 3),
 )
 USUAL, STRONG, OFF = OperatingPoint(1.5), OperatingPoint(3.0), OperatingPoint(1.5, 0.0)
+LONGER = OperatingPoint(1.5, steps=3)
 
 
 def test_the_usual_point_comes_first_and_none_twice() -> None:
-    assert operating_points(SAMPLING) == [USUAL, STRONG, OFF]
+    assert operating_points(SAMPLING) == [USUAL, STRONG, OFF, LONGER]
     assert operating_points(Sampling()) == [OperatingPoint(7.5)]
-    assert [point.name for point in (USUAL, STRONG, OFF)] == ["guidance_1.5", "guidance_3", "guidance_1.5_strength_0"]
+    assert [point.name for point in operating_points(SAMPLING)] == [
+        "guidance_1.5",
+        "guidance_3",
+        "guidance_1.5_strength_0",
+        "guidance_1.5_steps_3",
+    ]
 
 
 def test_a_test_step_samples_every_point() -> None:
@@ -38,13 +45,18 @@ def test_a_test_step_samples_every_point() -> None:
     data.setup("test")
     with torch.no_grad():
         outputs = module.test_step(next(iter(data.test_dataloader())), 0)
-    points = {point.name: point for point in (USUAL, STRONG, OFF)}
+    points = {point.name: point for point in (USUAL, STRONG, OFF, LONGER)}
     assert list(outputs) == list(points)
     images = {(points[point], name): made.images for point, both in outputs.items() for name, made in both.items()}
     assert torch.equal(images[OFF, "original"], images[USUAL, "original"])
     assert (images[OFF, "finetuned"] - images[USUAL, "original"]).abs().max() < 1e-5
     for name in ("original", "finetuned"):
         assert (images[USUAL, name] - images[STRONG, name]).abs().max() > 0.01
+        assert (images[USUAL, name] - images[LONGER, name]).abs().max() > 0.01
+    judged = outputs[USUAL.name]["finetuned"]
+    assert judged.trained_against is not None
+    expected = module.frozen.classifier.classify(judged.images, judged.observation.faces)
+    torch.testing.assert_close(judged.trained_against["gender"], expected["gender"].softmax(dim=1))
     assert (images[USUAL, "finetuned"] - images[USUAL, "original"]).abs().max() > 0.01
 
 

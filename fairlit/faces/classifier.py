@@ -6,6 +6,7 @@ What it says is how a face is perceived by those who labelled its training data,
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -67,6 +68,11 @@ class AttributeClassifier(FaceClassifier):
     def confusion(self) -> dict[str, Tensor]:
         """For each validated attribute int64 [K, K]: faces labelled with the row's class, taken for the column's."""
         return {attribute: torch.tensor(entry.confusion) for attribute, entry in self.config.validation.items()}
+
+    @property
+    def fingerprint(self) -> str:
+        """Its settings; how it was validated decides no answer."""
+        return json.dumps(replace(self.config, validation={}).to_dict(), sort_keys=True)
 
     def features(self, faces: Tensor) -> Tensor:
         """Shared features.

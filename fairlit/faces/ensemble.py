@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import torch
@@ -52,6 +53,11 @@ class ClassifierEnsemble(FaceClassifier):
     def temperature(self) -> dict[str, float]:
         """1 for each attribute: every member has divided by its own."""
         return dict.fromkeys(self.classes, 1.0)
+
+    @property
+    def fingerprint(self) -> str:
+        """Those of its members, in their order."""
+        return json.dumps([member.fingerprint for member in self.members])
 
     @property
     def size(self) -> int:

@@ -53,6 +53,11 @@ class FaceClassifier(nn.Module, ABC):
         return {}
 
     @property
+    def fingerprint(self) -> str:
+        """A text that changes with all that decides its answers apart from its weights."""
+        return ""
+
+    @property
     def reliability(self) -> dict[str, Reliability]:
         """What `confusion` says of each validated attribute."""
         return reliability({name: table.tolist() for name, table in self.confusion.items()}, self.classes)

@@ -15,8 +15,9 @@ on it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -150,6 +151,11 @@ class ClipZeroShotClassifier(FaceClassifier):
     def temperature(self) -> dict[str, float]:
         """What the logits of each attribute have been divided by."""
         return {attribute: self.config.temperature.get(attribute, 1.0) for attribute in self.config.classes}
+
+    @property
+    def fingerprint(self) -> str:
+        """Its words and settings."""
+        return json.dumps(asdict(self.config), sort_keys=True)
 
     @property
     def size(self) -> int:

@@ -35,3 +35,13 @@ def tensor_digest(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {values.dtype} {list(values.shape)}\n".encode())
         digest.update(values.flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def text_digest(text: str) -> str:
+    """Return a name for a text.
+
+    Example:
+        >>> text_digest("a") == text_digest("b")
+        False
+    """
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]

@@ -84,7 +84,9 @@ def image_features(
         NotFiniteError: an encoder gives NaN or infinity for an image that can be read.
     """
     names = [image.file for image in folder.images]
-    key = json.dumps([encoders.record().digests, [file_mark(folder.root / name) for name in names]])
+    # the record's digests are of weights alone; an image processor's numbers are buffers that no file holds
+    buffers = {name: tensor_digest(dict(encoder.named_buffers())) for name, encoder in encoders.by_name.items()}
+    key = json.dumps([encoders.record().digests, buffers, [file_mark(folder.root / name) for name in names]])
     features = _recall(cache, key)
     if features is None:
         features = {

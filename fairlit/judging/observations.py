@@ -18,7 +18,7 @@ from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.detection import FaceSelection
 from fairlit.faces.observation import observe
 from fairlit.io.atomic import atomic_write_text
-from fairlit.io.digests import tensor_digest
+from fairlit.io.digests import tensor_digest, text_digest
 from fairlit.io.file_status import FileMark, file_mark
 from fairlit.io.jsonable import to_jsonable
 from fairlit.io.notes import note_line, read_notes
@@ -97,11 +97,14 @@ class Judge:
     def record(self) -> JudgeRecord:
         """Return names, digests and reliability: two audits with equal records were judged alike."""
         known = self.classifier.reliability
+        digests = {"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)}
+        if self.classifier.fingerprint:
+            digests["classifier_settings"] = text_digest(self.classifier.fingerprint)
         return JudgeRecord(
             classifier=to_jsonable(self.names.get("classifier", "")),
             detector=to_jsonable(self.names.get("detector", "")),
             faces=self.faces,
-            digests={"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)},
+            digests=digests,
             balanced_accuracy={name: one.balanced_accuracy for name, one in known.items()} or None,
             learnt_nothing=tuple(name for name, one in known.items() if not one.has_learnt) or None,
         )

@@ -17,7 +17,8 @@ class JudgeRecord(Record):
         classifier: what the user called the classifier.
         detector: what the user called the detector: its name, or its class and settings.
         faces: which faces of an image counted.
-        digests: ``classifier`` and ``detector`` -> digest of its weights.
+        digests: ``classifier`` and ``detector`` -> digest of its weights; ``classifier_settings`` -> digest of what
+            decides the classifier's answers beside them, such as temperatures, crops and words.
         balanced_accuracy: attribute -> balanced accuracy on the classifier's validation faces; None without any.
         learnt_nothing: attributes of which the classifier knew no more than chance there; None where there are none.
     """

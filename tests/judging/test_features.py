@@ -69,3 +69,15 @@ def test_features_of_texts_are_finite(tiny_models: dict[str, str]) -> None:
     clip.model.text_projection.weight.data[0] = torch.nan
     with pytest.raises(NotFiniteError, match="clip: features of texts: got NaN or infinity for 2 of 2"):
         Encoders(clip=clip).text_features(["a doctor", "a nurse"])
+
+
+def test_features_are_those_of_the_same_image_processor(colour_folder: Callable[..., Path], tmp_path: Path) -> None:
+    encoder, cache = MeanColour(), tmp_path / "features.safetensors"
+    encoder.register_buffer("mean", torch.zeros(3), persistent=False)
+    folder, encoders = find_images(colour_folder([RED, BLUE])), Encoders(dino=cast("Any", encoder))
+    image_features(folder, encoders, cache)
+    image_features(folder, encoders, cache)
+    assert encoder.encoded == 2
+    encoder.mean.fill_(0.5)  # as where do_normalize is switched off
+    image_features(folder, encoders, cache)
+    assert encoder.encoded == 4

@@ -93,7 +93,9 @@ class ReferenceSampler:
         modules: list[nn.Module] = [models.backbone, models.detector, models.classifier, *models.encoders.values()]
         modules += [models.embedder] if models.embedder is not None else []
         terms = [self.objective.preserves, self.objective.embeds_faces]
-        self.cache = ReferenceCache(folder, fingerprint(modules, {"terms": terms, **settings}))
+        self.cache = ReferenceCache(
+            folder, fingerprint(modules, {"terms": terms, "classifier": models.classifier.fingerprint, **settings})
+        )
 
     def _recall(self, draw: StepDraw) -> ReferenceDescription | None:
         """Return what is remembered if every rank remembers its share: the ranks' evaluations must stay in step."""

@@ -60,10 +60,14 @@ def operating_rows(summary: RunSummary) -> list[list[str]]:
         before=summary.before,
         after=summary.after,
     )
+
+    def place(point: OperatingFigures) -> tuple[float, float, object]:
+        return point.guidance_scale, point.strength, point.steps or steps or 0
+
     rows = [["attribute", "guidance", "strength", "steps", "before", "after", "at best", "CLIP-I"]]
     for name in shown_blocks(summary.after):
         title = "joint" if name == JOINT else name
-        for point in sorted([usual, *summary.operating_points], key=_place):
+        for point in sorted([usual, *summary.operating_points], key=place):
             old, new = (figures.distribution.blocks[name] for figures in (point.before, point.after))
             uniform = new.is_target_uniform
             first, last = (block.bias if uniform else block.tv for block in (old, new))
@@ -83,10 +87,6 @@ def operating_rows(summary: RunSummary) -> list[list[str]]:
     return rows
 
 
-def _place(point: OperatingFigures) -> tuple[float, float, int]:
-    return point.guidance_scale, point.strength, point.steps or 0
-
-
 def distance_rows(summary: RunSummary) -> list[list[str]]:
     """Return the parts of the distances that remain as rows of text, the heading first and the means last.
 
@@ -103,16 +103,12 @@ def distance_rows(summary: RunSummary) -> list[list[str]]:
     for attribute in dict.fromkeys(one.attribute for one in summary.distances):
         own = sorted((one for one in summary.distances if one.attribute == attribute), key=lambda one: -one.distance)
         rows += [
-            [one.prompt, attribute, str(one.faces), *(_signed(part(one)) for part in parts.values())] for one in own
+            [one.prompt, attribute, str(one.faces), *(_number(part(one)) for part in parts.values())] for one in own
         ]
         known = {name: [value for one in own if (value := part(one)) is not None] for name, part in parts.items()}
-        means = [_signed(sum(values) / len(values) if values else None) for values in known.values()]
+        means = [_number(sum(values) / len(values) if values else None) for values in known.values()]
         rows.append(["mean of the prompts", attribute, "", *means])
     return rows
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:

@@ -79,5 +79,5 @@ def test_very_many_classes_are_not_corrected() -> None:
     target = TargetDistribution({"hat": {str(number): 1 / 65 for number in range(65)}})
     metric = AttributeDistribution(target, draws=50)
     metric.update(torch.tensor([0, 1]), {"hat": torch.eye(65)[:2]})
-    [block] = corrected_figures(metric.compute(), target, {"hat": 100 * torch.eye(65).long()}).values()
-    assert block == CorrectedFigures(problem="corrections are made for 64 classes at most")
+    found = corrected_figures(metric.compute(), target, {"hat": 100 * torch.eye(65).long()})
+    assert found["hat"] == CorrectedFigures(problem="corrections are made for 64 classes at most")

@@ -286,7 +286,7 @@ class Replay:
         with Problems("replay") as problems:
             if self.micro_batch != "auto" and self.micro_batch < 1:
                 problems.add(f"micro_batch: got {self.micro_batch}; give at least 1, or auto")
-            if self.memory_budget is not None and self.memory_budget <= 0:
+            if self.memory_budget is not None and not self.memory_budget > 0:
                 problems.add(f"memory_budget: got {self.memory_budget} GiB; give more than 0, or null")
             if self.memory_budget is not None and self.micro_batch != "auto":
                 problems.add(f"memory_budget: got {self.memory_budget} with micro_batch {self.micro_batch}; give one")

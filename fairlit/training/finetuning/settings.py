@@ -133,7 +133,8 @@ class Models:
         """Warn of classifiers that are often wrong about attributes of the targets."""
         for name, path in self._judges().items():
             with suppress(ConfigurationError, CheckpointError):  # `check_targets` says so
-                warn_of_errors(read_reliability(path), _attributes(targets), name)
+                known = {one: entry for one, entry in read_reliability(path).items() if entry.has_learnt}
+                warn_of_errors(known, _attributes(targets), name)  # the others are refused
 
 
 def _attributes(targets: list[TargetDistribution]) -> list[str]:

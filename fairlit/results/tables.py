@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 CAPTION = (
     "Attributes are perceived, and classifiers err. In brackets: 95 % intervals. At best: a perfectly aligned model."
 )
+DISTANCE_CAPTION = (
+    "Attributes are perceived, and classifiers err. Chance, classifiers, solver steps and model add up to the "
+    "distance. Chance: what a perfectly aligned model would show. Classifiers: what the judge sees beyond the "
+    "classifier that was trained against. Solver steps: what more of them than in training add. Model: the rest."
+)
 _SIMILARITIES = (
     ("clip_i", "CLIP-I to the reference images"),
     ("dino", "DINO to the reference images"),
@@ -35,11 +40,11 @@ def results_table(columns: Mapping[str, VariantFigures], title: str) -> Table:
     return rich_table([["figure", *columns, "at best"], *table_rows(columns)], title)
 
 
-def rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:
+def rich_table(rows: Sequence[Sequence[str]], title: str, *, caption: str = CAPTION) -> Table:
     """Return rows of text, the first of them the heading, for the terminal; an empty row separates sections."""
     from rich.table import Table
 
-    table = Table(title=on_one_line(title), caption=CAPTION, title_justify="left", caption_justify="left")
+    table = Table(title=on_one_line(title), caption=caption, title_justify="left", caption_justify="left")
     heading, *others = rows
     for number, name in enumerate(heading):
         table.add_column(on_one_line(name), justify="right" if number else "left", no_wrap=True)

@@ -108,7 +108,7 @@ def test_methods_share_noise_and_end_in_one_report(
     gone = next(iter(times))
     gone.unlink()
     main(["compare", "--config", str(config)])  # goes on: makes the missing image, and nothing twice
-    assert "made     1 images by 3 methods, 41 were there already" in capsys.readouterr().out
+    assert "made     1 image by 3 methods, 41 were there already" in capsys.readouterr().out
     assert all(file.stat().st_mtime_ns == time for file, time in times.items() if file != gone)
     assert sum(file.stat().st_mtime_ns != time for file, time in features.items()) == 1
     again = json.loads((out / "results.json").read_text())

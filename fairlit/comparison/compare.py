@@ -101,7 +101,7 @@ def _methods(config: CompareConfig, problems: Problems) -> dict[str, Method]:
         methods |= {name: FinetunedAdaptor(config.adaptor) for name in adaptors or ["adaptor"]}
     plain = [name for name, method in methods.items() if method.is_unchanged_model]
     if len(plain) > 1:
-        problems.add(f"methods: {' and '.join(plain)} are both the unchanged model; leave one of them away")
+        problems.add(f"methods: {' and '.join(plain)} are both the unchanged model; leave one of them out")
     if not plain:
         if REFERENCE in methods:
             problems.add(f"methods: {REFERENCE!r} is the name of the model as it is; give that method another name")

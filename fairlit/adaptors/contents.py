@@ -23,13 +23,14 @@ from fairlit.adaptors.files import (
     read_tensors,
 )
 from fairlit.adaptors.formats import kohya, peft, published
-from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component
+from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component, is_factor
 from fairlit.adaptors.formats.reading import read_lora
 from fairlit.adaptors.records import DEFAULT_TOKEN
-from fairlit.adaptors.soft_tokens import placeholder_tokens
+from fairlit.adaptors.soft_tokens import LONGEST_TOKEN, is_token, placeholder_tokens
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 from fairlit.faces.weights import read_state_dict
+from fairlit.io.foreign_text import shortened
 
 
 @dataclass(frozen=True)
@@ -130,19 +131,16 @@ def kind_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
     Raises:
         CheckpointError: they are neither.
     """
-    if len(tensors) == 1 and not any(_LOW_RANK.search(name) for name in tensors):
+    if len(tensors) == 1 and not any(map(is_factor, tensors)):
         (rows,) = tensors.values()
         if rows.ndim in (1, 2) and rows.numel() > 0:
             return "soft_tokens"
-    if any(_LOW_RANK.search(name) for name in tensors):
+    if any(map(is_factor, tensors)):
         return "lora"
     raise CheckpointError(
         f"{file}: neither a LoRA nor soft tokens ({len(tensors)} tensors, first: {next(iter(tensors), 'none')!r}); "
         "give a file that save_adaptor or a fairlit run has written"
     )
-
-
-_LOW_RANK = re.compile(r"lora_|\.lora\.|_lora\.|hada_|lokr_|oft_")
 
 
 def _settings(file: Path, header: Mapping[str, str]) -> dict[str, Any]:
@@ -164,12 +162,14 @@ def _settings(file: Path, header: Mapping[str, str]) -> dict[str, Any]:
 
 def _token(file: Path, name: str, record: AdaptorMetadata) -> str:
     """Return the name of the first soft token; files of web user interfaces are called by it."""
-    if name != kohya.TOKENS_KEY:
-        return name
-    token = record.tokens[0] if record.tokens else f"<{re.sub(r'[^a-z0-9_-]+', '-', file.stem.lower()).strip('-')}>"
-    if len(token) < 3 or token != token.lower() or any(character.isspace() for character in token):
+    own = name != kohya.TOKENS_KEY
+    stem = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-")[:LONGEST_TOKEN]
+    token = name if own else record.tokens[0] if record.tokens else f"<{stem}>"
+    # Files of others, which stock diffusers opens, have names with spaces and capitals too.
+    if not is_token(token) or (not own and (len(token) < 3 or token != token.lower() or " " in token)):
+        kind, remedy = ("word", "save them under another name") if own else ("lower-case word", "rename the file")
         raise CheckpointError(
-            f"{file}: name of the soft tokens: got {token!r}; expected a lower-case word; rename the file"
+            f"{file}: name of the soft tokens: got {shortened(token)}; expected a {kind} that can be printed; {remedy}"
         )
     return token
 

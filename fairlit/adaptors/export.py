@@ -101,7 +101,7 @@ def embedding_file(token: str) -> str:
     """
     if token == FORMER_TOKEN:  # a word, in place of which web UIs would put the soft tokens
         token = DEFAULT_TOKEN
-    return f"{re.sub(r'[^a-z0-9_-]+', '', token) or 'fairlit'}.safetensors"
+    return f"{re.sub(r'[^a-z0-9_-]+', '', token.lower()) or 'fairlit'}.safetensors"
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from fairlit.diffusion.settings import check_pipeline
 from fairlit.diffusion.skeleton import open_skeleton
 from fairlit.errors import Problems
 from fairlit.io.atomic import atomic_folder, atomic_write_text
-from fairlit.io.model_folders import check_new_folder
+from fairlit.io.model_folders import check_encoding, check_new_folder
 from fairlit.results.export import ExportResults
 from fairlit.terminal import quieten_libraries
 
@@ -83,6 +83,14 @@ class _Source:
     base: str | None
 
 
+def _is_here(model: str) -> bool:
+    """Return whether the base model that an adaptor names, some text of a file, is a folder."""
+    try:
+        return bool(model) and Path(model).is_dir()
+    except OSError:  # too long for a path, or in a place that may not be looked at
+        return False
+
+
 def _warn_of_word(token: str, pipeline: DiffusionPipeline) -> None:
     """Say that a web UI takes the name of an embedding for a word of prompts."""
     file = embedding_file(token)
@@ -107,6 +115,7 @@ def _check(config: ExportConfig) -> None:
         if config.out is None:
             problems.add("out: got nothing; give --out, the folder to write")
         else:
+            check_encoding(config.out, "out", problems)
             check_new_folder(config.out, "out", problems)
         if config.base is not None:
             check_pipeline(config.base, problems, "base", stable_diffusion=False, weights=config.merge)
@@ -128,7 +137,7 @@ def _read(config: ExportConfig) -> _Source:
         path = config.published[0]
         contents = read_published(config.published, config.alpha, config.token, base_model=config.base or "")
     base = config.base
-    if base is None and Path(contents.record.base_model or "/dev/null").is_dir():
+    if base is None and _is_here(contents.record.base_model):
         base = contents.record.base_model
     with Problems("export") as problems:
         if base is None and config.merge:

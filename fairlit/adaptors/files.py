@@ -18,6 +18,7 @@ from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 from fairlit.io.atomic import atomic_path
 from fairlit.io.digests import tensor_digest
+from fairlit.io.foreign_text import is_sound
 
 LORA_FILE = "pytorch_lora_weights.safetensors"  # what diffusers' load_lora_weights looks for in a folder
 TOKENS_FILE = "learned_embeds.safetensors"  # what diffusers' load_textual_inversion looks for in a folder
@@ -63,6 +64,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         CheckpointError: the file is missing or damaged, holds NaN, infinities or integers, or other values than those
             whose digest its header tells.
     """
+    if not is_sound(str(path)):  # safetensors 0.8 opens none of them
+        raise CheckpointError(f"{path}: got a path that is not UTF-8; expected one that is; rename it")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

@@ -19,6 +19,7 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.markdown import inline, literal
 from fairlit.io.model_folders import is_hub_id
+from fairlit.io.wording import counted
 from fairlit.results.run import RunSummary, VariantFigures
 from fairlit.results.tables import CAPTION, markdown_table, operating_rows, table_rows
 
@@ -206,7 +207,8 @@ def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
 def _figures(before: VariantFigures, after: VariantFigures) -> str:
     rows = [row for row in table_rows({"before": before, "after": after}) if row]
     table = markdown_table([["", "before", "after", "at best"], *rows])
-    return f"{after.distribution.prompts} prompts, {after.distribution.images} images each way.\n\n{table}"
+    prompts, images = counted(after.distribution.prompts, "prompt"), counted(after.distribution.images, "image")
+    return f"{prompts}, {images} each way.\n\n{table}"
 
 
 def _code(text: str) -> str:

@@ -14,8 +14,11 @@ from torch import Tensor, nn
 
 from fairlit.adaptors.base import Adaptor, Components, master_dtype
 from fairlit.adaptors.files import TOKENS_FILE, AdaptorMetadata
+from fairlit.adaptors.formats.kohya import TOKENS_KEY
+from fairlit.adaptors.formats.low_rank import is_factor
 from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.io.foreign_text import shortened
 
 
 def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
@@ -28,10 +31,28 @@ def placeholder_tokens(token: str, count: int) -> tuple[str, ...]:
     return (token, *(f"{token}_{index}" for index in range(1, count)))
 
 
+LONGEST_TOKEN = 100  # characters of a name, which becomes that of a file
+
+
+def is_token(name: str) -> bool:
+    r"""Return whether soft tokens can be called so in files and prompts.
+
+    Names of control characters, and those that files use for something else, are none.
+
+    Example:
+        >>> is_token("<fairlit>"), is_token("<\x1b[31m>"), is_token("__metadata__"), is_token("lora_up")
+        (True, False, False, False)
+    """
+    return 0 < len(name) <= LONGEST_TOKEN and name.isprintable() and name not in _RESERVED and not is_factor(name)
+
+
+_RESERVED = ("__metadata__", TOKENS_KEY)  # of safetensors, and of files of web user interfaces
+
+
 def check_token(token: str, problems: Problems) -> None:
-    """Note a name that CLIP's tokenizer, which turns prompts into lower case, would not find again."""
-    if not token or token != token.lower() or any(character.isspace() for character in token):
-        problems.add(f"token is {token!r}; give a lower-case name without spaces, e.g. '{DEFAULT_TOKEN}'")
+    """Note a name that files cannot hold, or CLIP's tokenizer, which turns prompts into lower case, would not find."""
+    if not is_token(token) or token != token.lower() or " " in token:
+        problems.add(f"token is {shortened(token)}; give a lower-case name without spaces, e.g. '{DEFAULT_TOKEN}'")
 
 
 class TokenEmbedding(nn.Module):

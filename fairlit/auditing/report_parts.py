@@ -16,6 +16,7 @@ import jinja2
 from PIL import Image
 
 from fairlit.auditing.chart_forms import Chart
+from fairlit.io.wording import counted
 from fairlit.judging.observations import Seen
 from fairlit.pictures.colours import web_colour
 from fairlit.pictures.files import read_image
@@ -114,7 +115,13 @@ def render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "plain": plain, "title_of": title_of}
+    environment.filters |= {
+        "counted": counted,
+        "number": number,
+        "percent": percent,
+        "plain": plain,
+        "title_of": title_of,
+    }
     environment.globals |= {"outcome_words": {outcome: plain(outcome) for outcome in OUTCOMES}, "joint": JOINT}
     return environment.get_template(template).render(**content)
 
@@ -137,16 +144,6 @@ def percent(value: float | None) -> str:
         '12.5 %'
     """
     return "-" if value is None or value != value else f"{100 * value:.1f} %"
-
-
-def counted(number: int, thing: str) -> str:
-    """Return how many things there are.
-
-    Example:
-        >>> counted(1, "prompt"), counted(0, "image")
-        ('1 prompt', '0 images')
-    """
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def plain(name: str) -> str:

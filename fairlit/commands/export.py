@@ -35,6 +35,7 @@ def run(arguments: Sequence[str]) -> None:
     """
     config = COMMAND.parse(arguments)
     from fairlit.adaptors.exporting import export
+    from fairlit.io.foreign_text import shortened
 
     results = export(config)
     print(f"read     {results.source}: {results.contents}")
@@ -43,6 +44,6 @@ def run(arguments: Sequence[str]) -> None:
     elif results.checked:
         print(f"checked  against {results.base}: the stock reader gives back every update")
     else:
-        print(f"         not checked: {results.base_model!r} is not on this machine; give --base")
+        print(f"         not checked: {shortened(results.base_model)} is not on this machine; give --base")
     for file in results.files:
         print(f"wrote    {file}")

@@ -75,7 +75,7 @@ _TRAINER = (
 _EVALUATION = tuple(
     f"trainer.{name}" for name in ("default_root_dir", "accelerator", "devices", "precision", "callbacks")
 )
-_TRAINED_ONLY = ("gradient", "replay", "alignment", "preservation", "realism", "originals", "reference_images")
+_TRAINED_ONLY = ("gradient", "replay", "alignment", "preservation", "realism", "reference_images")
 
 
 def help_text(command: str) -> str:
@@ -123,8 +123,15 @@ def _first_part(text: str, room: int) -> str:
     ends = [end.start() for end in re.finditer(r"(?<!e\.g)\. |[;:] | \(|, (?!and|or)", text) if end.start() <= room]
     sound = [end for end in ends if end > room // 4 and not _is_open(text[:end])]
     if sound:
-        return re.sub(r"[;,] (null|`auto`|e\.g\.)$", "", text[: sound[-1]])
+        return re.sub(r"[;,] (null|`auto`|e\.g\.)$", "", _without_half_a_list(text, sound[-1]))
     return textwrap.shorten(text, room, placeholder=" ...")
+
+
+def _without_half_a_list(text: str, end: int) -> str:
+    """Return a text up to `end`, without the choices after a colon where they go on beyond that."""
+    clause = re.split(r"[.;] ", text[:end])[-1]
+    goes_on = ": " in clause and re.search(r"[,)] (?:or|and) ", text[end:]) is not None
+    return text[: text.rindex(": ", 0, end)] if goes_on else text[:end]
 
 
 def _is_open(text: str) -> bool:

@@ -16,6 +16,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.plan import GenerationPlan
 from fairlit.io.devices import choose_device
+from fairlit.io.wording import counted
 from fairlit.judging.earlier_results import begin_results, check_earlier_results, settings_of
 from fairlit.mitigation import FinetunedAdaptor, NoMitigation
 from fairlit.mitigation.method import Method
@@ -82,7 +83,8 @@ def compare(config: CompareConfig, *, command: str = "") -> ComparisonResults:
     with progress_bar(f"images by {len(plans)} methods", total, done=total - missing) as advance:
         make_images(settings, advance)
     there = f", {total - missing} were there already" if missing < total else ""
-    _LOG.info("made     %d images by %d methods%s: %s", missing, len(plans), there, settings.out / "images")
+    what = f"{counted(missing, 'image')} by {counted(len(plans), 'method')}"
+    _LOG.info("made     %s%s: %s", what, there, settings.out / "images")
     judge, encoders = config.load_judge(device), config.load_encoders(device)
     judged = len(plans) * len(settings.plans[settings.reference].prompts) * config.images
     with progress_bar("judged images", judged + (total if encoders.by_name else 0)) as advance:
@@ -99,7 +101,7 @@ def _methods(config: CompareConfig, problems: Problems) -> dict[str, Method]:
         methods |= {name: FinetunedAdaptor(config.adaptor) for name in adaptors or ["adaptor"]}
     plain = [name for name, method in methods.items() if method.is_unchanged_model]
     if len(plain) > 1:
-        problems.add(f"methods: {' and '.join(plain)} are both the unchanged model; leave one of them away")
+        problems.add(f"methods: {' and '.join(plain)} are both the unchanged model; leave one of them out")
     if not plain:
         if REFERENCE in methods:
             problems.add(f"methods: {REFERENCE!r} is the name of the model as it is; give that method another name")

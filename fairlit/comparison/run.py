@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from fairlit.generation import GenerationPlan
 from fairlit.generation.run import load_backbone, missing_images
 from fairlit.generation.run import make_images as make_planned_images
 from fairlit.io.atomic import atomic_write_text
+from fairlit.io.digests import text_digest
 from fairlit.io.notes import note_line, read_notes
 from fairlit.judging.features import Encoders, image_features
 from fairlit.judging.image_folders import ImageFolder, find_images
@@ -112,8 +114,9 @@ def make_images(settings: ComparisonSettings, progress: Progress = lambda count:
             if backbone is None and missing_images(plan):
                 backbone = load_backbone(plan, settings.device)
 
-            def note(count: int, seconds: float, name: str = name) -> None:
+            def note(count: int, seconds: float, name: str = name, plan: GenerationPlan = plan) -> None:
                 line = {"method": name, "device": settings.device, "images": count, "seconds": seconds}
+                line["made_with"] = _made_with(plan)
                 with (settings.out / _SECONDS).open("a", encoding="utf-8") as log:
                     log.write(note_line(line))
 
@@ -152,7 +155,7 @@ def _measure(
 ) -> ComparisonResults:
     found = differences(methods, target, settings.grid, settings.seed)
     figures = {name: entry.judged.figures for name, entry in methods.items()}
-    seconds = _seconds(settings.out / _SECONDS)
+    seconds = _seconds(settings.out / _SECONDS, settings.plans)
     reference = settings.plans[settings.reference]
     return ComparisonResults(
         standing={block: standing(found, figures, block) for block in figures[settings.reference].blocks},
@@ -314,11 +317,20 @@ class _Seconds:
     to_prepare: float | None = None
 
 
-def _seconds(log: Path) -> dict[str, _Seconds]:
-    """Median seconds an image over batches, and to prepare, of each method on the device that it last ran on."""
+def _made_with(plan: GenerationPlan) -> str:
+    """Name of the settings of a plan's images."""
+    return text_digest(json.dumps(plan.common_parameters(), sort_keys=True))
+
+
+def _seconds(log: Path, plans: Mapping[str, GenerationPlan]) -> dict[str, _Seconds]:
+    """Median seconds an image over batches, and to prepare, of each method on the device that it last ran on.
+
+    Images of other settings, which `overwrite` has replaced, do not count.
+    """
+    made_with = {name: _made_with(plan) for name, plan in plans.items()}
     by_method: dict[str, list[Mapping[str, Any]]] = {}
     for entry in read_notes(log):
-        if entry is not None:
+        if entry is not None and entry.get("made_with") == made_with.get(entry["method"]):
             by_method.setdefault(entry["method"], []).append(entry)
     found: dict[str, _Seconds] = {}
     for name, entries in by_method.items():

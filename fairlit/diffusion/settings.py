@@ -9,7 +9,7 @@ from typing import Literal
 
 from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES, check_configs, check_kind
 from fairlit.errors import Problems
-from fairlit.io.model_folders import check_weights, find_variant, is_hub_id, read_json
+from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
 from fairlit.io.tokenizer_files import check_tokenizer_files
 
 _SINGLE_FILES = (".safetensors", ".ckpt")
@@ -51,6 +51,7 @@ def check_pipeline(
         weights: whether weights will be read; configs and tokenizer suffice where they are not.
     """
     folder = Path(path)
+    check_encoding(path, subject, problems)
     if not folder.is_dir():
         if folder.suffix in _SINGLE_FILES and folder.is_file():
             problems.add(

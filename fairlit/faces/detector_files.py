@@ -71,4 +71,4 @@ def check_detection(
         problems: collector of the messages.
     """
     if replaces_detection(own) and detection != default:
-        problems.add("detection: got settings of MTCNN, which --detector replaces; leave one of them away")
+        problems.add("detection: got settings of MTCNN, which --detector replaces; leave one of them out")

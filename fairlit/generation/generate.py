@@ -11,6 +11,7 @@ from fairlit.generation.config import GenerateConfig
 from fairlit.generation.plan import GenerationPlan
 from fairlit.generation.run import make_images, missing_images
 from fairlit.io.devices import choose_device
+from fairlit.io.wording import counted
 from fairlit.pictures.manifest import MANIFEST
 from fairlit.results.generation import GenerationResults
 from fairlit.terminal import progress_bar, quieten_libraries
@@ -64,7 +65,8 @@ def make_planned(plan: GenerationPlan, device: str) -> GenerationResults:
     with progress_bar(f"images, {plan.method.display_name}", total, done=total - missing) as advance:
         made = make_images(plan, device, advance)
     before = f", {total - made} were there already" if made < total else ""
-    _LOG.info("made     %d images of %d prompts%s: %s", made, len(plan.prompts), before, plan.out)
+    what = f"{counted(made, 'image')} of {counted(len(plan.prompts), 'prompt')}"
+    _LOG.info("made     %s%s: %s", what, before, plan.out)
     return GenerationResults(
         folder=str(plan.out),
         manifest=str(plan.out / MANIFEST),

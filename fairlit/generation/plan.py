@@ -148,9 +148,9 @@ class GenerationPlan:
         """Return what the images of a prompt are to follow; None where the method needs no target."""
         return (prompt.target or self.target) if self.method.needs_target else None
 
-    def planned(self) -> list[list[PlannedImage]]:
-        """All images, prompt by prompt."""
-        common = {
+    def common_parameters(self) -> dict[str, Any]:
+        """Return what every image depends on, whatever its prompt and its noise, as plain data."""
+        return {
             "model": self.model,
             "method": self.method.describe(),
             "steps": self.steps,
@@ -162,6 +162,10 @@ class GenerationPlan:
             "seed": self.seed,
             "version": fairlit_version(),
         }
+
+    def planned(self) -> list[list[PlannedImage]]:
+        """All images, prompt by prompt."""
+        common = self.common_parameters()
         return [list(self._of_prompt(index, prompt, common)) for index, prompt in enumerate(self.prompts)]
 
     def _of_prompt(self, index: int, prompt: Prompt, common: dict[str, Any]) -> Iterator[PlannedImage]:

@@ -144,9 +144,12 @@ def _move_folder(source: Path, target: Path) -> None:
 
 
 def atomic_write_text(path: str | os.PathLike[str], text: str) -> Path:
-    """Writes UTF-8 `text` to `path` atomically and returns the path."""
+    r"""Writes `text` in UTF-8 to `path` atomically and returns the path.
+
+    What UTF-8 cannot write, as names of files that are not UTF-8 have it, is spelt ``\udce9``, which JSON reads back.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
 
 

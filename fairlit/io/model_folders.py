@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.io.foreign_text import is_sound, printable
 from fairlit.io.output_places import check_writable
 
 _VARIANTS = ("fp32", "fp16", "bf16")  # in the order in which they are taken
 _NUMBERS = ("F64", "F32", "F16", "BF16")
 _COUNTERS = ("I64", "I32", "BOOL")  # of positions and batches
+_LONGEST_ID = 200  # characters; hubs take fewer
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -23,7 +25,7 @@ def is_hub_id(path: str | Path) -> bool:
     What lies below an existing folder is a mistyped path: ``checkpoints/minature`` is no hub id where there is a
     folder `checkpoints`.
     """
-    return _HUB_ID.fullmatch(str(path)) is not None and not Path(path).parent.is_dir()
+    return len(str(path)) <= _LONGEST_ID and _HUB_ID.fullmatch(str(path)) is not None and not Path(path).parent.is_dir()
 
 
 def local_folder(path: str | Path) -> Path | None:
@@ -42,6 +44,12 @@ def local_folder(path: str | Path) -> Path | None:
         return None
 
 
+def check_encoding(path: str | Path, subject: str, problems: Problems) -> None:
+    """Notes a path that is not UTF-8: safetensors 0.8 opens none of them."""
+    if not is_sound(str(path)):
+        problems.add(f"{subject}: got the path {printable(str(path))!r}, which is not UTF-8; rename it")
+
+
 def check_model_folder(path: str | Path, subject: str, problems: Problems) -> None:
     """Notes what is wrong with the folder of a transformers model; a hub id is taken on trust.
 
@@ -51,6 +59,7 @@ def check_model_folder(path: str | Path, subject: str, problems: Problems) -> No
         problems: where messages go.
     """
     folder = Path(path)
+    check_encoding(path, subject, problems)
     if folder.is_dir():
         read_json(folder / "config.json", subject, problems)
         check_weights(folder, subject, problems, suffixes=(".safetensors",))

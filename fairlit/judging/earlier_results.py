@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
-from fairlit.io.foreign_text import shortened
+from fairlit.io.foreign_text import parsed, shortened
 from fairlit.io.jsonable import to_jsonable
 from fairlit.io.notes import note_line, read_notes
 from fairlit.mitigation.method import Method
@@ -41,7 +41,7 @@ def settings_of(config: JudgeConfig, target: TargetDistribution, methods: Mappin
             settings[name] = str(Path(settings[name]).resolve())
     settings |= {"command": type(config).__name__.removesuffix("Config").lower(), "target": target.to_dict()}
     settings |= {"methods": {name: method.describe() for name, method in methods.items()}}
-    plain: PlainData = json.loads(json.dumps(to_jsonable(settings)))
+    plain: PlainData = parsed(json.dumps(to_jsonable(settings)))  # as notes are read: names need not be UTF-8
     return plain
 
 
@@ -55,15 +55,14 @@ def check_earlier_results(out: Path, settings: PlainData, results: str, *, overw
         overwrite: whether results of other settings may be replaced.
         problems: where messages go.
     """
-    if overwrite:
+    if overwrite or not (out / results).exists():  # what a command noted that was stopped before its results
         return
     earlier = _noted(out)
     if earlier is None:
-        if (out / results).exists():
-            problems.add(
-                f"out: got {out}, whose {results} is not known to be of these settings; expected a folder without "
-                "one; give another --out, or --overwrite to replace what is there"
-            )
+        problems.add(
+            f"out: got {out}, whose {results} is not known to be of these settings; expected a folder without "
+            "one; give another --out, or --overwrite to replace what is there"
+        )
         return
     differing = sorted(name for name in earlier.keys() | settings.keys() if earlier.get(name) != settings.get(name))
     if differing:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 CAPTION = (
     "Attributes are perceived, and classifiers err. In brackets: 95 % intervals. At best: a perfectly aligned model."
 )
+DISTANCE_CAPTION = (
+    "Attributes are perceived, and classifiers err. Chance, classifiers, solver steps and model add up to the "
+    "distance. Chance: what a perfectly aligned model would show. Classifiers: what the judge sees beyond the "
+    "classifier that was trained against. Solver steps: what more of them than in training add. Model: the rest."
+)
 _SIMILARITIES = (
     ("clip_i", "CLIP-I to the reference images"),
     ("dino", "DINO to the reference images"),
@@ -35,11 +40,11 @@ def results_table(columns: Mapping[str, VariantFigures], title: str) -> Table:
     return rich_table([["figure", *columns, "at best"], *table_rows(columns)], title)
 
 
-def rich_table(rows: Sequence[Sequence[str]], title: str) -> Table:
+def rich_table(rows: Sequence[Sequence[str]], title: str, *, caption: str = CAPTION) -> Table:
     """Return rows of text, the first of them the heading, for the terminal; an empty row separates sections."""
     from rich.table import Table
 
-    table = Table(title=on_one_line(title), caption=CAPTION, title_justify="left", caption_justify="left")
+    table = Table(title=on_one_line(title), caption=caption, title_justify="left", caption_justify="left")
     heading, *others = rows
     for number, name in enumerate(heading):
         table.add_column(on_one_line(name), justify="right" if number else "left", no_wrap=True)
@@ -60,10 +65,14 @@ def operating_rows(summary: RunSummary) -> list[list[str]]:
         before=summary.before,
         after=summary.after,
     )
+
+    def place(point: OperatingFigures) -> tuple[float, float, object]:
+        return point.guidance_scale, point.strength, point.steps or steps or 0
+
     rows = [["attribute", "guidance", "strength", "steps", "before", "after", "at best", "CLIP-I"]]
     for name in shown_blocks(summary.after):
         title = "joint" if name == JOINT else name
-        for point in sorted([usual, *summary.operating_points], key=_place):
+        for point in sorted([usual, *summary.operating_points], key=place):
             old, new = (figures.distribution.blocks[name] for figures in (point.before, point.after))
             uniform = new.is_target_uniform
             first, last = (block.bias if uniform else block.tv for block in (old, new))
@@ -83,10 +92,6 @@ def operating_rows(summary: RunSummary) -> list[list[str]]:
     return rows
 
 
-def _place(point: OperatingFigures) -> tuple[float, float, int]:
-    return point.guidance_scale, point.strength, point.steps or 0
-
-
 def distance_rows(summary: RunSummary) -> list[list[str]]:
     """Return the parts of the distances that remain as rows of text, the heading first and the means last.
 
@@ -103,16 +108,12 @@ def distance_rows(summary: RunSummary) -> list[list[str]]:
     for attribute in dict.fromkeys(one.attribute for one in summary.distances):
         own = sorted((one for one in summary.distances if one.attribute == attribute), key=lambda one: -one.distance)
         rows += [
-            [one.prompt, attribute, str(one.faces), *(_signed(part(one)) for part in parts.values())] for one in own
+            [one.prompt, attribute, str(one.faces), *(_number(part(one)) for part in parts.values())] for one in own
         ]
         known = {name: [value for one in own if (value := part(one)) is not None] for name, part in parts.items()}
-        means = [_signed(sum(values) / len(values) if values else None) for values in known.values()]
+        means = [_number(sum(values) / len(values) if values else None) for values in known.values()]
         rows.append(["mean of the prompts", attribute, "", *means])
     return rows
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
 
 
 def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:

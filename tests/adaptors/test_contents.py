@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from diffusers import StableDiffusionPipeline
 
 from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, SoftTokens
 from fairlit.adaptors.contents import read_adaptor, read_published
+from fairlit.adaptors.export import embedding_file
 from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
 from fairlit.errors import CheckpointError, ConfigurationError
 
@@ -104,4 +106,36 @@ def test_soft_tokens_of_web_user_interfaces_have_the_name_that_the_file_tells(tm
     record = AdaptorMetadata(kind="soft_tokens", tokens=("A b",))
     path = write_tensors(tmp_path / "other.safetensors", {"emb_params": rows}, {FAIRLIT_KEY: record.to_json()})
     with pytest.raises(CheckpointError, match="name of the soft tokens: got 'A b'; expected a lower-case word"):
+        read_adaptor(path)
+
+
+@pytest.mark.parametrize("token", ["<\x1b[31m>", "<\n>", "", "<" + "a" * 3000])
+def test_names_of_soft_tokens_are_words(tmp_path: Path, token: str) -> None:
+    path = write_tensors(tmp_path / "learned_embeds.safetensors", {token: torch.randn(2, 32)}, {})
+    with pytest.raises(
+        CheckpointError, match=r"name of the soft tokens: got .{,70}; expected a word that can be printed"
+    ):
+        read_adaptor(path)
+
+
+@pytest.mark.parametrize("token", ["<\ud800>", "__metadata__"])
+def test_records_name_soft_tokens_by_words(tmp_path: Path, token: str) -> None:
+    record = AdaptorMetadata(kind="soft_tokens", tokens=(token,))
+    path = write_tensors(
+        tmp_path / "a.safetensors", {"emb_params": torch.randn(2, 32)}, {FAIRLIT_KEY: record.to_json()}
+    )
+    with pytest.raises(CheckpointError, match="expected a lower-case word that can be printed"):
+        read_adaptor(path)
+
+
+def test_files_of_others_may_have_capitals_and_spaces(tmp_path: Path) -> None:
+    path = write_tensors(tmp_path / "learned_embeds.safetensors", {"My Style": torch.randn(2, 32)}, {})
+    assert read_adaptor(path).token == "My Style"
+    assert embedding_file("My Style") == "mystyle.safetensors"
+
+
+def test_paths_that_are_not_utf_8_are_named(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    path = write_tensors(folder / "learned_embeds.safetensors", {"<x>": torch.randn(2, 32)}, {})
+    with pytest.raises(CheckpointError, match="got a path that is not UTF-8; expected one that is; rename it"):
         read_adaptor(path)

@@ -125,3 +125,11 @@ def test_bad_arguments(tiny_pipeline: StableDiffusionPipeline) -> None:
         SoftTokens(token="doctor</w>").attach(tiny_pipeline)
     with pytest.raises(ConfigurationError, match="count is 1000, the vocabulary has only"):
         SoftTokens(count=1000).attach(tiny_pipeline)
+
+
+@pytest.mark.parametrize(
+    "token", ["__metadata__", "emb_params", "lora_a", "<\x1b[31m>", "<\udce9>", "a b", "<A>", "", "<" + "a" * 100]
+)
+def test_names_that_files_or_prompts_cannot_hold_are_refused(token: str) -> None:
+    with pytest.raises(ConfigurationError, match="give a lower-case name without spaces"):
+        SoftTokens(token=token)

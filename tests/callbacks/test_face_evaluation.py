@@ -115,7 +115,7 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     assert (tmp_path / "before_after.png").is_file()
     printed = capsys.readouterr().out
     assert "2 prompts, 8 images each way, judged by auditor" in printed
-    assert "sports: 1 prompts, 4 images each way, judged by auditor" in printed
+    assert "sports: 1 prompt, 4 images each way, judged by auditor" in printed
 
 
 def test_further_guidance_scales_and_strengths_are_measured_apart(
@@ -177,6 +177,7 @@ def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest
     printed = capsys.readouterr().out
     assert "what the distance that remains is made of" in printed
     assert "mean of the prompts" in printed
+    assert "add up to the distance" in " ".join(printed.split())
 
 
 def test_validation_logs_means_and_writes_every_prompt(

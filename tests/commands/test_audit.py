@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,9 @@ def test_results_of_other_settings_are_replaced_only_where_that_is_asked_for(
         assert "give another --out, or --overwrite to replace" in error
         assert (out / "results.json").read_bytes() == before
     assert (out / "per_face.csv").is_file()
+    (out / "results.json").rename(tmp_path / "kept")
+    main([*command, *both, "--tolerance", "0.3"])  # without results, as after a stop, there is nothing to protect
+    assert json.loads((out / "results.json").read_text())["tolerance"] == 0.3
     main([*command, "--overwrite"])  # nobody's face is found by MTCNN, and the largest one counts
     assert json.loads((out / "results.json").read_text())["audited"]["no_face"] == 3
     assert not (out / "per_face.csv").exists()
@@ -98,6 +102,20 @@ def test_results_of_other_settings_are_replaced_only_where_that_is_asked_for(
         main(command)
     assert caught.value.code == 2
     assert "whose results.json is not known to be of these settings" in capsys.readouterr().err
+
+
+def test_a_classifier_whose_folder_is_not_called_in_utf_8_is_refused_in_words(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = tmp_path / os.fsdecode(b"judge\xff")
+    try:
+        shutil.copytree(tiny_models["audit_classifier"], odd)
+    except OSError:
+        pytest.skip("file system wants UTF-8")
+    with pytest.raises(SystemExit) as caught:
+        main(["audit", str(images), "--target", TARGET, "--classifier", str(odd), "--out", str(tmp_path / "out")])
+    assert caught.value.code == 2
+    assert "model.safetensors' cannot be read" in capsys.readouterr().err
 
 
 def test_a_model_is_generated_from_and_compared_with_itself(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import statistics
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_methods_share_noise_and_end_in_one_report(
     gone = next(iter(times))
     gone.unlink()
     main(["compare", "--config", str(config)])  # goes on: makes the missing image, and nothing twice
-    assert "made     1 images by 3 methods, 41 were there already" in capsys.readouterr().out
+    assert "made     1 image by 3 methods, 41 were there already" in capsys.readouterr().out
     assert all(file.stat().st_mtime_ns == time for file, time in times.items() if file != gone)
     assert sum(file.stat().st_mtime_ns != time for file, time in features.items()) == 1
     again = json.loads((out / "results.json").read_text())
@@ -120,7 +121,14 @@ def test_images_made_otherwise_are_not_mixed(config: Path, tmp_path: Path, capsy
         main(["compare", "--config", str(config), "--only", "[attribute words]", "--seed", "3"])
     assert "were made with max_prompts 1, not None" in capsys.readouterr().err
     main(["compare", "--config", str(config), "--only", "[attribute words]", "--seed", "3", "--overwrite"])
-    assert json.loads((tmp_path / "out" / "results.json").read_text())["prompts"] == 2
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["prompts"] == 2
+    log = tmp_path / "out" / ".seconds.jsonl"
+    notes = [json.loads(line) for line in log.read_text().splitlines()]
+    made_with = list(dict.fromkeys(note["made_with"] for note in notes if note["method"] == "attribute words"))
+    assert len(made_with) == 2  # of both seeds; what the first took does not count any more
+    rates = [note["seconds"] / note["images"] for note in notes if note["made_with"] == made_with[1] and note["images"]]
+    assert results["methods"]["attribute words"]["seconds_an_image"] == pytest.approx(statistics.median(rates))
     with pytest.raises(SystemExit):
         main(["compare", "--config", str(config), "--seed", "3"])
     assert "were made with methods" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fairlit.adaptors import AdaptorMetadata, Lora, SoftTokens
 from fairlit.adaptors.contents import read_adaptor
-from fairlit.adaptors.files import write_tensors
+from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
 from fairlit.cli import main
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
 from fairlit.functional.sampling.noise import keyed_noise
@@ -298,3 +298,20 @@ def test_tokens_that_are_words_are_named(
     assert (tmp_path / "out" / f"{file}.safetensors").is_file()
     assert read_adaptor(tmp_path / "out" / f"{file}.safetensors").token == token
     assert ("replaces 'photo' in every prompt" in capsys.readouterr().out) == warned
+
+
+@pytest.mark.parametrize("base", ["x" * 5000, "a" * 300 + "/b", "\x00", "\ud800/x", "`\n# a\x1b[31m"])
+def test_base_models_of_records_are_any_text(tmp_path: Path, capsys: pytest.CaptureFixture[str], base: str) -> None:
+    record = AdaptorMetadata(base_model=base, origin=base, version=base).to_json()
+    write_tensors(tmp_path / "saved" / "learned_embeds.safetensors", {"<x>": torch.ones(2, 32)}, {FAIRLIT_KEY: record})
+    for to in ("kohya", "diffusers"):
+        main(["export", str(tmp_path / "saved"), "--to", to, "--out", str(tmp_path / to)])
+        card = (tmp_path / to / "README.md").read_text()
+        assert len([line for line in card.splitlines() if line.startswith("# ")]) == 1
+        assert ModelCard(card).data.base_model is None
+        assert "\x1b" not in card + capsys.readouterr().out
+
+
+def test_paths_that_are_not_utf_8_are_refused(saved: Path, tmp_path: Path, refused: Callable[..., str]) -> None:
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9")
+    assert "out: got the path" in refused(saved, "--to", "kohya", "--out", out)

@@ -108,7 +108,7 @@ def test_a_method_of_ones_own_resumes_in_another_process(folder: Path, tiny_pipe
     command = ["generate", "a doctor", "--model", str(tiny_pipeline_folder), "--steps", "2", "--guidance_scale", "1"]
     command += ["--method", "own_parts.Shifted", "--method.shift", "0.25", "--out", "made", "--device", "cpu"]
     assert "made     2 images" in fairlit(folder, *command, "--images", "2")
-    assert "made     1 images of 1 prompts, 2 were there already" in fairlit(folder, *command, "--images", "3")
+    assert "made     1 image of 1 prompt, 2 were there already" in fairlit(folder, *command, "--images", "3")
     lines = [json.loads(line) for line in (folder / "made" / "manifest.jsonl").read_text().splitlines()]
     assert [line["method"] for line in lines] == [{"name": "shifted", "shift": 0.25}] * 3
 
@@ -137,7 +137,7 @@ def test_compare_and_edit_with_parts_of_ones_own(folder: Path, tiny_pipeline_fol
     command += ["--classifier", "judge.yaml", "--out", "comparison"]
     assert "made     8 images by 2 methods" in fairlit(folder, *command)
     next((folder / "comparison" / "images" / "judged" / "mine").rglob("*.png")).unlink()
-    assert "made     1 images by 2 methods, 7 were there already" in fairlit(folder, *command)
+    assert "made     1 image by 2 methods, 7 were there already" in fairlit(folder, *command)
     results = json.loads((folder / "comparison" / "results.json").read_text())
     assert results["methods"]["mine"]["settings"] == {"name": "shifted", "shift": 0.5}
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -42,6 +43,12 @@ def test_a_missing_and_an_empty_folder(tmp_path: Path) -> None:
     [message] = complaints(tmp_path / "empty")
     assert "model_index.json is missing" in message
     assert "give the folder" in message
+
+
+def test_a_path_that_is_not_utf_8(folder: Path) -> None:
+    named = folder.rename(os.fsdecode(os.fsencode(folder) + b"\xe9"))
+    [message] = complaints(named)
+    assert "which is not UTF-8; rename it" in message
 
 
 def test_a_single_file(folder: Path) -> None:

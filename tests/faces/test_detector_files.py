@@ -28,5 +28,5 @@ def test_settings_of_mtcnn_beside_another_detector_are_refused() -> None:
     check_detection("stand_ins.MiddleFaces", FaceDetection(), FaceDetection(), problems)
     assert problems.messages == []
     check_detection("stand_ins.MiddleFaces", MINE, FaceDetection(), problems)
-    assert problems.messages == ["detection: got settings of MTCNN, which --detector replaces; leave one of them away"]
+    assert problems.messages == ["detection: got settings of MTCNN, which --detector replaces; leave one of them out"]
     assert isinstance(load_detector("stand_ins.MiddleFaces"), MiddleFaces)

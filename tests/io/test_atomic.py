@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -139,3 +140,9 @@ def test_files_take_their_places_together_or_not_at_all(tmp_path: Path) -> None:
     assert {path.name: path.read_text() for path in target.iterdir()} == {"a": "new", "b": "new", "other": "old"}
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a", "b"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adaptor", "link", "new"]
+
+
+def test_text_that_utf_8_cannot_write_is_spelt_as_json_reads_it_back(tmp_path: Path) -> None:
+    content = {"caf\udce9.png": "é\ud800"}
+    path = atomic_write_text(tmp_path / "results.json", json.dumps(content, ensure_ascii=False))
+    assert json.loads(path.read_text(encoding="utf-8")) == content

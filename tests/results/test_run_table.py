@@ -66,7 +66,7 @@ def test_figures_by_guidance_scale_follow(tmp_path: Path, capsys: pytest.Capture
             before=run.before,
             after=figures(share, ["gender"]),
         )
-        for scale, strength, steps, share in ((7.5, 1.0, None, 0.75), (3.0, 0.5, 9, 1.0))
+        for scale, strength, steps, share in ((7.5, 1.0, None, 0.75), (3.0, 1.0, 9, 0.75), (3.0, 0.5, 9, 1.0))
     )
     replace(run, sampling={"guidance_scale": 3.0, "evaluation_steps": 12}, operating_points=points).write(folder)
     assert RunSummary.read(folder).operating_points == points
@@ -75,6 +75,7 @@ def test_figures_by_guidance_scale_follow(tmp_path: Path, capsys: pytest.Capture
     assert rows[0][:4] == ["attribute", "guidance", "strength", "steps"]
     assert [(row[1], row[2], row[3], row[5].split()[0]) for row in rows[2:]] == [
         ("3", "0.5", "9", "1.000"),
+        ("3", "1", "9", "0.500"),
         ("3", "1", "12", "0.000"),
         ("7.5", "1", "12", "0.500"),
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -188,6 +189,19 @@ def by_component(updates: LowRankUpdates) -> dict[str, LowRankUpdates]:
         component, name = layer.split(".", 1)
         parts.setdefault(component, {})[name] = update
     return parts
+
+
+def is_factor(name: str) -> bool:
+    """Return whether a tensor of this name is part of a low-rank update, in some layout.
+
+    Example:
+        >>> is_factor("unet.mid_block.attn1.to_q.lora_A.weight"), is_factor("<fairlit>")
+        (True, False)
+    """
+    return _FACTOR.search(name) is not None
+
+
+_FACTOR = re.compile(r"lora_|\.lora\.|_lora\.|hada_|lokr_|oft_")
 
 
 def canonical_name(name: str) -> str:

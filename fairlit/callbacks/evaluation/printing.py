@@ -9,8 +9,9 @@ from rich.table import Table
 
 from fairlit.callbacks.evaluation.grouping import main_figures
 from fairlit.callbacks.evaluation.pictures import TITLES
+from fairlit.io.wording import counted
 from fairlit.results.run import GroupedFigures, RunSummary, VariantFigures
-from fairlit.results.tables import distance_rows, operating_rows, results_table, rich_table
+from fairlit.results.tables import DISTANCE_CAPTION, distance_rows, operating_rows, results_table, rich_table
 from fairlit.terminal import plain_console
 from fairlit.training import FairFinetuner
 
@@ -33,7 +34,8 @@ def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, pa
     if summary.operating_points:
         report.append(rich_table(operating_rows(summary), "by guidance scale, strength and solver steps"))
     if summary.distances:
-        report.append(rich_table(distance_rows(summary), "what the distance that remains is made of"))
+        title = "what the distance that remains is made of"
+        report.append(rich_table(distance_rows(summary), title, caption=DISTANCE_CAPTION))
     return [*report, f"picture  {picture}\nsummary  {path}"]
 
 
@@ -51,7 +53,7 @@ def print_report(report: Report) -> None:
 
 def _title(module: FairFinetuner, columns: Mapping[str, VariantFigures]) -> str:
     figures = next(iter(columns.values())).distribution
-    title = f"{figures.prompts} prompts, {figures.images} images each way, judged by "
+    title = f"{counted(figures.prompts, 'prompt')}, {counted(figures.images, 'image')} each way, judged by "
     if module.models.audit_classifier is None:
         return title + "the classifier that was also trained against: take the figures with care"
     return title + module.models.judge

@@ -55,7 +55,7 @@ def distance_parts(
             same noise, [K]; None: not measured.
 
     Raises:
-        ConfigurationError: shares that are none, or no faces.
+        ConfigurationError: shares that are negative or do not add up to 1, or no faces.
 
     Example:
         >>> parts = distance_parts([0.5, 0.5], [0.70, 0.30], [0.65, 0.35], faces=96, at_training_steps=[0.62, 0.38])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ def largest_micro_batch(
 
     Args:
         chain: the chain that `sampled` came from.
-        sampled: a rollout.
+        sampled: a rollout; what it has kept stays.
         conditioning: its prompts.
         parameters: trainable tensors inside the denoiser.
         budget: GiB for the activations of one batch; None: most of what is free on a GPU, no limit on a CPU.
@@ -39,6 +40,7 @@ def largest_micro_batch(
         return largest
     allowed = budget * 2**30 if budget is not None else _SHARE_OF_FREE * _free(device)
     few, more = 1, 3
+    sampled = replace(sampled, kept=None)  # what is kept serves once, and is not to be measured
 
     def run(count: int) -> Callable[[], object]:
         zeros = torch.zeros(count, dtype=torch.long, device=device)

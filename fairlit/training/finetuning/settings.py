@@ -133,7 +133,8 @@ class Models:
         """Warn of classifiers that are often wrong about attributes of the targets."""
         for name, path in self._judges().items():
             with suppress(ConfigurationError, CheckpointError):  # `check_targets` says so
-                warn_of_errors(read_reliability(path), _attributes(targets), name)
+                known = {one: entry for one, entry in read_reliability(path).items() if entry.has_learnt}
+                warn_of_errors(known, _attributes(targets), name)  # the others are refused
 
 
 def _attributes(targets: list[TargetDistribution]) -> list[str]:
@@ -285,7 +286,7 @@ class Replay:
         with Problems("replay") as problems:
             if self.micro_batch != "auto" and self.micro_batch < 1:
                 problems.add(f"micro_batch: got {self.micro_batch}; give at least 1, or auto")
-            if self.memory_budget is not None and self.memory_budget <= 0:
+            if self.memory_budget is not None and not self.memory_budget > 0:
                 problems.add(f"memory_budget: got {self.memory_budget} GiB; give more than 0, or null")
             if self.memory_budget is not None and self.micro_batch != "auto":
                 problems.add(f"memory_budget: got {self.memory_budget} with micro_batch {self.micro_batch}; give one")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from miniature_case import Case
 
-from fairlit.diffusion import Conditioning, Rollout, replay, rollout
+from fairlit.diffusion import Conditioning, Pairs, Rollout, replay, rollout
+from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.training.finetuning.micro_batch import (
     LARGEST_MICRO_BATCH,
     even_micro_batch,
@@ -32,6 +33,21 @@ def test_budget_decides_and_is_kept(budget: float) -> None:
     gib = 2**30
     assert peak_bytes(lambda: run(found), CPU) < 1.02 * budget * gib
     assert peak_bytes(lambda: run(found + 2), CPU) > 0.98 * budget * gib
+
+
+def test_kept_activations_are_neither_used_up_nor_measured() -> None:
+    case = Case()
+    conditioning = case.conditioning()
+    shape = (case.chain.solver.num_evaluations, len(case.noise))
+    pairs = Pairs.all(*shape, CPU)
+    keep = KeptActivations.first(2, pairs.evaluations, pairs.images, shape=shape, conditioning=conditioning)
+    without, with_kept = (rollout(case.chain, case.noise, conditioning, keep=keeper) for keeper in (None, keep))
+    found = [
+        largest_micro_batch(case.chain, sampled, conditioning, parameters=case.inner, budget=0.1)
+        for sampled in (without, with_kept)
+    ]
+    assert keep.count == 2
+    assert found[0] == found[1]
 
 
 def test_a_budget_too_small_leaves_one_pair() -> None:

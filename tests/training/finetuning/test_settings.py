@@ -190,6 +190,7 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
                 "step_fraction: got 1.5",
             ],
         ),
+        (lambda: Replay(memory_budget=float("nan")), 1, ["memory_budget: got nan GiB"]),
         (lambda: ReferenceImages(noise_pool=0), 1, ["noise_pool: got 0"]),
         (lambda: ReferenceImages(noise_pool=1, cache=__file__), 1, [f"cache: got {__file__}, which is a file"]),
         (lambda: Acceleration(attention="fast"), 1, ["attention: got 'fast'"]),

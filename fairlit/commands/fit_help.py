@@ -75,6 +75,11 @@ _TRAINER = (
 _EVALUATION = tuple(
     f"trainer.{name}" for name in ("default_root_dir", "accelerator", "devices", "precision", "callbacks")
 )
+# What only `fairlit test` heeds; `fit` has enough to say.
+_TESTED_ONLY = (
+    *("sampling.evaluation_guidance_scales", "sampling.evaluation_step_counts", "sampling.evaluation_strengths"),
+    "test_split",
+)
 _TRAINED_ONLY = ("gradient", "replay", "alignment", "preservation", "realism", "reference_images")
 
 
@@ -97,8 +102,8 @@ def help_text(command: str) -> str:
     ]
     for section in (
         Section("General", general),
-        *_sections("model", "fairlit.training", "FairFinetuner", skip=() if training else _TRAINED_ONLY),
-        *_sections("data", "fairlit.data", "PromptDataModule"),
+        *_sections("model", "fairlit.training", "FairFinetuner", skip=_TESTED_ONLY if training else _TRAINED_ONLY),
+        *_sections("data", "fairlit.data", "PromptDataModule", skip=_TESTED_ONLY if training else ()),
         Section("Run, --trainer.NAME (lightning.pytorch.Trainer)", trainer),
     ):
         lines += ["", f"{section.heading}:", *map(_line, section.settings)]
@@ -149,7 +154,9 @@ def _sections(option: str, module: str, name: str, *, skip: Sequence[str] = ()) 
         if part is None:
             own.append(setting)
         else:
-            entries = [entry for entry, _ in _settings(setting.name, part)]
+            entries = [
+                entry for entry, _ in _settings(setting.name, part) if entry.name.removeprefix(f"{option}.") not in skip
+            ]
             nested.append(Section(f"{_capital(setting.text)} ({part.node.name})", entries))
     yield Section(f"{_capital(option)} ({module}.{name})", own)
     yield from nested

@@ -39,8 +39,11 @@ def test_from_faces_to_a_finetuned_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
-    faces = write_fairface(tmp_path / "faces", 36, 18)
-    config = write(tmp_path / "fairface.yaml", small("classifiers/fairface.yaml", tmp_path / "fairface", faces))
+    faces = write_fairface(tmp_path / "faces", 120, 18)
+    content = small("classifiers/fairface.yaml", tmp_path / "fairface", faces)
+    content["trainer"]["max_epochs"] = 8  # finetuning refuses a classifier that has learnt nothing
+    content["model"]["init_args"]["lr"] = 0.01
+    config = write(tmp_path / "fairface.yaml", content)
     main(["fit", "--config", str(config)])
     printed = capsys.readouterr().out
     folder = tmp_path / "fairface" / "classifier"

@@ -11,6 +11,7 @@ from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.faces.observation import Observation
 from fairlit.io.digests import fairlit_version
+from fairlit.io.wording import counted
 from fairlit.pictures.files import save_png
 from fairlit.pictures.manifest import folder_name, write_manifest
 from fairlit.results.manifest import ManifestEntry
@@ -62,7 +63,7 @@ class ImageWriter(L.Callback):
         lines = sorted(ranks.gather_items(self._lines), key=lambda line: str(line["file"]))
         if trainer.is_global_zero and not is_trial(trainer):
             path = write_manifest(self.images_folder(trainer), map(ManifestEntry.from_json, lines))
-            print(f"{len(lines)} images  {path}")
+            print(f"{counted(len(lines), 'image')}  {path}")
 
     def images_folder(self, trainer: L.Trainer) -> Path:
         """Return the folder that images are written to."""

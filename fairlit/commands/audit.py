@@ -9,6 +9,7 @@ from fairlit.auditing.config import AuditConfig
 from fairlit.commands.method_names import METHODS
 from fairlit.commands.old_names import AUDIT
 from fairlit.commands.parsing import ConfigCommand
+from fairlit.io.wording import counted
 
 COMMAND = ConfigCommand(
     name="audit",
@@ -55,8 +56,8 @@ def run(arguments: Sequence[str]) -> None:
     for name, statement in results.verdict.statements.items():
         print(f"         {on_one_line(title_of(name))}: {statement}")
     print(
-        f"counted  {results.figures.faces} faces in {audited.images} images; not counted: {audited.no_face} without a "
-        f"face, {audited.damaged} damaged, {audited.skipped} missing or not an image"
+        f"counted  {counted(results.figures.faces, 'face')} in {counted(audited.images, 'image')}; not counted: "
+        f"{audited.no_face} without a face, {audited.damaged} damaged, {audited.skipped} missing or not an image"
     )
     out = Path(config.out or ".")
     print(f"report   {out / REPORT}\nresults  {out / RESULTS}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from fairlit.commands.parsing import ConfigCommand
 from fairlit.faces.bank_config import FaceBankConfig
+from fairlit.io.wording import counted
 
 SHOWN = 5
 """Number of skipped pictures that are named on the terminal; the file beside the bank names all."""
@@ -49,4 +50,4 @@ def run(arguments: Sequence[str]) -> None:
         print(f"skipped     {on_one_line(f'{name}: {reason}')}")
     if len(report.skipped) > SHOWN:
         print(f"skipped     {len(report.skipped)} pictures in all, see {config.out}.skipped.json")
-    print(f"face bank   {config.out}: {report.faces} faces")
+    print(f"face bank   {config.out}: {counted(report.faces, 'face')}")

@@ -12,6 +12,7 @@ from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, ver
 from fairlit.auditing.report import ReportOptions
 from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.comparison.figures import SIMILARITIES, excludes_zero
+from fairlit.io.wording import counted
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen
 from fairlit.results.comparison import ComparisonResults, MethodResults
@@ -170,8 +171,8 @@ def comparison_report(
     return render(
         "comparison.html.j2",
         title=options.title,
-        summary=f"{len(results.methods)} methods, {figures.prompts} prompts, {results.images} images of each from the "
-        f"same noise · made {made.made} · fairlit {made.version}",
+        summary=f"{len(results.methods)} methods, {counted(figures.prompts, 'prompt')}, "
+        f"{counted(results.images, 'image')} of each from the same noise · made {made.made} · fairlit {made.version}",
         results=results,
         headline=headline_of(results),
         statements=_statements(results),

@@ -22,6 +22,7 @@ from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution, read_target
 from fairlit.io.atomic import atomic_path
 from fairlit.io.devices import choose_device
+from fairlit.io.wording import counted
 from fairlit.judging.config import find_folders
 from fairlit.judging.observations import Judge
 from fairlit.judging.unknown_prompts import check_prompts
@@ -72,7 +73,7 @@ def edit(config: EditConfig, *, command: str = "") -> EditingResults:
     with progress_bar("edited images", sum(map(len, plan.sets().values()))) as advance:
         records = edit_folder(plan, editor, auditor, progress=advance)
     there = f", {len(done)} of them before" if done else ""
-    _LOG.info("edited   %d sets of images%s: %s", len(records), there, plan.out)
+    _LOG.info("edited   %s of images%s: %s", counted(len(records), "set"), there, plan.out)
     picture = edits_picture(plan.folder.root, plan.out / IMAGES, records, editor=editor)
     if picture is not None:
         with atomic_path(plan.out / PICTURE) as path:

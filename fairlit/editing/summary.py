@@ -12,6 +12,7 @@ from torch import Tensor
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.fairness import total_variation
 from fairlit.functional.statistics.intervals import clopper_pearson
+from fairlit.io.wording import counted
 from fairlit.mitigation.class_words import phrases
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.pictures.comparison import PictureRow, comparison_picture
@@ -64,8 +65,8 @@ def summary_lines(results: EditingResults) -> list[str]:
     """
     summary = results.summary
     lines = [
-        f"faces    {summary.faces} in {summary.images} images of {summary.sets} sets, as the classifier that leads the "
-        "edits sees them"
+        f"faces    {summary.faces} in {counted(summary.images, 'image')} of {counted(summary.sets, 'set')}, as the "
+        "classifier that leads the edits sees them"
     ]
     lines += [f"         {name}: {own['before']} before, {own['after']} after" for name, own in summary.classes.items()]
     lines += [
@@ -85,11 +86,11 @@ def summary_lines(results: EditingResults) -> list[str]:
             f"{summary.confirmed_share:.1%} [{low:.1%}, {high:.1%}]"
         )
     lines.append(f"outside  {summary.pixels_changed_outside} of {summary.pixels_outside} pixels differ")
-    listed = f"they are listed in {EditingResults.FILE}"
+    listed = f"see {EditingResults.FILE}"
     if summary.damaged:
-        lines.append(f"left out {len(summary.damaged)} images that cannot be read; {listed}")
+        lines.append(f"left out {counted(len(summary.damaged), 'image')} that cannot be read; {listed}")
     if results.skipped:
-        lines.append(f"left out {len(results.skipped)} files that are missing or not an image; {listed}")
+        lines.append(f"left out {counted(len(results.skipped), 'file')}, missing or not an image; {listed}")
     return [*lines, "Attributes are perceived, and classifiers err: judge the result with fairlit audit."]
 
 

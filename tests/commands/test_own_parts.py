@@ -143,8 +143,8 @@ def test_compare_and_edit_with_parts_of_ones_own(folder: Path, tiny_pipeline_fol
 
     command = ["edit", "images", *common, "--steps", "4", "--out", "edited", "--classifier", "own_parts.Redness"]
     command += ["--audit_classifier", "own_parts.Blueness", "--template", "a {words}", "--editing.tries", "1"]
-    assert "edited   1 sets of images:" in fairlit(folder, *command)
-    assert "edited   1 sets of images, 1 of them before" in fairlit(folder, *command)
+    assert "edited   1 set of images:" in fairlit(folder, *command)
+    assert "edited   1 set of images, 1 of them before" in fairlit(folder, *command)
     edits = [json.loads(line) for line in (folder / "edited" / "edits.jsonl").read_text().splitlines()]
     assert edits[0]["method"]["classifier"] == "own_parts.Redness"
 

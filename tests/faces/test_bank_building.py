@@ -195,7 +195,7 @@ def test_the_command_detects_faces_as_it_is_told(tmp_path: Path, capsys: pytest.
         "--detect",
     ]
     main([*arguments, "--detection.scale", "2"])
-    assert "1 faces" in capsys.readouterr().out
+    assert ": 1 face\n" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main([*arguments, "--detection.min_score", "1"])
     assert NO_FACE in capsys.readouterr().err

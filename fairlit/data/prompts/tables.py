@@ -12,6 +12,7 @@ from fairlit.data.prompts.texts import MAX_PROMPTS
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.io.foreign_text import parsed, shortened
 from fairlit.io.text_files import read_text
+from fairlit.io.wording import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def read_table(path: Path) -> list[str]:
             problems.add(f'{listed}: got no prompt; expected a text, or one as {{"prompt": "..."}}; add or remove it')
     unused = dict.fromkeys(str(key) for _, entry in rows if isinstance(entry, dict) for key in entry)
     if others := [key for key in unused if not _is_prompt(key)]:
-        _LOG.info("read     %d prompts of %s; not used: %s", len(prompts), path, ", ".join(others[:10]))
+        _LOG.info("read     %s of %s; not used: %s", counted(len(prompts), "prompt"), path, ", ".join(others[:10]))
     return [prompt for prompt in prompts if prompt is not None]
 
 

@@ -75,7 +75,7 @@ _TRAINER = (
 _EVALUATION = tuple(
     f"trainer.{name}" for name in ("default_root_dir", "accelerator", "devices", "precision", "callbacks")
 )
-# What only `fairlit test` heeds; `fit` has enough to say.
+# What only `fairlit test` heeds.
 _TESTED_ONLY = (
     *("sampling.evaluation_guidance_scales", "sampling.evaluation_step_counts", "sampling.evaluation_strengths"),
     "test_split",
@@ -90,6 +90,7 @@ def help_text(command: str) -> str:
         command: fit, validate, test or predict.
     """
     training = command == "fit"
+    skip = (*(() if training else _TRAINED_ONLY), *(() if command == "test" else _TESTED_ONLY))
     own = _OF_FIT if training else _OF_PREDICT if command == "predict" else ()
     general = (*_GENERAL[:3], *own, *_GENERAL[3:])
     general = tuple(_JUDGED if not training and entry.name == _JUDGED.name else entry for entry in general)
@@ -102,8 +103,8 @@ def help_text(command: str) -> str:
     ]
     for section in (
         Section("General", general),
-        *_sections("model", "fairlit.training", "FairFinetuner", skip=_TESTED_ONLY if training else _TRAINED_ONLY),
-        *_sections("data", "fairlit.data", "PromptDataModule", skip=_TESTED_ONLY if training else ()),
+        *_sections("model", "fairlit.training", "FairFinetuner", skip=skip),
+        *_sections("data", "fairlit.data", "PromptDataModule", skip=skip),
         Section("Run, --trainer.NAME (lightning.pytorch.Trainer)", trainer),
     ):
         lines += ["", f"{section.heading}:", *map(_line, section.settings)]

@@ -128,6 +128,14 @@ class KillAfterBatch(L.Callback):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class KillLastRank(KillAfterBatch):
+    """The last of several processes dies so; the others live."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if ranks.rank() == ranks.world_size() - 1:
+            super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+
 class KillInsideWrite(L.Callback):
     """The process dies when half the bytes of training checkpoint number `write` (from 1) are on disk."""
 

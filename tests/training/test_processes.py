@@ -88,3 +88,20 @@ def test_resuming_with_another_number_of_processes(tiny_config: Path, tmp_path: 
     run_with_two("predict", config, strategy, "--ckpt_path", str(checkpoint))
     assert len((mixed / "images" / "manifest.jsonl").read_text().splitlines()) == 6
     assert len(list((mixed / "images").rglob("*.png"))) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp2"])
+def test_when_one_process_is_killed_the_others_end_too(tiny_config: Path, tmp_path: Path, strategy: str) -> None:
+    """No hang: what the others wait for never comes. The last checkpoint is whole, and training goes on from it."""
+    run = tmp_path / "run"
+    killer = {"class_path": "stand_ins.KillLastRank", "init_args": {"batch": 3}}
+    config = variant(tiny_config, run, {"trainer.max_steps": 40}, [killer])
+    arguments = ("--config", config, "--config", OVERLAYS / f"{strategy}.yaml", "--trainer.devices", "2")
+    done = run_installed("fit", *arguments, timeout=240)  # a hang would be cut off there, with an exception
+    assert done.returncode != 0
+    checkpoint = last_checkpoint(run)
+    assert read_checkpoint(checkpoint)["global_step"] == 2
+    healthy = variant(tiny_config, run, {"trainer.max_steps": 4})
+    main(["fit", "--config", str(healthy), "--ckpt_path", str(checkpoint)])
+    assert read_checkpoint(checkpoint)["global_step"] == 4

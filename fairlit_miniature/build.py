@@ -186,19 +186,23 @@ class Builder:
         vae.save_pretrained(folder)
 
     @cached_property
+    def texts(self) -> Tensor:
+        """Tokens of what each drawing may be called."""
+        return caption_tokens(self.tokenizer, self.drawings.scenes)
+
+    @cached_property
     def captioned(self) -> Captioned:
-        """What text encoder and U-Net learn from."""
+        """What the U-Net learns from."""
         file = self.workdir / "latents.safetensors"
         if not file.exists():
             both = torch.stack([encode(self.vae, self.drawings, mirrored=mirrored) for mirrored in (False, True)])
             with atomic_path(file) as path:
                 save_file({"latents": (both * self.vae.config.scaling_factor).half().contiguous()}, path)
-        tokens = caption_tokens(self.tokenizer, self.drawings.scenes)
-        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), tokens)
+        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), self.texts)
 
     def _make_text_encoder(self, folder: Path) -> None:
         text_encoder = train_text_encoder(
-            self.captioned,
+            self.texts,
             self.drawings.scenes,
             self.tokenizer,
             facts=Facts.of(self.recipe.occupations),

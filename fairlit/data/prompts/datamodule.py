@@ -129,8 +129,8 @@ class PromptDataModule(L.LightningDataModule):
                         source = test_split if split == "test" else split
                         self._prompts[split] = _share_out(prompt_set.select(source, names), limit)
             if not problems.messages:
-                for target in self.targets():
-                    naming.check(target, problems)
+                for own in self.targets():
+                    naming.check(own, problems)
         self.naming = naming
         self.images: dict[Split, int] = {"train": images_per_prompt, "val": validation_images, "test": test_images}
         self.seed = seed

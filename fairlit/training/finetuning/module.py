@@ -175,8 +175,9 @@ class FinetuningModule(L.LightningModule, ABC):
 
     def check_trainer(self, trainer: L.Trainer, data: PromptDataModule, problems: Problems) -> None:
         """Note where the trainer's settings do not fit those of this module and its data."""
-        named = {"named test": data.naming.test_images} if data.naming.test_images else {}
-        images = {**data.images, **named}
+        images = {str(split): count for split, count in data.images.items()}
+        if data.naming.test_images:
+            images["named test"] = data.naming.test_images
         check_run(trainer, images, self.sampling, gradient=self.gradient, replay=self.replay, problems=problems)
         if self.acceleration.compile and self.replay.keep not in ("auto", 0):
             problems.add(

@@ -14,6 +14,7 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.io.foreign_text import parsed, shortened
 from fairlit.io.jsonable import to_jsonable
 from fairlit.io.notes import note_line, read_notes
+from fairlit.io.setting_paths import differing_settings, with_resolved_paths
 from fairlit.mitigation.method import Method
 
 if TYPE_CHECKING:
@@ -36,13 +37,10 @@ def settings_of(config: JudgeConfig, target: TargetDistribution, methods: Mappin
     left_out = _WITHOUT_CONSEQUENCE | _TOLD_OTHERWISE
     given = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(config)}
     settings = {name: value for name, value in given.items() if name not in left_out}
-    for name in ("folder", "reference"):
-        if settings.get(name) is not None:
-            settings[name] = str(Path(settings[name]).resolve())
     settings |= {"command": type(config).__name__.removesuffix("Config").lower(), "target": target.to_dict()}
     settings |= {"methods": {name: method.describe() for name, method in methods.items()}}
     plain: PlainData = parsed(json.dumps(to_jsonable(settings)))  # as notes are read: names need not be UTF-8
-    return plain
+    return with_resolved_paths(plain)
 
 
 def check_earlier_results(out: Path, settings: PlainData, results: str, *, overwrite: bool, problems: Problems) -> None:
@@ -64,9 +62,7 @@ def check_earlier_results(out: Path, settings: PlainData, results: str, *, overw
             "one; give another --out, or --overwrite to replace what is there"
         )
         return
-    differing = sorted(name for name in earlier.keys() | settings.keys() if earlier.get(name) != settings.get(name))
-    if differing:
-        name = differing[0]
+    for name in differing_settings(earlier, settings)[:1]:
         before, now = shortened(earlier.get(name)), shortened(settings.get(name))
         problems.add(
             f"out: got {out}, which holds results that were made with {name} {before}, not {now}; expected a folder "

@@ -15,7 +15,7 @@ from fairlit.results.figures import (
 )
 from fairlit.results.files import FileRecord
 from fairlit.results.judging import EncodersRecord, FolderRecord, JudgeRecord, Origin
-from fairlit.results.record import MERGED, PlainData, Record
+from fairlit.results.record import MERGED, OPTIONAL_KEY, PlainData, Record
 from fairlit.results.unversioned import current_figures, current_judge, renamed_joint, renamed_outcome
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ class AuditResults(FileRecord):
         groups: people found and compositions; None where the largest face of an image alone counts.
         reference_images: the unchanged model's images; None without any.
         origin: how the results came about; merged with the other keys in JSON.
+        doubts: sentences on what the figures may not be relied on for; left out where there are none.
     """
 
     FILE: ClassVar[str] = "results.json"
@@ -88,6 +89,7 @@ class AuditResults(FileRecord):
     groups: GroupFigures | None
     reference_images: ReferenceImages | None
     origin: Origin = field(metadata=MERGED)
+    doubts: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL_KEY)
 
     def to_frame(self, per: Literal["prompt", "attribute"] = "prompt") -> pd.DataFrame:
         """Return the figures as a table, see `DistributionFigures.to_frame`.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.io.class_paths import ClassSpec, find_class, instantiate, is_class_spec
-from fairlit.io.model_folders import check_model_folder, check_weights
+from fairlit.io.class_paths import ClassSpec, find_class, instantiate, is_class_spec, read_class_spec
+from fairlit.io.digests import files_digest, module_digest, text_digest
+from fairlit.io.model_folders import check_model_folder, check_weights, model_digest
 
 if TYPE_CHECKING:
     from fairlit.faces.face_classifier import FaceClassifier
@@ -121,6 +123,34 @@ def check_classifier_files(path: ClassSpec | Path, subject: str, problems: Probl
     except (CheckpointError, ConfigurationError):
         return
     check_model_folder(clip, f"{subject}: clip", problems)
+
+
+def classifier_digest(path: ClassSpec | Path) -> str:
+    """Return a name for all that decides the answers of a classifier, without loading weights out of a folder.
+
+    A class of somebody's own is built and asked for its `fingerprint`. Of a CLIP model on a hub, its id counts.
+
+    Args:
+        path: as for `load_classifier`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigurationError: a config does not do, or the class cannot be imported or built.
+    """
+    if is_class_spec(path):
+        classifier = load_classifier(path)
+        arguments = json.dumps(read_class_spec(path, "classifier"), sort_keys=True, default=str)
+        return text_digest(f"{module_digest(classifier)} {classifier.fingerprint} {arguments}")
+    file = _path(path)
+    if _is_words(file):
+        from fairlit.faces.zero_shot import ZeroShotConfig
+
+        words = ZeroShotConfig.read(file)
+        return text_digest(f"{model_digest(words.clip)} {words.fingerprint}")
+    from fairlit.faces.classifier_config import ClassifierConfig
+
+    config = ClassifierConfig.read(file)
+    return text_digest(f"{files_digest(sorted(file.glob('[!.]*.safetensors')))} {config.fingerprint}")
 
 
 def same_classifier(one: ClassSpec, other: ClassSpec) -> bool:

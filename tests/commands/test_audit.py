@@ -108,6 +108,22 @@ def test_results_of_other_settings_are_replaced_only_where_that_is_asked_for(
     assert "whose results.json is not known to be of these settings" in capsys.readouterr().err
 
 
+def test_a_classifier_that_was_trained_anew_at_its_path_is_noticed(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = shutil.copytree(tiny_models["audit_classifier"], tmp_path / "judge")
+    command = ["audit", str(images), "--target", TARGET, "--classifier", str(judge), "--device", "cpu"]
+    command += ["--out", str(tmp_path / "out")]
+    main(command)
+    shutil.copytree(tiny_models["classifier"], judge, dirs_exist_ok=True)
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 2
+    assert "results that were made with another classifier than is there now; expected" in capsys.readouterr().err
+    main([*command, "--overwrite"])
+    main(command)
+
+
 def test_a_path_may_be_spelt_in_another_way(
     images: Path, tiny_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,13 @@ def check_run(
             f"replay.keep: got {replay.keep} for processes that hold shards of one model, whose weights are gathered "
             "anew for each evaluation; expected 0 or auto; give 0"
         )
+    if gradient.mode != "replay":
+        for name, value, without in (("keep", replay.keep, ("auto", 0)), ("step_fraction", replay.step_fraction, (1,))):
+            if value not in without:
+                problems.add(
+                    f"replay.{name}: got {value} with gradient.mode {gradient.mode}, which replays nothing; expected "
+                    f"{' or '.join(map(str, without))}; leave it out, or give gradient.mode replay"
+                )
     for split, count in images.items():
         if count < world:
             problems.add(

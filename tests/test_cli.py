@@ -180,7 +180,7 @@ def test_problems_of_several_blocks_of_settings_come_together(refused: Refused) 
     changes = {
         "model.init_args.sampling.min_steps": 0,
         "model.init_args.replay": {"micro_batch": 0, "step_fraction": 2.0},
-        "model.init_args.detection.min_score": 3.0,
+        "model.init_args.detection": {"min_score": 3.0},
         "model.init_args.ema_decay": 1.5,
         "data.init_args.images_per_prompt": 0,
     }

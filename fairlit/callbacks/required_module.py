@@ -24,7 +24,7 @@ def required_module(callback: L.Callback, module: L.LightningModule, kind: type[
     """
     if not isinstance(module, kind):
         raise ConfigurationError(
-            f"{type(callback).__name__}: got the model {type(module).__name__}; expected a {kind.__name__}; leave the "
+            f"{type(callback).__name__}: got the model {type(module).__name__}; expected {kind.__name__}; leave the "
             "callback out of trainer.callbacks"
         )
     return module

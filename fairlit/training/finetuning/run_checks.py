@@ -8,7 +8,6 @@ import lightning as L
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.optim import Optimizer
 
-from fairlit.data.prompts.sets import Split
 from fairlit.errors import Problems
 from fairlit.functional.sampling.step_subsets import subset_size
 from fairlit.training.finetuning.settings import Gradient, Replay, Sampling
@@ -18,7 +17,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 def check_run(
     trainer: L.Trainer,
-    images: Mapping[Split, int],
+    images: Mapping[str, int],
     sampling: Sampling,
     *,
     gradient: Gradient,
@@ -29,7 +28,7 @@ def check_run(
 
     Args:
         trainer: trainer with its strategy.
-        images: number of images of each prompt of a split, over all processes.
+        images: split, or kind of prompts -> number of images of each prompt, over all processes.
         sampling: how images are generated.
         gradient: how the gradient goes through the chain.
         replay: how the model's evaluations are repeated.
@@ -48,11 +47,7 @@ def check_run(
             "evaluations; expected a number; give 16, say"
         )
         return
-    if sharded and replay.keep not in ("auto", 0):
-        problems.add(
-            f"replay.keep: got {replay.keep} for processes that hold shards of one model, whose weights are gathered "
-            "anew for each evaluation; expected 0 or auto; give 0"
-        )
+    _check_replay(gradient, replay, sharded, problems)
     for split, count in images.items():
         if count < world:
             problems.add(
@@ -83,7 +78,23 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems
         problems.add("optimizer.fused: got true with trainer.precision 16-mixed; give false, or take bf16-mixed")
 
 
-def _batches(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
+def _check_replay(gradient: Gradient, replay: Replay, sharded: bool, problems: Problems) -> None:
+    """Note settings of the replay that would have no effect."""
+    if sharded and replay.keep not in ("auto", 0):
+        problems.add(
+            f"replay.keep: got {replay.keep} for processes that hold shards of one model, whose weights are gathered "
+            "anew for each evaluation; expected 0 or auto; give 0"
+        )
+    if gradient.mode != "replay":
+        for name, value, without in (("keep", replay.keep, ("auto", 0)), ("step_fraction", replay.step_fraction, (1,))):
+            if value not in without:
+                problems.add(
+                    f"replay.{name}: got {value} with gradient.mode {gradient.mode}, which replays nothing; expected "
+                    f"{' or '.join(map(str, without))}; leave it out, or give gradient.mode replay"
+                )
+
+
+def _batches(images: int, split: str, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
     """Return the batches of `images` images in sampling and, for each possible number of steps, in the replay."""
     batches = [-(-images // sampling.batch_size)]
     if split == "train" and gradient.mode == "replay" and replay.micro_batch != "auto":

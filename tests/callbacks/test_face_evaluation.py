@@ -143,8 +143,8 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
     assert strong.after.similarities.measured["clip_i"].value == pytest.approx(0.8)
     assert weak.before.distribution.attributes["gender"].bias.value == pytest.approx(1.0)
     assert strong.after.distribution.prompts == 1
-    assert module.logged["test/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
-    assert module.logged["test/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
+    assert module.logged["operating_points/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
+    assert module.logged["operating_points/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     points = [line for line in lines if "bias," in line and ("7.5" in line or "12" in line)]
     assert [line[line.index("gender") + 2 :][:3:2] for line in points] == [["7.5", "0.5"], ["7.5", "1"], ["12", "1"]]

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from fairlit.auditing.chart_forms import FIGURES
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.faces import FaceClassifier
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version
 from fairlit.io.foreign_text import cell, printable
+from fairlit.pictures.chart_forms import FIGURES
 from fairlit.results.judging import EncodersRecord, JudgeRecord, Origin
 from fairlit.results.record import encode
 

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import same_noise_pairs
 from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
 from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.io.wording import counted
+from fairlit.pictures.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.results.audit import AuditResults
 from fairlit.results.figures import DistributionFigures, PromptFigures
 from fairlit.results.judging import FolderRecord, NotCounted

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairlit.auditing.chart_forms import Chart, write_charts
 from fairlit.auditing.corrections import corrected_figures
 from fairlit.auditing.groups import CompositionTargets, measure_groups
 from fairlit.auditing.judged_folder import JudgedFolder
@@ -21,6 +20,7 @@ from fairlit.judging.features import Encoders
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Judge, observe_folder
 from fairlit.metrics.distribution import why_without_joint_classes
+from fairlit.pictures.chart_forms import Chart, write_charts
 from fairlit.results.audit import AuditResults, ReferenceImages
 
 _NOTES = ".seen"  # what was seen in each image, for going on after a stop
@@ -175,7 +175,8 @@ def draw_charts(results: AuditResults) -> dict[str, Chart]:
     """Return all charts of a report; none where no face was found."""
     figures, charts = results.figures, dict[str, Chart]()
     if figures.faces:
-        from fairlit.auditing.charts import draw, joint_chart, prompts_chart, shares_chart
+        from fairlit.auditing.charts import joint_chart, prompts_chart, shares_chart
+        from fairlit.pictures.chart_style import draw
 
         before = None if results.reference_images is None else results.reference_images.figures
         before = before if before is not None and before.faces else None
@@ -185,8 +186,8 @@ def draw_charts(results: AuditResults) -> dict[str, Chart]:
         if figures.joint_classes is not None:
             charts["joint"] = draw(joint_chart(figures))
     if results.groups is not None and results.groups.found:
-        from fairlit.auditing.charts import draw
         from fairlit.auditing.group_charts import people_chart
+        from fairlit.pictures.chart_style import draw
 
         charts["people"] = draw(people_chart(results.groups.found))
     return charts

@@ -14,7 +14,13 @@ from fairlit.callbacks.evaluation.distances import DistanceMeasurement
 from fairlit.callbacks.evaluation.grouping import MAIN, PromptGroups
 from fairlit.callbacks.evaluation.logging import logged_figures
 from fairlit.callbacks.evaluation.measurement import Measurements
-from fairlit.callbacks.evaluation.pictures import EvaluationPicture, save_picture, test_titles, validation_titles
+from fairlit.callbacks.evaluation.pictures import (
+    EvaluationPicture,
+    save_curves,
+    save_picture,
+    test_titles,
+    validation_titles,
+)
 from fairlit.callbacks.evaluation.printing import Report, print_report, test_report, validation_report
 from fairlit.callbacks.evaluation.summary import RunClock, run_summary
 from fairlit.data import PromptBatch
@@ -31,8 +37,9 @@ class FaceEvaluation(L.Callback):
     """Figures, picture grids and, after a test, the summary.
 
     Validation logs mean figures of every variant of the model and a picture to the logger, and writes the picture and
-    all figures, prompt by prompt, to ``validation/step_<step>.png`` and ``.json``. A test writes ``before_after.png``
-    and ``summary.json`` and prints a table. A `fast_dev_run` measures and writes nothing.
+    all figures, prompt by prompt, to ``validation/step_<step>.png`` and ``.json``. A test writes ``before_after.png``,
+    ``summary.json`` and, where it measured at several guidance scales, strengths or numbers of solver steps, their
+    curves as ``operating_points.png``, and prints a table. A `fast_dev_run` measures and writes nothing.
 
     Args:
         folder: where pictures and the summary go; null: the trainer's default root.
@@ -118,7 +125,8 @@ class FaceEvaluation(L.Callback):
             if path.exists():
                 _LOG.info("replaced %s and %s, of an earlier test", path, picture)
             summary.write(path)
-            self._report = test_report(pl_module, summary, picture, path=path)
+            pictures = [picture, *save_curves(path.parent, summary, trainer)]
+            self._report = test_report(pl_module, summary, pictures, path=path)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the table of `fairlit validate`, after the progress bar has closed."""

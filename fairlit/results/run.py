@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fairlit.results.figures import DistributionFigures, SimilarityFigures
@@ -121,6 +122,25 @@ class RunSummary(FileRecord):
     config: PlainData
     operating_points: tuple[OperatingFigures, ...] = ()
     distances: tuple[PromptDistance, ...] = ()
+
+    @property
+    def usual_point(self) -> OperatingFigures:
+        """Figures at the guidance scale and number of solver steps of the settings, and at full strength."""
+        scale, steps = self.sampling.get("guidance_scale"), self.sampling.get("evaluation_steps")
+        return OperatingFigures(
+            guidance_scale=scale if isinstance(scale, int | float) else math.nan,
+            strength=1.0,
+            steps=steps if isinstance(steps, int) else None,
+            before=self.before,
+            after=self.after,
+        )
+
+    @property
+    def points(self) -> list[OperatingFigures]:
+        """Figures at all points, the usual one among them, by guidance scale, strength and number of solver steps."""
+        usual = self.usual_point
+        others = [replace(point, steps=point.steps or usual.steps) for point in self.operating_points]
+        return sorted([usual, *others], key=lambda point: (point.guidance_scale, point.strength, point.steps or 0))
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table, one row a group of prompts, variant and attribute (and one for the joint classes).

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fairlit.io.foreign_text import on_one_line
 from fairlit.io.markdown import cell
-from fairlit.results.figures import JOINT
+from fairlit.results.figures import JOINT, AttributeFigures
 from fairlit.results.record import Estimate
-from fairlit.results.run import OperatingFigures, PromptDistance, RunSummary, VariantFigures
+from fairlit.results.run import PromptDistance, RunSummary, VariantFigures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,38 +57,29 @@ def operating_rows(summary: RunSummary) -> list[list[str]]:
 
     The usual point stands among the others, all sorted by guidance scale, strength and solver steps.
     """
-    scale, steps = summary.sampling.get("guidance_scale"), summary.sampling.get("evaluation_steps")
-    usual = OperatingFigures(
-        guidance_scale=scale if isinstance(scale, int | float) else math.nan,
-        strength=1.0,
-        before=summary.before,
-        after=summary.after,
-    )
-
-    def place(point: OperatingFigures) -> tuple[float, float, object]:
-        return point.guidance_scale, point.strength, point.steps or steps or 0
-
     rows = [["attribute", "guidance", "strength", "steps", "before", "after", "at best", "CLIP-I"]]
     for name in shown_blocks(summary.after):
-        title = "joint" if name == JOINT else name
-        for point in sorted([usual, *summary.operating_points], key=place):
+        for point in summary.points:
             old, new = (figures.distribution.blocks[name] for figures in (point.before, point.after))
-            uniform = new.is_target_uniform
-            first, last = (block.bias if uniform else block.tv for block in (old, new))
             similar = point.after.similarities.measured.get("clip_i")
             rows.append(
                 [
-                    f"{'bias' if uniform else 'distance to target'}, {title}",
+                    deviation_title(name, new),
                     f"{point.guidance_scale:g}",
                     f"{point.strength:g}",
-                    str(point.steps or steps or "-"),
-                    _with_interval(first),
-                    _with_interval(last),
-                    _number(last.floor),
+                    str(point.steps or "-"),
+                    _with_interval(old.deviation),
+                    _with_interval(new.deviation),
+                    _number(new.deviation.floor),
                     _number(similar.value if similar else None),
                 ]
             )
     return rows
+
+
+def deviation_title(name: str, block: AttributeFigures) -> str:
+    """Return what the deviation of a block of figures is called, such as ``bias, gender``."""
+    return f"{'bias' if block.is_target_uniform else 'distance to target'}, {'joint' if name == JOINT else name}"
 
 
 def distance_rows(summary: RunSummary) -> list[list[str]]:

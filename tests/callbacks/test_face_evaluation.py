@@ -123,6 +123,8 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
 ) -> None:
     """Similarities are to the unchanged model's images of the same point."""
     callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    taken: list[str] = []
+    run.loggers = [SimpleNamespace(log_image=lambda key, images, step: taken.append(key))]
     module.sampling = Sampling(evaluation_guidance_scales=(12.0,), evaluation_strengths=(0.5,))
     callback.on_test_epoch_start(run, module)
     outputs = {
@@ -143,9 +145,23 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
     assert strong.after.distribution.prompts == 1
     assert module.logged["test/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
     assert module.logged["test/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert taken == ["test/before_after", "test/operating_points"]
+    printed = capsys.readouterr().out
+    assert f"picture  {tmp_path / 'operating_points.png'}" in printed
+    lines = [line.split() for line in printed.splitlines()]
     points = [line for line in lines if "bias," in line and ("7.5" in line or "12" in line)]
     assert [line[line.index("gender") + 2 :][:3:2] for line in points] == [["7.5", "0.5"], ["7.5", "1"], ["12", "1"]]
+
+
+def test_curves_of_an_earlier_test_do_not_stay(module: Any, tmp_path: Path) -> None:
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    for scales in ((12.0,), ()):
+        module.sampling = Sampling(evaluation_guidance_scales=scales)
+        callback.on_test_epoch_start(run, module)
+        outputs = {point.name: {"original": BEFORE[0], "ema": AFTER[0]} for point in operating_points(module.sampling)}
+        callback.on_test_batch_end(run, module, outputs, BATCHES[0])
+        callback.on_test_epoch_end(run, module)
+        assert (tmp_path / "operating_points.png").exists() == bool(scales)
 
 
 def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

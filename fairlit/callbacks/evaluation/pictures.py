@@ -14,6 +14,8 @@ from fairlit.faces.observation import Observation
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path
 from fairlit.pictures.comparison import PictureRow, comparison_picture
+from fairlit.results.curves import CURVES_FILE, operating_curves
+from fairlit.results.run import RunSummary
 from fairlit.training import Generated
 
 TITLES = {"original": "before", "finetuned": "after", "ema": "after (moving average)"}
@@ -83,6 +85,26 @@ def save_picture(picture: Image.Image, path: Path, trainer: L.Trainer, *, tag: s
         picture.save(temporary)
     log_picture(trainer.loggers, tag, picture, step=trainer.global_step)
     return path
+
+
+def save_curves(folder: Path, summary: RunSummary, trainer: L.Trainer) -> list[Path]:
+    """Write the curves of a test to a file and to the loggers, or remove those of an earlier test.
+
+    Args:
+        folder: folder of the file.
+        summary: summary of the test.
+        trainer: trainer with the loggers.
+
+    Returns:
+        The file; empty where the test has no curves.
+    """
+    path = folder / CURVES_FILE
+    if operating_curves(summary):
+        from fairlit.pictures.operating_curves import draw_curves  # matplotlib takes its time
+
+        return [save_picture(draw_curves(summary), path, trainer, tag="test/operating_points")]
+    path.unlink(missing_ok=True)
+    return []
 
 
 def _first(generated: Generated, count: int) -> Observation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -24,7 +24,7 @@ def validation_report(module: FairFinetuner, results: GroupedFigures, picture: P
     return [results_table(columns, _title(module, columns)), f"picture  {picture}"]
 
 
-def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, path: Path) -> Report:
+def test_report(module: FairFinetuner, summary: RunSummary, pictures: Sequence[Path], *, path: Path) -> Report:
     """Return the tables of `fairlit test`, and where its files are."""
     columns = {"before": summary.before, "after": summary.after}
     report: Report = [results_table(columns, _title(module, columns))]
@@ -36,7 +36,7 @@ def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, pa
     if summary.distances:
         title = "what the distance that remains is made of"
         report.append(rich_table(distance_rows(summary), title, caption=DISTANCE_CAPTION))
-    return [*report, f"picture  {picture}\nsummary  {path}"]
+    return [*report, *(f"picture  {picture}" for picture in pictures), f"summary  {path}"]
 
 
 def print_report(report: Report) -> None:

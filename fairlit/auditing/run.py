@@ -11,6 +11,7 @@ from fairlit.auditing.groups import CompositionTargets, measure_groups
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import measure, verdict
 from fairlit.auditing.outputs import PER_FACE, PER_IMAGE, REPORT, judge_limits, origin, write_faces, write_table
+from fairlit.auditing.second_classifier import measure_second_classifier
 from fairlit.auditing.similarities import measure_similarities
 from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -83,10 +84,13 @@ def run_audit(
         What stands in ``results.json``.
 
     Raises:
-        ConfigurationError: the target names classes that the classifier does not know.
+        ConfigurationError: the target names classes that a classifier does not know.
     """
     target = settings.target.reorder(judge.classifier.classes)
     warn_of_errors(judge.classifier.reliability, target.attributes, "classifier")
+    if judge.second is not None:
+        settings.target.reorder(judge.second.classes)  # which says what does not fit
+        warn_of_errors(judge.second.reliability, target.attributes, "second_classifier")
 
     def look(folder: ImageFolder, name: str) -> JudgedFolder:
         seen = observe_folder(
@@ -130,6 +134,9 @@ def _measure(
             seed=settings.seed,
         ),
         images_for_tolerance=images_for_frequency(2 * settings.tolerance),
+        second_classifier=None
+        if judge.second is None
+        else measure_second_classifier(audited, target, seed=settings.seed),
         groups=measure_groups(
             audited.folder, audited.seen, target, compositions=settings.compositions, seed=settings.seed
         )

@@ -25,7 +25,8 @@ from fairlit.callbacks.evaluation.printing import Report, print_report, test_rep
 from fairlit.callbacks.evaluation.summary import RunClock, run_summary
 from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
-from fairlit.results.run import GroupedFigures, PromptDistance, RunSummary, ValidationResults
+from fairlit.results.distances import PromptDistance
+from fairlit.results.run import GroupedFigures, RunSummary, ValidationResults
 from fairlit.training import FairFinetuner, Generated
 from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 from fairlit.training.run_checkpoints import is_trial
@@ -38,13 +39,14 @@ class FaceEvaluation(L.Callback):
 
     Validation logs mean figures of every variant of the model and a picture to the logger, and writes the picture and
     all figures, prompt by prompt, to ``validation/step_<step>.png`` and ``.json``. A test writes ``before_after.png``,
-    ``summary.json`` and, where it measured at several guidance scales, strengths or numbers of solver steps, their
-    curves as ``operating_points.png``, and prints a table. A `fast_dev_run` measures and writes nothing.
+    a picture of every prompt into ``before_after``, ``summary.json`` and, where it measured at several guidance scales,
+    strengths or numbers of solver steps, their curves as ``operating_points.png``, and prints a table. A `fast_dev_run`
+    measures and writes nothing.
 
     Args:
         folder: where pictures and the summary go; null: the trainer's default root.
         picture_prompts: number of prompts in a picture.
-        picture_images: number of images of each prompt and variant in a picture.
+        picture_images: number of images of each prompt and variant in a picture, and in the picture of a prompt.
     """
 
     def __init__(self, folder: str | None = None, picture_prompts: int = 6, picture_images: int = 8) -> None:
@@ -69,7 +71,7 @@ class FaceEvaluation(L.Callback):
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets what was measured before."""
-        self._reset()
+        self._reset(every_prompt=True)
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
@@ -118,14 +120,16 @@ class FaceEvaluation(L.Callback):
             return
         self._log(pl_module, {**results, **{point.name: figures for point, figures in points.items()}}, "test")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
-            drawn = self._picture.draw(test_titles(self._picture.variants))
-            picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")
+            titles, root = test_titles(self._picture.variants), self._root(trainer)
+            drawn = self._picture.draw(titles)
+            picture = save_picture(drawn, root / "before_after.png", trainer, tag="test/before_after")
+            of_prompts = self._picture.save_prompts(root / "before_after", titles, results)
             summary = run_summary(pl_module, results, self._clock, points=points, distances=distances)
             path = self.summary_path(trainer)
             if path.exists():
                 _LOG.info("replaced %s and %s, of an earlier test", path, picture)
             summary.write(path)
-            pictures = [picture, *save_curves(path.parent, summary, trainer)]
+            pictures = [picture, of_prompts, *save_curves(root, summary, trainer)]
             self._report = test_report(pl_module, summary, pictures, path=path)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -148,11 +152,11 @@ class FaceEvaluation(L.Callback):
 
     # --------------------------------------------------------------- machinery
 
-    def _reset(self) -> None:
+    def _reset(self, *, every_prompt: bool = False) -> None:
         self._measurements, self._groups = Measurements(), PromptGroups()
         self._points: dict[OperatingPoint, Measurements] = {}
         self._distances: DistanceMeasurement | None = None
-        self._picture = EvaluationPicture(self.picture_prompts, self.picture_images)
+        self._picture = EvaluationPicture(self.picture_prompts, self.picture_images, every_prompt=every_prompt)
         self._clock.start_evaluation()
 
     def _update(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from fairlit.pictures.chart_style import FAINT, GREY, INK, RULE, WIDE, draw_picture, plain_label
+from fairlit.pictures.chart_style import FAINT, GREY, INK, RULE, draw_picture, plain_label
 from fairlit.results.curves import OperatingCurve, operating_curves
 from fairlit.results.record import Estimate
 from fairlit.results.run import RunSummary
@@ -24,7 +25,7 @@ _LEFT, _BESIDE, _HEIGHT, _BELOW, _ABOVE = 0.55, 0.42, 1.55, 0.75, 0.4  # inches 
 def curves_chart(summary: RunSummary) -> Callable[[float], Figure]:
     """Bias, or distance to the target where that is not uniform, before and after, with 95 % intervals.
 
-    Rows are attributes and joint classes, columns what differs; on a phone all stand below each other.
+    Rows are attributes and joint classes, columns what differs.
 
     Args:
         summary: summary of a test with at least one curve.
@@ -32,13 +33,10 @@ def curves_chart(summary: RunSummary) -> Callable[[float], Figure]:
     curves, names = operating_curves(summary), shown_blocks(summary.after)
 
     def chart(width: float) -> Figure:
-        across = len(curves) if width == WIDE else 1
-        down = len(curves) * len(names) // across
-        height = down * (_HEIGHT + _BELOW) + _ABOVE
+        height = len(names) * (_HEIGHT + _BELOW) + _ABOVE
         figure = Figure(figsize=(width, height))
-        room = (width - _LEFT - 0.1) / max(across, 2)  # a single panel is no wider than two
-        for place, (name, curve) in enumerate((name, curve) for name in names for curve in curves):
-            row, column = divmod(place, across)
+        room = (width - _LEFT - 0.1) / max(len(curves), 2)  # a single panel is no wider than two
+        for (row, name), (column, curve) in itertools.product(enumerate(names), enumerate(curves)):
             bottom = height - _ABOVE - row * (_HEIGHT + _BELOW) - _HEIGHT
             left = _LEFT + column * room
             box = (left / width, bottom / height, (room - _BESIDE) / width, _HEIGHT / height)

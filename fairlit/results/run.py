@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fairlit.results.distances import PromptDistance
 from fairlit.results.figures import DistributionFigures, SimilarityFigures
 from fairlit.results.files import FileRecord
 from fairlit.results.frames import data_frame
@@ -51,33 +52,6 @@ class OperatingFigures(Record):
     steps: int | None = field(default=None, metadata=OPTIONAL_KEY)
     before: VariantFigures
     after: VariantFigures
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptDistance(Record):
-    """What the distance to the target that remains after finetuning is made of, for one prompt and attribute.
-
-    All but `distance` and `chance` may be negative; the other parts add up to the distance.
-
-    Attributes:
-        prompt: text of the prompt.
-        attribute: name of the attribute.
-        faces: number of faces.
-        distance: total variation distance of the shares that the judge sees.
-        chance: distance that as many faces of a model that meets its target would show on average.
-        classifiers: what the judge sees beyond what the classifier that was trained against sees in the same images.
-        solver_steps: what more solver steps than in training add; None where it was not measured.
-        model: the rest, which further training could remove.
-    """
-
-    prompt: str
-    attribute: str
-    faces: int
-    distance: float
-    chance: float
-    classifiers: float
-    solver_steps: float | None
-    model: float
 
 
 @dataclass(frozen=True, kw_only=True)

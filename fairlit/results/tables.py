@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from fairlit.io.foreign_text import on_one_line
 from fairlit.io.markdown import cell
+from fairlit.io.wording import counted
+from fairlit.results.distances import PromptDistance
 from fairlit.results.figures import JOINT, AttributeFigures
 from fairlit.results.record import Estimate
-from fairlit.results.run import PromptDistance, RunSummary, VariantFigures
+from fairlit.results.run import RunSummary, VariantFigures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +23,11 @@ DISTANCE_CAPTION = (
     "Attributes are perceived, and classifiers err. Chance, classifiers, solver steps and model add up to the "
     "distance. Chance: what a perfectly aligned model would show. Classifiers: what the judge sees beyond the "
     "classifier that was trained against. Solver steps: what more of them than in training add. Model: the rest."
+)
+SECOND_CLASSIFIER_CAPTION = (
+    "Attributes are perceived, and classifiers err. Chance, classifiers and rest add up to the distance. Chance: what "
+    "a perfectly aligned model would show. Classifiers: what the judge sees beyond the second classifier. Alike: "
+    "share of the faces that both take for the same class."
 )
 _SIMILARITIES = (
     ("clip_i", "CLIP-I to the reference images"),
@@ -82,27 +89,37 @@ def deviation_title(name: str, block: AttributeFigures) -> str:
     return f"{'bias' if block.is_target_uniform else 'distance to target'}, {'joint' if name == JOINT else name}"
 
 
-def distance_rows(summary: RunSummary) -> list[list[str]]:
-    """Return the parts of the distances that remain as rows of text, the heading first and the means last.
+def distance_rows(
+    distances: Sequence[PromptDistance], *, rest: str = "model", most: int | None = None
+) -> list[list[str]]:
+    """Return the parts of distances as rows of text, the heading first and the means of each attribute last.
 
-    Prompts stand by attribute, those farthest from the target first.
+    Prompts stand by attribute, those farthest from the target first. What no prompt tells has no column.
+
+    Args:
+        distances: parts of the distances.
+        rest: name of the part that remains.
+        most: number of prompts that are shown of each attribute; None: all. The means are of all.
     """
     parts: dict[str, Callable[[PromptDistance], float | None]] = {
         "distance": lambda one: one.distance,
         "chance": lambda one: one.chance,
         "classifiers": lambda one: one.classifiers,
         "solver steps": lambda one: one.solver_steps,
-        "model": lambda one: one.model,
+        rest: lambda one: one.model,
+        "alike": lambda one: one.agreement,
     }
+    parts = {name: part for name, part in parts.items() if any(part(one) is not None for one in distances)}
     rows = [["prompt", "attribute", "faces", *parts]]
-    for attribute in dict.fromkeys(one.attribute for one in summary.distances):
-        own = sorted((one for one in summary.distances if one.attribute == attribute), key=lambda one: -one.distance)
+    for attribute in dict.fromkeys(one.attribute for one in distances):
+        own = sorted((one for one in distances if one.attribute == attribute), key=lambda one: -one.distance)
         rows += [
-            [one.prompt, attribute, str(one.faces), *(_number(part(one)) for part in parts.values())] for one in own
+            [one.prompt, attribute, str(one.faces), *(_number(part(one)) for part in parts.values())]
+            for one in own[:most]
         ]
         known = {name: [value for one in own if (value := part(one)) is not None] for name, part in parts.items()}
         means = [_number(sum(values) / len(values) if values else None) for values in known.values()]
-        rows.append(["mean of the prompts", attribute, "", *means])
+        rows.append([f"mean of {counted(len(own), 'prompt')}", attribute, "", *means])
     return rows
 
 

@@ -113,6 +113,8 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     assert summary["adaptor"] == tensor_digest(WEIGHTS)
     assert summary["sampling"]["evaluation_steps"] == 25
     assert (tmp_path / "before_after.png").is_file()
+    of_prompts = sorted(path.name for path in (tmp_path / "before_after").iterdir())
+    assert [name[:9] for name in of_prompts] == ["000_a_che", "001_a_jud", "002_a_ski"]  # more than `picture_prompts`
     printed = capsys.readouterr().out
     assert "2 prompts, 8 images each way, judged by auditor" in printed
     assert "sports: 1 prompt, 4 images each way, judged by auditor" in printed
@@ -164,6 +166,19 @@ def test_curves_of_an_earlier_test_do_not_stay(module: Any, tmp_path: Path) -> N
         assert (tmp_path / "operating_points.png").exists() == bool(scales)
 
 
+def test_pictures_of_prompts_of_an_earlier_test_do_not_stay(module: Any, tmp_path: Path) -> None:
+    callback, run = FaceEvaluation(picture_prompts=1), trainer(tmp_path, TrainerFn.TESTING)
+    (tmp_path / "before_after").mkdir()
+    (tmp_path / "before_after" / "of mine.png").write_bytes(b"")
+    for prompts in (BATCHES[:2], BATCHES[1:2]):
+        callback.on_test_epoch_start(run, module)
+        for some in prompts:
+            callback.on_test_batch_end(run, module, {USUAL.name: {"original": BEFORE[0], "ema": AFTER[0]}}, some)
+        callback.on_test_epoch_end(run, module)
+        names = {path.name[:3] for path in (tmp_path / "before_after").iterdir()}
+        assert names == {"of ", *(f"{some.index:03d}" for some in prompts)}
+
+
 def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Of the chefs the judge takes 3 of 4 for women, the other classifier all of 4, at training's steps 2 of 4."""
     callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
@@ -192,7 +207,7 @@ def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest
     assert summary.operating_points[0].steps == 21
     printed = capsys.readouterr().out
     assert "what the distance that remains is made of" in printed
-    assert "mean of the prompts" in printed
+    assert "mean of 1 prompt " in printed
     assert "add up to the distance" in " ".join(printed.split())
 
 

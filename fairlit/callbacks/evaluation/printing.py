@@ -12,7 +12,7 @@ from fairlit.callbacks.evaluation.pictures import TITLES
 from fairlit.io.wording import counted
 from fairlit.results.run import GroupedFigures, RunSummary, VariantFigures
 from fairlit.results.tables import DISTANCE_CAPTION, distance_rows, operating_rows, results_table, rich_table
-from fairlit.terminal import plain_console
+from fairlit.terminal import table_console
 from fairlit.training import FairFinetuner
 
 Report = list[Table | str]
@@ -35,7 +35,7 @@ def test_report(module: FairFinetuner, summary: RunSummary, pictures: Sequence[P
         report.append(rich_table(operating_rows(summary), "by guidance scale, strength and solver steps"))
     if summary.distances:
         title = "what the distance that remains is made of"
-        report.append(rich_table(distance_rows(summary), title, caption=DISTANCE_CAPTION))
+        report.append(rich_table(distance_rows(summary.distances), title, caption=DISTANCE_CAPTION))
     return [*report, *(f"picture  {picture}" for picture in pictures), f"summary  {path}"]
 
 
@@ -43,9 +43,7 @@ def print_report(report: Report) -> None:
     """Print a report; nothing where there is none."""
     if not report:
         return
-    console = plain_console()
-    if not console.is_terminal:  # a log file has no width; do not break the table for its sake
-        console = plain_console(width=140)
+    console = table_console()
     console.print()
     for part in report:
         console.print(part, soft_wrap=isinstance(part, str))

@@ -92,7 +92,7 @@ def test_every_share_has_the_colour_of_its_bar(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(("shown", "prompt"), [(1, "word " * 200), (8, "x")])
 def test_texts_and_tiles_stay_within_the_margin(shown: int, prompt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.asarray(drawn(monkeypatch, shown=shown, prompt=prompt)[0])
-    for border in (array[:, :18], array[:, -16:], array[:8], array[-16:]):
+    for border in (array[:, :16], array[:, -16:], array[:8], array[-16:]):
         assert (border == 255).all()
 
 

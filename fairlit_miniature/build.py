@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -19,38 +20,28 @@ from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_path
 from fairlit_miniature import training_faces
 from fairlit_miniature.canvas import SIZE
-from fairlit_miniature.checks import run_checks
+from fairlit_miniature.checks import Figures, check_autoencoder, check_faces, check_text_encoder, run_checks
 from fairlit_miniature.dataset import Drawings, draw
 from fairlit_miniature.generator import Generator
 from fairlit_miniature.models import build_scheduler, build_unet, seeded
 from fairlit_miniature.recipe import Recipe
 from fairlit_miniature.report import show_report, write_report
+from fairlit_miniature.stages import (
+    STAGES,
+    classifiers,
+    install_stage,
+    is_installed,
+    note_stage,
+    read_record,
+    stage_parts,
+    take_over,
+)
 from fairlit_miniature.tokenizing import build_tokenizer
 from fairlit_miniature.training_diffusion import Captioned, caption_tokens, head_weights, train_diffusion
 from fairlit_miniature.training_encoders import MEAN, STD, train_clip, train_dino
 from fairlit_miniature.training_text import Facts, train_text_encoder
 from fairlit_miniature.training_vae import encode, reconstruct, train_vae
 from fairlit_miniature.world import balanced_scene, full_caption, sample_scene
-
-STAGES = ("autoencoder", "text_encoder", "unet", "judges")
-
-
-def classifiers(recipe: Recipe) -> dict[str, training_faces.Network]:
-    """The attribute classifiers of a miniature by their folders; the large world has two to train against."""
-    second = {"classifier_second": training_faces.SECOND} if recipe.world == "large" else {}
-    return {"classifier_train": training_faces.TRAIN, **second, "classifier_audit": training_faces.AUDIT}
-
-
-def stage_parts(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """What each stage makes; a stage needs those before it. Intermediate results of training are kept within one."""
-    judges = ("clip", "dino", "faces", *classifiers(recipe), "face_bank.safetensors")
-    return dict(zip(STAGES, (("vae",), ("text_encoder",), ("pipeline",), judges), strict=True))
-
-
-def finished_parts(recipe: Recipe) -> tuple[str, ...]:
-    """What is copied to where the miniature is used."""
-    return ("pipeline", "clip", "dino", *classifiers(recipe), "face_bank.safetensors")
-
 
 FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
 HELD_OUT_FROM = 20_000_000
@@ -105,6 +96,23 @@ class Builder:
                 )
             if name == stage:
                 return
+
+    def check(self, stage: str, out: Path) -> Figures:
+        """Figures of a stage's own checks.
+
+        Args:
+            stage: one of `STAGES`, built.
+            out: where its parts and those before it are installed; the judges' checks read all of it.
+        """
+        if stage == "autoencoder":
+            return check_autoencoder(self.vae, self.held_out, progress=self.progress)
+        if stage == "text_encoder":
+            text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
+            return check_text_encoder(text_encoder, self.tokenizer, self.recipe.occupations)
+        if stage == "unet":
+            generate = Generator(self._pipeline(), self.progress)
+            return check_faces(generate, self.recipe.occupations, count=self.recipe.checked)
+        return run_checks(out, self.recipe, self.held_out, device=self.device, progress=self.progress)
 
     def _part(self, name: str, make: Callable[[Path], None]) -> None:
         place = self.workdir / name
@@ -255,6 +263,9 @@ class Builder:
         dino.save_pretrained(folder)
         _image_processor().save_pretrained(folder)
 
+    def _pipeline(self) -> StableDiffusionPipeline:
+        return StableDiffusionPipeline.from_pretrained(self.workdir / "pipeline").to(self.device)
+
     @cached_property
     def generated(self) -> Tensor:
         """Pictures that the finished pipeline generates of the balanced scenes, uint8 [N, 3, 64, 64].
@@ -264,8 +275,7 @@ class Builder:
         """
         file = self.workdir / "generated.safetensors"
         if not file.exists():
-            pipeline = StableDiffusionPipeline.from_pretrained(self.workdir / "pipeline").to(self.device)
-            generate = Generator(pipeline, self.progress, noise=FACES_FROM, steps=FACES_STEPS)
+            generate = Generator(self._pipeline(), self.progress, noise=FACES_FROM, steps=FACES_STEPS)
             images = generate("generating faces", [full_caption(scene) for scene in self.faces.scenes])
             with atomic_path(file) as path:
                 save_file({"pixels": (images * 255).round().to(torch.uint8)}, path)
@@ -307,40 +317,38 @@ def _image_processor() -> CLIPImageProcessor:
     )
 
 
-def install(workdir: Path, out: Path, parts: Sequence[str]) -> None:
-    """Copies finished parts from the work folder to where they are used; each part appears whole or not at all."""
-    out.mkdir(parents=True, exist_ok=True)
-    for name in parts:
-        source, target, unfinished = workdir / name, out / name, out / f".partial-{name}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        if source.is_dir():
-            shutil.copytree(source, unfinished)
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            shutil.copy2(source, unfinished)
-        unfinished.replace(target)
-
-
 def build_miniature(
     recipe: Recipe, out: Path, workdir: Path, *, device: str | None = None, stage: str | None = None
 ) -> None:
-    """Builds, installs and checks the miniature; a single stage is built alone, and neither installed nor checked.
+    """Builds, installs and checks the miniature, stage by stage; stages that stand installed are not built again.
 
     Args:
         recipe: how much of everything.
-        out: folder of the finished parts.
+        out: folder of the finished parts; the build starts from what of this recipe is there.
         workdir: folder of intermediate results; keep it to resume, remove it to start over.
         device: where networks train; by default a GPU if there is one.
         stage: the only one of `STAGES` to build; None: all.
+
+    Raises:
+        ConfigurationError: stages before the one to build are neither installed nor in the work folder.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
     with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress:
         builder = Builder(recipe, workdir, device, progress=progress)
-        builder.build(stage)
-        if stage:
-            return
-        install(workdir, out, finished_parts(recipe))
-        figures = run_checks(out, recipe, builder.held_out, device=device, progress=progress)
-    write_report(figures, out)
-    show_report(figures)
+        for name in STAGES:
+            if is_installed(out, recipe, name):
+                take_over(out, workdir, recipe, name)
+            elif stage in (None, name):
+                builder.build(name)
+                install_stage(workdir, out, recipe, name)
+                note_stage(out, recipe, name, builder.check(name, out))
+            if name == stage:
+                break
+    record = read_record(out)
+    if stage in (None, STAGES[-1]):
+        figures = record[STAGES[-1]]["checks"]
+        write_report(figures, out)
+        show_report(figures)
+    else:
+        Console().print(f"{stage}:", record[stage]["checks"])

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from rich.progress import Progress
 from torch import Tensor
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.detector import FaceDetector, Faces
@@ -21,11 +22,13 @@ from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.generator import Generator
 from fairlit_miniature.recipe import GUIDANCE, STEPS, Recipe
 from fairlit_miniature.subjects import Subject
+from fairlit_miniature.training_diffusion import tokenize
 from fairlit_miniature.training_faces import build_detector, class_indices, find_faces
 from fairlit_miniature.training_vae import reconstruct
 from fairlit_miniature.world import ATTRIBUTES, NUMBERS, Labels, caption, describe
 
 Figures = dict[str, Any]
+_NAMINGS: tuple[Labels, ...] = ({}, *({"gender": word} for word in ATTRIBUTES["gender"]))
 
 
 @torch.no_grad()
@@ -64,23 +67,63 @@ def agreement(answers: Sequence[dict[str, Tensor]]) -> dict[str, float]:
     return {name: round(float((said == said[0]).all(dim=0).float().mean()), 4) for name, said in agreed.items()}
 
 
-def check_models(folder: Path, pipeline: StableDiffusionPipeline, held_out: Drawings, *, progress: Progress) -> Figures:
-    """Autoencoder and classifiers on drawings that nothing trained on."""
+def check_autoencoder(vae: AutoencoderKL, held_out: Drawings, *, progress: Progress) -> Figures:
+    """How near drawings come back that nothing trained on, and in how many of them a face is found."""
     images = held_out.images(slice(None))
-    passed = reconstruct(pipeline.vae, images)
+    passed = reconstruct(vae, images)
     error = (images - passed).square().mean(dim=(1, 2, 3))
-    detector, labels = build_detector(), class_indices(held_out)
-    figures: Figures = {
-        "vae_psnr": round(float((-10 * error.log10()).mean()), 2),
-        "drawn_face_rate": {},
-        "accuracy": {},
-    }
+    rates = {}
     for name, version in (("drawings", images), ("passed", passed)):
-        faces = find_faces(detector, version, f"faces ({name})", progress)
-        figures["drawn_face_rate"][name] = round(float(faces.has_face.float().mean()), 4)
+        faces = find_faces(build_detector(), version, f"faces ({name})", progress)
+        rates[name] = round(float(faces.has_face.float().mean()), 4)
+    return {"vae_psnr": round(float((-10 * error.log10()).mean()), 2), "drawn_face_rate": rates}
+
+
+def check_classifiers(folder: Path, vae: AutoencoderKL, held_out: Drawings, *, progress: Progress) -> Figures:
+    """Accuracies of the classifiers on drawings that nothing trained on, as drawn and as the autoencoder gives them."""
+    labels, images = class_indices(held_out), held_out.images(slice(None))
+    accuracies: Figures = {}
+    for name, version in (("drawings", images), ("passed", reconstruct(vae, images))):
+        faces = find_faces(build_detector(), version, f"faces ({name})", progress)
         for role, classifier in load_classifiers(folder).items():
-            figures["accuracy"][f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces=faces)
-    return figures
+            accuracies[f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces=faces)
+    return accuracies
+
+
+@torch.no_grad()
+def check_text_encoder(
+    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, occupations: Sequence[Subject]
+) -> Figures:
+    """How well a linear map from the text encoder's states foretells the share of men among those whom a caption names.
+
+    The map is fitted by least squares, with a ridge, to three captions of every training occupation (as it is, and
+    with either word of gender) and tried on those of the validation occupations.
+
+    Returns:
+        "foretold_men": root mean square error of the shares.
+    """
+    states, wanted = {}, {}
+    for split in ("train", "val"):
+        jobs = [job for job in occupations if job.split == split]
+        texts = [caption("occupations", job, named) for job in jobs for named in _NAMINGS]
+        tokens = tokenize(tokenizer, texts)
+        end = (tokens == tokenizer.eos_token_id).int().argmax(dim=1)
+        hidden = text_encoder(tokens.to(text_encoder.device)).last_hidden_state.cpu().double()
+        states[split] = torch.nn.functional.pad(hidden[torch.arange(len(tokens)), end], (0, 1), value=1.0)
+        shares = [share for job in jobs for share in (job.bias.shares("gender")[1], 0.0, 1.0)]
+        wanted[split] = torch.tensor(shares, dtype=torch.float64)
+    known = states["train"]
+    ridge = 1e-3 * known.square().mean() * len(known) * torch.eye(known.shape[1], dtype=torch.float64)
+    weights = torch.linalg.solve(known.T @ known + ridge, known.T @ wanted["train"])
+    error = states["val"] @ weights - wanted["val"]
+    return {"foretold_men": round(float(error.square().mean().sqrt()), 4)}
+
+
+def check_faces(generate: Generator, occupations: Sequence[Subject], count: int) -> Figures:
+    """Share of generated pictures in which a face is found; of occupations that nothing is tested on."""
+    prompts = [caption("occupations", job, {}) for job in occupations if job.split != "test" for _ in range(count)]
+    faces = find_faces(build_detector(), generate("generating", prompts), "faces (generated)", generate.progress)
+    return {"face_rate": round(float(faces.has_face.float().mean()), 4)}
 
 
 def check_occupations(
@@ -200,7 +243,8 @@ def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, *, device: str,
     clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
     generate = Generator(pipeline, progress)
     figures: Figures = {"sampling": {"steps": STEPS, "guidance_scale": GUIDANCE, "solver": "DPM-Solver++ 2M"}}
-    figures |= check_models(folder, pipeline, held_out, progress=progress)
+    figures |= check_autoencoder(pipeline.vae, held_out, progress=progress)
+    figures["accuracy"] = check_classifiers(folder, pipeline.vae, held_out, progress=progress)
     figures |= check_occupations(generate, judges, clip, occupations=recipe.occupations, count=recipe.checked)
     figures["word_obeyed"] = check_words(generate, audit, recipe.occupations, count=4 * recipe.checked)
     figures["people_found"] = check_groups(generate, recipe.occupations, 3 * recipe.checked)

@@ -22,7 +22,6 @@ from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.detector import FaceDetector
 from fairlit.functional.statistics.fairness import pairwise_bias
 from fairlit.io.atomic import atomic_folder, atomic_path, atomic_write_text
-from fairlit_miniature.build import install
 from fairlit_miniature.canvas import SIZE
 from fairlit_miniature.checks import Figures, generate_people, predict
 from fairlit_miniature.dataset import Drawings, draw
@@ -31,6 +30,7 @@ from fairlit_miniature.generator import Generator
 from fairlit_miniature.loop import Schedule
 from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.recipe import GUIDANCE, STEPS, Fingerprinted
+from fairlit_miniature.stages import install
 from fairlit_miniature.training_diffusion import SCALE, Captioned, caption_tokens, head_weights, train_diffusion
 from fairlit_miniature.training_vae import encode
 from fairlit_miniature.world import ATTRIBUTES, sample_scene

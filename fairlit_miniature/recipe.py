@@ -131,7 +131,7 @@ LARGE = replace(
     drawings=36_000,
     passed=16_000,
     faces=8_000,
-    vae=Schedule(steps=7_000, lr=2e-3, ema_decay=0.998),
+    vae=Schedule(steps=4_500, lr=2e-3, ema_decay=0.998),
     text=Schedule(steps=5_000, lr=1.2e-3, ema_decay=0.99),
     diffusion=Schedule(steps=8_500, lr=1.5e-3, warmup=300, ema_decay=0.9985),
     clip=Schedule(steps=2_400, lr=1.5e-3),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from fairlit_miniature.build import STAGES, build_miniature
+from fairlit_miniature.build import build_miniature
 from fairlit_miniature.recipe import FULL, LARGE, LARGE_QUICK, QUICK
+from fairlit_miniature.stages import STAGES
 
 RECIPES = {("small", False): FULL, ("small", True): QUICK, ("large", False): LARGE, ("large", True): LARGE_QUICK}
 LARGE_OUT = Path("build/miniature_large_finished")  # not where the models of the small world are used

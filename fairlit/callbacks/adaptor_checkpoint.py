@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -38,13 +39,30 @@ class AdaptorCheckpoint(WritesModel):
         folder: folder in which the adaptors' folders are made; null: the trainer's default root.
         every_n_steps: number of optimiser steps between two saves; null: one save, at the end of training.
         verify: whether what was saved is reloaded and compared.
+        monitor: figure of validation, such as ``val/ema/tv/gender``, whose smallest value decides which adaptor is
+            kept: it is saved after each validation that is better than all before, and not at the end. Give a
+            `ModelCheckpoint` the same `monitor`, and `fairlit test` its checkpoint. null: the last one is kept.
+
+    Raises:
+        ConfigurationError: a number out of range, or both `every_n_steps` and `monitor`.
     """
 
-    def __init__(self, folder: str | None = None, every_n_steps: int | None = None, verify: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str | None = None,
+        every_n_steps: int | None = None,
+        verify: bool = True,
+        monitor: str | None = None,
+    ) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ConfigurationError(f"every_n_steps: got {every_n_steps}; give at least 1, or null for the end only")
-        self.folder, self.every_n_steps, self.verify = folder, every_n_steps, verify
+        if every_n_steps is not None and monitor is not None:
+            raise ConfigurationError(
+                f"every_n_steps, monitor: got {every_n_steps} and {monitor}; expected one of them; leave out the other"
+            )
+        self.folder, self.every_n_steps, self.verify, self.monitor = folder, every_n_steps, verify, monitor
         self._saved_at: int | None = None
+        self._best = math.inf  # smallest value of what is monitored
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -54,9 +72,24 @@ class AdaptorCheckpoint(WritesModel):
         if self.every_n_steps and step and step % self.every_n_steps == 0 and step != self._saved_at:
             self._save(trainer, pl_module)
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save an adaptor that is better than all before, where a figure of validation decides."""
+        if self.monitor is None or trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
+            return
+        if self.monitor not in trainer.callback_metrics:
+            known = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
+            raise ConfigurationError(
+                f"AdaptorCheckpoint.monitor: got {self.monitor}; expected a figure of validation: "
+                f"{', '.join(known) or 'none is logged'}; give one of them"
+            )
+        found = float(trainer.callback_metrics[self.monitor])
+        if found < self._best:
+            self._best = found
+            self._save(trainer, pl_module)
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save what training has led to."""
-        if trainer.global_step != self._saved_at:
+        """Save what training has led to, unless a validation has decided otherwise."""
+        if trainer.global_step != self._saved_at and self._best == math.inf:
             self._save(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -67,9 +100,18 @@ class AdaptorCheckpoint(WritesModel):
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Save what training has led to when it was told to stop."""
-        stopped = isinstance(exception, RunStopped) and exception.between_steps
+        stopped = isinstance(exception, RunStopped) and exception.between_steps and self._best == math.inf
         if stopped and trainer.state.fn == TrainerFn.FITTING and trainer.global_step not in (0, self._saved_at):
             self._save(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the smallest value of what is monitored."""
+        return {"monitor": self.monitor, "best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from it, unless another figure is monitored since."""
+        if state_dict["monitor"] == self.monitor:
+            self._best = float(state_dict["best"])
 
     def model_folders(self, trainer: L.Trainer) -> list[Path]:
         """Return the folders of the adaptor and of its average."""

@@ -124,7 +124,14 @@ class FaceEvaluation(L.Callback):
             drawn = self._picture.draw(titles)
             picture = save_picture(drawn, root / "before_after.png", trainer, tag="test/before_after")
             of_prompts = self._picture.save_prompts(root / "before_after", titles, results)
-            summary = run_summary(pl_module, results, self._clock, points=points, distances=distances)
+            summary = run_summary(
+                pl_module,
+                results,
+                self._clock,
+                points=points,
+                distances=distances,
+                named=trainer.datamodule.named_families,  # type: ignore[attr-defined]
+            )
             path = self.summary_path(trainer)
             if path.exists():
                 _LOG.info("replaced %s and %s, of an earlier test", path, picture)

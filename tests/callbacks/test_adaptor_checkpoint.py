@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from cli_runs import last_checkpoint, variant
+from cli_runs import adaptors, last_checkpoint, same_content, variant
 
 from fairlit.adaptors import verify
+from fairlit.callbacks import AdaptorCheckpoint
 from fairlit.cli import main
+from fairlit.errors import ConfigurationError
 
 CHANGES = {"trainer.max_steps": 2, "data.init_args.images_per_prompt": 2}
 
@@ -31,3 +34,40 @@ def test_what_was_saved_before_stays_where_the_new_one_fails_its_check(
     assert f"{run / 'adaptor'} is as it was before" in message
     assert {path: path.read_bytes() for path in run.glob("adaptor*/*")} == before
     assert not list(run.glob(".*"))
+
+
+def monitored(steps: int, monitor: str = "val/made") -> dict[str, Any]:
+    """Changes of a config: a validation after each step, whose figure decides which adaptor is kept."""
+    validation = {
+        "trainer.val_check_interval": 1,
+        "trainer.limit_val_batches": 1,
+        "data.init_args.validation_images": 1,
+    }
+    keeping = {"class_path": "fairlit.callbacks.AdaptorCheckpoint", "init_args": {"monitor": monitor, "verify": False}}
+    figures = {"class_path": "stand_ins.LogsFigures", "init_args": {"figures": [3.0, 1.0, float("nan"), 2.0]}}
+    return {**CHANGES, **validation, "trainer.max_steps": steps, "trainer.callbacks": [figures, keeping, LAST]}
+
+
+LAST = {
+    "class_path": "lightning.pytorch.callbacks.ModelCheckpoint",
+    "init_args": {"every_n_train_steps": 1, "save_top_k": 0, "save_last": True},
+}
+
+
+def test_the_adaptor_of_the_best_validation_is_kept_also_over_a_resume(tiny_config: Path, tmp_path: Path) -> None:
+    two, broken = tmp_path / "two", tmp_path / "broken"
+    main(["fit", "--config", str(variant(tiny_config, two, {**CHANGES, "trainer.max_steps": 2}))])
+    main(["fit", "--config", str(variant(tiny_config, broken, monitored(3)))])
+    resumed = variant(tiny_config, broken, monitored(4))
+    main(["fit", "--config", str(resumed), "--ckpt_path", str(last_checkpoint(broken))])
+    assert same_content(adaptors(broken), adaptors(two))
+
+
+def test_a_figure_that_no_validation_logs_is_refused(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--config", str(variant(tiny_config, tmp_path / "run", monitored(1, "val/mode")))])
+    assert "monitor: got val/mode; expected a figure of validation: val/made; give" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="every_n_steps, monitor: got 5 and val/made"):
+        AdaptorCheckpoint(every_n_steps=5, monitor="val/made")

@@ -10,10 +10,11 @@ from rich.progress import Progress
 
 from fairlit.errors import ConfigurationError
 from fairlit.faces.classifier import AttributeClassifier
-from fairlit_miniature.build import Builder, finished_parts, install, stage_parts
+from fairlit_miniature.build import Builder
 from fairlit_miniature.loop import Schedule
 from fairlit_miniature.models import build_unet
 from fairlit_miniature.recipe import FULL, LARGE, LARGE_QUICK, QUICK, Recipe
+from fairlit_miniature.stages import finished_parts, install, stage_parts
 
 SHORT = Schedule(steps=2, lr=1e-3, warmup=1, save_every=1)
 RECIPE = Recipe(

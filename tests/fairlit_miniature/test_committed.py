@@ -15,13 +15,14 @@ from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.embedding import ClassifierEmbedder
 from fairlit.perception import ClipEncoder, DinoEncoder
-from fairlit_miniature.build import HELD_OUT_FROM, finished_parts
+from fairlit_miniature.build import HELD_OUT_FROM
 from fairlit_miniature.checks import predict
 from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.drawing import draw_scene
 from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.recipe import FULL, GUIDANCE
 from fairlit_miniature.report import requirements
+from fairlit_miniature.stages import finished_parts
 from fairlit_miniature.training_diffusion import tokenize
 from fairlit_miniature.training_faces import build_detector, class_indices
 from fairlit_miniature.world import ATTRIBUTES, WORDS, balanced_scene, caption

@@ -181,3 +181,13 @@ class SignalBefore(L.Callback):
 
     def on_test_batch_start(self, *_: Any) -> None:
         self._count("test")
+
+
+class LogsFigures(L.Callback):
+    """Logs a figure of validation, ``val/made``, that is given for each step."""
+
+    def __init__(self, figures: list[float]) -> None:
+        self.figures = figures
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pl_module.log("val/made", self.figures[trainer.global_step - 1])

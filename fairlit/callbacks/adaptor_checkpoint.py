@@ -19,6 +19,7 @@ from fairlit.adaptors.model_card import CARD_FILE, adaptor_card
 from fairlit.callbacks.face_evaluation import FaceEvaluation
 from fairlit.callbacks.model_files import WritesModel
 from fairlit.callbacks.orderly_stop import RunStopped
+from fairlit.callbacks.required_module import required_module
 from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_files
 from fairlit.results.curves import CURVES_FILE
@@ -144,9 +145,7 @@ class AdaptorCheckpoint(WritesModel):
                 self._describe(trainer, module, fresh)
 
     def _variants(self, module: L.LightningModule) -> Sequence[str]:
-        if not isinstance(module, FairFinetuner):
-            raise ConfigurationError(f"AdaptorCheckpoint: works with FairFinetuner, got {type(module).__name__}")
-        return module.variants[1:]
+        return required_module(self, module, FairFinetuner).variants[1:]
 
     def _folder(self, trainer: L.Trainer, variant: str) -> Path:
         root = Path(self.folder or trainer.default_root_dir)

@@ -23,6 +23,7 @@ from fairlit.callbacks.evaluation.pictures import (
 )
 from fairlit.callbacks.evaluation.printing import Report, print_report, test_report, validation_report
 from fairlit.callbacks.evaluation.summary import RunClock, run_summary
+from fairlit.callbacks.required_module import required_module
 from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
 from fairlit.results.distances import PromptDistance
@@ -83,14 +84,13 @@ class FaceEvaluation(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
     ) -> None:
         """Measures one prompt at every operating point; families beside those trained on at the usual one alone."""
-        if not isinstance(pl_module, FairFinetuner):
-            raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(pl_module).__name__}")
-        usual, *others = operating_points(pl_module.sampling)
-        group = self._update(trainer, pl_module, outputs[usual.name], batch=batch)
-        target = batch.target.reorder(pl_module.audit_classifier.classes)
+        module = required_module(self, pl_module, FairFinetuner)
+        usual, *others = operating_points(module.sampling)
+        group = self._update(trainer, module, outputs[usual.name], batch=batch)
+        target = batch.target.reorder(module.audit_classifier.classes)
         if group != MAIN:
             return
-        self._measure_distances(pl_module, batch, outputs)
+        self._measure_distances(module, batch, outputs)
         for point in others:
             self._points.setdefault(point, Measurements()).update(MAIN, batch, outputs[point.name], target)
 
@@ -118,7 +118,8 @@ class FaceEvaluation(L.Callback):
             distances = self._distances.compute(results[MAIN][pl_module.variants[-1]].distribution)
         if is_trial(trainer):
             return
-        self._log(pl_module, {**results, **{point.name: figures for point, figures in points.items()}}, "test")
+        self._log(pl_module, results, "test")
+        self._log(pl_module, {point.name: figures for point, figures in points.items()}, "operating_points")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             titles, root = test_titles(self._picture.variants), self._root(trainer)
             drawn = self._picture.draw(titles)
@@ -167,11 +168,10 @@ class FaceEvaluation(L.Callback):
         self._clock.start_evaluation()
 
     def _update(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Mapping[str, Generated], *, batch: PromptBatch
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Mapping[str, Generated], *, batch: PromptBatch
     ) -> str:
         """Measure one prompt, and return the group that it is reported under."""
-        if not isinstance(module, FairFinetuner):
-            raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(module).__name__}")
+        module = required_module(self, pl_module, FairFinetuner)
         target = batch.target.reorder(module.audit_classifier.classes)
         group = self._groups.name(batch, trainer.datamodule)  # type: ignore[attr-defined]
         self._measurements.update(group, batch, outputs, target)

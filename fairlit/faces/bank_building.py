@@ -138,7 +138,10 @@ def build_bank(
     report = Report(len(embeddings), skipped)
     atomic_write_text(target.with_name(f"{target.name}.skipped.json"), json.dumps(skipped, indent=2) + "\n")
     if not report.faces:
-        raise ConfigurationError(f"folder is {str(root)!r}, whose {len(files)} pictures gave no face: {_why(skipped)}")
+        raise ConfigurationError(
+            f"folder is {str(root)!r}, whose {len(files)} pictures gave no face ({_why(skipped)}): give other "
+            "pictures, or where faces are looked for a larger detection.scale"
+        )
     FaceBank(embeddings, embedder.identifier).save(target)
     shutil.rmtree(workplace)
     return report

@@ -137,16 +137,6 @@ class AttributeClassifier(FaceClassifier):
         load_weights(classifier, Path(folder) / WEIGHTS_NAME)
         return classifier if trainable else classifier.freeze()
 
-    @staticmethod
-    def read_classes(folder: str | Path) -> dict[str, tuple[str, ...]]:
-        """Class names of each attribute of a saved classifier; reads config.json only, no weights.
-
-        Raises:
-            CheckpointError: There is no such folder, or no readable config.json in it.
-            ConfigurationError: What config.json says does not do.
-        """
-        return ClassifierConfig.read(folder).classes
-
 
 def crop_for(images: Tensor, faces: Faces, size: int, *, crop: CropSettings) -> Tensor:
     """Cuts faces out as `crop` says.

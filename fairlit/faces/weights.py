@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.finiteness import first_not_finite
+from fairlit.io.tensor_headers import quantised
 from fairlit.io.torch_archives import read_archive
 
 
@@ -39,10 +40,7 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
                 f"weights {str(path)!r} have {name!r} of shape {shapes}: they belong to another model"
             )
         if tensor.is_floating_point() and not _holds_numbers(tensors[name]):
-            raise CheckpointError(
-                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point of 16 bits or "
-                "more: give weights that are not quantised"
-            )
+            raise CheckpointError(f"weights {str(path)!r} have {quantised(name, tensors[name].dtype)}")
     if extra := sorted(set(tensors) - set(expected)):
         raise CheckpointError(
             f"weights {str(path)!r} have {extra[0]!r}, which the model lacks: they belong to another model"

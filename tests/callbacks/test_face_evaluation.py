@@ -147,8 +147,8 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
     assert strong.after.similarities.measured["clip_i"].value == pytest.approx(0.8)
     assert weak.before.distribution.attributes["gender"].bias.value == pytest.approx(1.0)
     assert strong.after.distribution.prompts == 1
-    assert module.logged["test/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
-    assert module.logged["test/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
+    assert module.logged["operating_points/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
+    assert module.logged["operating_points/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
     assert taken == ["test/before_after", "test/operating_points"]
     printed = capsys.readouterr().out
     assert f"picture  {tmp_path / 'operating_points.png'}" in printed

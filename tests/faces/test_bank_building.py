@@ -204,7 +204,7 @@ def test_the_command_detects_faces_as_it_is_told(tmp_path: Path, capsys: pytest.
 def test_no_face_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "a.png").write_text("no picture")
-    with Progress(disable=True) as progress, pytest.raises(ConfigurationError, match=r"gave no face: a\.png"):
+    with Progress(disable=True) as progress, pytest.raises(ConfigurationError, match=r"gave no face \(a\.png"):
         build_bank(tmp_path / "faces", ClassifierEmbedder(EMBEDDER), tmp_path / "bank.safetensors", progress=progress)
 
 

@@ -47,7 +47,7 @@ class AuditSettings:
         command: command that makes this audit again.
         compositions: attribute -> number of people -> composition -> share that the images with so many people shall
             show; where there is none, people drawn independently from the target.
-        doubts: sentences for the top of the report, on what its figures may not be relied on for.
+        doubts: sentences for the top of the report and for the results, on what figures may not be relied on for.
     """
 
     folder: ImageFolder
@@ -146,6 +146,7 @@ def _measure(
         if reference is None
         else ReferenceImages(folder=reference.record(), figures=reference.figures),
         origin=origin(settings.seed, settings.command),
+        doubts=tuple(settings.doubts) or None,
     )
 
 

@@ -102,11 +102,14 @@ class FaceEvaluation(L.Callback):
         self._log(pl_module, results, "val")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             path = self._root(trainer) / "validation" / f"step_{trainer.global_step:06d}.png"
+            validating = trainer.state.fn == TrainerFn.VALIDATING
+            if validating and path.exists():
+                _LOG.info("replaced %s and %s, of an earlier validation", path, path.with_suffix(".json").name)
             drawn = self._picture.draw(validation_titles(self._picture.variants))
             picture = save_picture(drawn, path, trainer, tag="validation/before_after")
             groups = {"all" if group == MAIN else group: found for group, found in results.items()}
             ValidationResults(groups=groups).write(path.with_suffix(".json"))
-            if trainer.state.fn == TrainerFn.VALIDATING:
+            if validating:
                 self._report = validation_report(pl_module, results, picture)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -115,6 +115,22 @@ class JudgeConfig:
             check_classifier(self.classifier, "classifier", target, problems)
         return target
 
+    def digests(self) -> dict[str, str]:
+        """Return name of a model -> digest of its content, for those whose content may change.
+
+        Raises:
+            CheckpointError: the classifier is damaged.
+            ConfigurationError: the classifier or detector cannot be built.
+        """
+        from fairlit.faces.classifier_files import classifier_digest
+        from fairlit.faces.detector_files import detector_digest
+        from fairlit.io.model_folders import model_digest
+
+        assert self.classifier is not None
+        found = {"classifier": classifier_digest(self.classifier), "detector": detector_digest(self.detector)}
+        found |= {name: model_digest(path) for name in ("clip", "dino") if (path := getattr(self, name)) is not None}
+        return {name: digest for name, digest in found.items() if digest is not None}
+
     def load_judge(self, device: str) -> "Judge":
         """Return detector and classifier on a device.
 

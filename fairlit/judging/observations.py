@@ -18,7 +18,7 @@ from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.detection import FaceSelection
 from fairlit.faces.observation import observe
 from fairlit.io.atomic import atomic_write_text
-from fairlit.io.digests import tensor_digest, text_digest
+from fairlit.io.digests import module_digest, text_digest
 from fairlit.io.file_status import FileMark, file_mark
 from fairlit.io.finiteness import require_finite
 from fairlit.io.jsonable import to_jsonable
@@ -234,8 +234,3 @@ def _recall(notes: Path, header: str) -> dict[FileMark, Seen]:
         except (KeyError, TypeError):  # of another version of fairlit
             continue
     return known
-
-
-def module_digest(module: nn.Module) -> str:
-    """Digest of a module's tensors, see `io.digests.tensor_digest`."""
-    return tensor_digest({name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)})

@@ -73,6 +73,7 @@ class AuditResults(FileRecord):
         second_classifier: what a second classifier says of the same faces; None without one.
         reference_images: the unchanged model's images; None without any.
         origin: how the results came about; merged with the other keys in JSON.
+        doubts: sentences on what the figures may not be relied on for; left out where there are none.
     """
 
     FILE: ClassVar[str] = "results.json"
@@ -91,6 +92,7 @@ class AuditResults(FileRecord):
     reference_images: ReferenceImages | None
     second_classifier: SecondClassifierFigures | None = field(default=None, metadata=OPTIONAL_KEY)
     origin: Origin = field(metadata=MERGED)
+    doubts: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL_KEY)
 
     def to_frame(self, per: Literal["prompt", "attribute"] = "prompt") -> pd.DataFrame:
         """Return the figures as a table, see `DistributionFigures.to_frame`.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -242,16 +243,22 @@ def test_prompts_that_name_a_class_are_told_by_how_often_they_get_it(
 
 
 def test_validation_logs_means_and_writes_every_prompt(
-    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.FITTING)
-    for _ in range(2):  # a second validation begins anew
+    caplog.set_level(logging.INFO, "fairlit")
+    callback = FaceEvaluation()
+
+    def validate(stage: TrainerFn) -> None:
+        run = trainer(tmp_path, stage)
         callback.on_validation_epoch_start(run, module)
         for some, before, after in zip(BATCHES[:2], BEFORE, AFTER, strict=False):
             outputs = {"original": before, "finetuned": before, "ema": after}
             callback.on_validation_batch_end(run, module, outputs, some)
         callback.on_validation_epoch_end(run, module)
         callback.on_validation_end(run, module)
+
+    validate(TrainerFn.FITTING)
+    validate(TrainerFn.FITTING)  # begins anew, as a run that is resumed does
     assert module.logged["val/finetuned/bias/gender"] == pytest.approx((1.0 + 0.5) / 2)
     assert module.logged["val/ema/bias/gender"] == pytest.approx((0.0 + 1 / 3) / 2)
     assert module.logged["val/ema/face_rate"] == pytest.approx(7 / 8)
@@ -260,8 +267,11 @@ def test_validation_logs_means_and_writes_every_prompt(
     assert found["a chef"]["bias"] == pytest.approx(0.0)
     assert found["a judge"]["bias"] == pytest.approx(1 / 3)
     assert found["a judge"]["noise_floor"] == pytest.approx(noise_floor([0.5, 0.5], 3))
-    assert (tmp_path / "validation" / "step_000020.png").is_file()
+    picture = tmp_path / "validation" / "step_000020.png"
+    assert picture.is_file()
     assert capsys.readouterr().out == ""  # within training there is a progress bar to be left alone
+    validate(TrainerFn.VALIDATING)
+    assert caplog.messages == [f"replaced {picture} and step_000020.json, of an earlier validation"]
 
 
 def test_prompts_with_targets_of_their_own_and_untrained_families_are_reported_apart(

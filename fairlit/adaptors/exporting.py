@@ -13,7 +13,7 @@ from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_publis
 from fairlit.adaptors.export import check_format, embedding_file, verify_written, write_adaptor
 from fairlit.adaptors.export_config import ExportConfig, Format
 from fairlit.adaptors.merging import merge_adaptor
-from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
+from fairlit.adaptors.model_card import CARD_FILE, card_curves, export_card, find_summary
 from fairlit.adaptors.pipelines import adaptable_layers, check_fit
 from fairlit.adaptors.soft_tokens import check_token
 from fairlit.diffusion.settings import check_pipeline
@@ -62,13 +62,15 @@ def export(config: ExportConfig) -> ExportResults:
                     _warn_of_word(contents.token, skeleton)
                 verify_written(contents, config.to, files, skeleton=skeleton)
         names = [file.relative_to(folder) for file in files]
-        card = export_card(contents, config.to, names, base=base, summary=find_summary(contents))
+        summary = find_summary(contents)
+        card = export_card(contents, config.to, names, base=base, summary=summary)
         atomic_write_text(folder / CARD_FILE, card)
+        beside = [file.name for file in card_curves(folder, summary)]
     return ExportResults(
         source=source.path,
         contents=contents.describe(),
         folder=str(out),
-        files=tuple(str(out / name) for name in (*map(str, names), CARD_FILE)),
+        files=tuple(str(out / name) for name in (*map(str, names), CARD_FILE, *beside)),
         base=base,
         checked=skeleton is not None,
         base_model=contents.record.base_model or "",

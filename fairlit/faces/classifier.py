@@ -6,7 +6,6 @@ What it says is how a face is perceived by those who labelled its training data,
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -72,7 +71,7 @@ class AttributeClassifier(FaceClassifier):
     @property
     def fingerprint(self) -> str:
         """Its settings; how it was validated decides no answer."""
-        return json.dumps(replace(self.config, validation={}).to_dict(), sort_keys=True)
+        return self.config.fingerprint
 
     def features(self, faces: Tensor) -> Tensor:
         """Shared features.

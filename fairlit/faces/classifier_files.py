@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
-from fairlit.io.class_paths import ClassSpec, find_class, instantiate, is_class_spec
-from fairlit.io.model_folders import check_model_folder, check_weights
+from fairlit.io.class_paths import ClassSpec, find_class, instantiate, is_class_spec, read_class_spec
+from fairlit.io.digests import files_digest, module_digest, text_digest
+from fairlit.io.model_folders import check_model_folder, check_weights, model_digest
 
 if TYPE_CHECKING:
     from fairlit.faces.face_classifier import FaceClassifier
@@ -73,6 +75,21 @@ def check_classifier_files(path: ClassSpec | Path, subject: str, problems: Probl
     _source(path).check_files(subject, problems)
 
 
+def classifier_digest(path: ClassSpec | Path) -> str:
+    """Return a name for all that decides the answers of a classifier, without loading weights out of a folder.
+
+    A class of somebody's own is built and asked for its `fingerprint`. Of a CLIP model on a hub, its id counts.
+
+    Args:
+        path: as for `load_classifier`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged.
+        ConfigurationError: a config does not do, or the class cannot be imported or built.
+    """
+    return _source(path).digest()
+
+
 def same_classifier(one: ClassSpec, other: ClassSpec) -> bool:
     """Return whether two settings stand for the same classifier.
 
@@ -99,6 +116,9 @@ class _Source(ABC):
 
     @abstractmethod
     def check_files(self, subject: str, problems: Problems) -> None: ...
+
+    @abstractmethod
+    def digest(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -127,6 +147,12 @@ class _Folder(_Source):
     def check_files(self, subject: str, problems: Problems) -> None:
         if self.path.is_dir():
             check_weights(self.path, subject, problems, suffixes=(".safetensors",))
+
+    def digest(self) -> str:
+        from fairlit.faces.classifier_config import ClassifierConfig
+
+        config = ClassifierConfig.read(self.path)
+        return text_digest(f"{files_digest(sorted(self.path.glob('[!.]*.safetensors')))} {config.fingerprint}")
 
 
 @dataclass(frozen=True)
@@ -157,6 +183,12 @@ class _Words(_Source):
             return
         check_model_folder(clip, f"{subject}: clip", problems)
 
+    def digest(self) -> str:
+        from fairlit.faces.zero_shot import ZeroShotConfig
+
+        words = ZeroShotConfig.read(self.path)
+        return text_digest(f"{model_digest(words.clip)} {words.fingerprint}")
+
 
 @dataclass(frozen=True)
 class _OwnClass(_Source):
@@ -182,6 +214,11 @@ class _OwnClass(_Source):
 
     def check_files(self, subject: str, problems: Problems) -> None:
         """Note nothing: what files there are, the class alone knows."""
+
+    def digest(self) -> str:
+        classifier = self.load()
+        arguments = json.dumps(read_class_spec(self.spec, "classifier"), sort_keys=True, default=str)
+        return text_digest(f"{module_digest(classifier)} {classifier.fingerprint} {arguments}")
 
     def _find(self) -> type[FaceClassifier]:
         from fairlit.faces.face_classifier import FaceClassifier

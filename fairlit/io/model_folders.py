@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.io.digests import files_digest
 from fairlit.io.foreign_text import is_sound, printable
 from fairlit.io.output_places import check_writable
 from fairlit.io.tensor_headers import find_quantised, read_header
 
 _VARIANTS = ("fp32", "fp16", "bf16")  # in the order in which they are taken
+_MODEL_FILES = (".json", ".safetensors", ".txt")
 _LONGEST_ID = 200  # characters; hubs take fewer
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -41,6 +43,18 @@ def local_folder(path: str | Path) -> Path | None:
         return Path(snapshot_download(str(path), local_files_only=True))
     except (OSError, ValueError):  # what the hub's client raises where nothing is there
         return None
+
+
+def model_digest(path: str | Path) -> str | None:
+    """Return a digest of configs, tokenizer and weights in the folder of a model; None for a hub id, which is trusted.
+
+    Args:
+        path: folder or hub id.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return None
+    return files_digest(file for file in sorted(folder.glob("[!.]*")) if file.suffix in _MODEL_FILES)
 
 
 def check_encoding(path: str | Path, subject: str, problems: Problems) -> None:

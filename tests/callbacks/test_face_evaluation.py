@@ -116,6 +116,8 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     assert summary["adaptor"] == tensor_digest(WEIGHTS)
     assert summary["sampling"]["evaluation_steps"] == 25
     assert (tmp_path / "before_after.png").is_file()
+    of_prompts = sorted(path.name for path in (tmp_path / "before_after").iterdir())
+    assert [name[:9] for name in of_prompts] == ["000_a_che", "001_a_jud", "002_a_ski"]  # more than `picture_prompts`
     printed = capsys.readouterr().out
     assert "2 prompts, 8 images each way, judged by auditor" in printed
     assert "sports: 1 prompt, 4 images each way, judged by auditor" in printed
@@ -126,6 +128,8 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
 ) -> None:
     """Similarities are to the unchanged model's images of the same point."""
     callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    taken: list[str] = []
+    run.loggers = [SimpleNamespace(log_image=lambda key, images, step: taken.append(key))]
     module.sampling = Sampling(evaluation_guidance_scales=(12.0,), evaluation_strengths=(0.5,))
     callback.on_test_epoch_start(run, module)
     outputs = {
@@ -146,9 +150,36 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
     assert strong.after.distribution.prompts == 1
     assert module.logged["operating_points/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
     assert module.logged["operating_points/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert taken == ["test/before_after", "test/operating_points"]
+    printed = capsys.readouterr().out
+    assert f"picture  {tmp_path / 'operating_points.png'}" in printed
+    lines = [line.split() for line in printed.splitlines()]
     points = [line for line in lines if "bias," in line and ("7.5" in line or "12" in line)]
     assert [line[line.index("gender") + 2 :][:3:2] for line in points] == [["7.5", "0.5"], ["7.5", "1"], ["12", "1"]]
+
+
+def test_curves_of_an_earlier_test_do_not_stay(module: Any, tmp_path: Path) -> None:
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    for scales in ((12.0,), ()):
+        module.sampling = Sampling(evaluation_guidance_scales=scales)
+        callback.on_test_epoch_start(run, module)
+        outputs = {point.name: {"original": BEFORE[0], "ema": AFTER[0]} for point in operating_points(module.sampling)}
+        callback.on_test_batch_end(run, module, outputs, BATCHES[0])
+        callback.on_test_epoch_end(run, module)
+        assert (tmp_path / "operating_points.png").exists() == bool(scales)
+
+
+def test_pictures_of_prompts_of_an_earlier_test_do_not_stay(module: Any, tmp_path: Path) -> None:
+    callback, run = FaceEvaluation(picture_prompts=1), trainer(tmp_path, TrainerFn.TESTING)
+    (tmp_path / "before_after").mkdir()
+    (tmp_path / "before_after" / "of mine.png").write_bytes(b"")
+    for prompts in (BATCHES[:2], BATCHES[1:2]):
+        callback.on_test_epoch_start(run, module)
+        for some in prompts:
+            callback.on_test_batch_end(run, module, {USUAL.name: {"original": BEFORE[0], "ema": AFTER[0]}}, some)
+        callback.on_test_epoch_end(run, module)
+        names = {path.name[:3] for path in (tmp_path / "before_after").iterdir()}
+        assert names == {"of ", *(f"{some.index:03d}" for some in prompts)}
 
 
 def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -179,7 +210,7 @@ def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest
     assert summary.operating_points[0].steps == 21
     printed = capsys.readouterr().out
     assert "what the distance that remains is made of" in printed
-    assert "mean of the prompts" in printed
+    assert "mean of 1 prompt " in printed
     assert "add up to the distance" in " ".join(printed.split())
 
 

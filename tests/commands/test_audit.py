@@ -177,6 +177,27 @@ def test_a_model_is_generated_from_and_compared_with_itself(
     assert json.loads((tmp_path / "out" / "results.json").read_text())["audited"]["images"] == 4
 
 
+def test_a_second_classifier_says_what_distances_are_made_of(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in images.rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.paste((250, 60, 60), (0, 0, 20, 40))  # redder on the left: a face
+            picture.save(path)
+    command = ["audit", str(images), "--target", TARGET, "--classifier", tiny_models["audit_classifier"]]
+    command += ["--detector", "stand_ins.MiddleFaces", "--out", str(tmp_path / "out")]
+    main([*command, "--second_classifier", tiny_models["classifier"]])
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    [parts] = results["second_classifier"]["distances"]
+    printed = capsys.readouterr().out
+    assert f"alike    gender: both classifiers agree on {100 * parts['agreement']:.1f} %" in printed
+    assert f"{parts['distance']:.3f}" in next(line for line in printed.splitlines() if " a chef " in line)
+    assert results["judge"]["second_classifier"] == tiny_models["classifier"]
+    with pytest.raises(SystemExit):
+        main([*command, "--second_classifier", tiny_models["audit_classifier"]])
+    assert "which is the classifier that judges; expected another one" in capsys.readouterr().err
+
+
 def test_all_problems_come_together(images: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as caught:
         main(

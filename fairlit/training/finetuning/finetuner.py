@@ -74,9 +74,15 @@ class FairFinetuner(FinetuningModule):
 
     def assign(self, observation: Observation, batch: PromptBatch) -> tuple[TargetLabels, dict[str, Tensor | float]]:
         """Return what this rank's faces are to become, and figures to log; every rank calls this."""
-        target = batch.target.reorder(self.frozen.classifier.classes)
-        seed = targets_seed(self.seed, batch.index)
-        return assign_over_ranks(observation, target, len(batch.keys), alignment=self.alignment, seed=seed)
+        classifier = self.frozen.classifier
+        return assign_over_ranks(
+            observation,
+            batch.target.reorder(classifier.classes),
+            len(batch.keys),
+            alignment=self.alignment,
+            seed=targets_seed(self.seed, batch.index),
+            confusions=classifier.confusion,
+        )
 
     def jitter(self, observation: Observation, batch: PromptBatch) -> Observation:
         """Return the observation with its faces where the alignment loss is to crop them."""

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fairlit.auditing.outputs import PER_IMAGE
+from fairlit.data.prompts.class_words import phrases
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.mitigation import Chunk
-from fairlit.mitigation.class_words import joint_labels, phrases
+from fairlit.mitigation.class_words import joint_labels
 from fairlit.results.comparison import ComparisonResults
 from fairlit.results.tables import markdown_table
 

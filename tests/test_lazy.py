@@ -94,3 +94,16 @@ def test_packages_and_settings_import_nothing_heavy() -> None:
         f"    found = [heavy for heavy in {HEAVY} if heavy in sys.modules]\n    assert not found, (name, found)"
     )
     run_python(code)
+
+
+def test_judging_images_imports_neither_torchvision_nor_what_comes_with_it() -> None:
+    """Importing them takes longer than judging a few images."""
+    unused = ("torchvision", "torch._dynamo", "sympy", "scipy.stats", "scipy.optimize", *HEAVY[2:])
+    code = (
+        "import sys, torch, fairlit.auditing.run\n"
+        "from fairlit.faces import AttributeClassifier, FaceDetector\n"
+        "AttributeClassifier.load('checkpoints/miniature/classifier_audit')\n"
+        "FaceDetector()(torch.rand(1, 3, 64, 64))\n"
+        f"print([name for name in {unused} if name in sys.modules])"
+    )
+    assert run_python(code) == "[]"

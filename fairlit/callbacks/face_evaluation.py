@@ -113,7 +113,14 @@ class FaceEvaluation(L.Callback):
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             drawn = self._picture.draw(test_titles(self._picture.variants))
             picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")
-            summary = run_summary(pl_module, results, self._clock, points=points, distances=distances)
+            summary = run_summary(
+                pl_module,
+                results,
+                self._clock,
+                points=points,
+                distances=distances,
+                named=trainer.datamodule.named_families,  # type: ignore[attr-defined]
+            )
             path = self.summary_path(trainer)
             if path.exists():
                 _LOG.info("replaced %s and %s, of an earlier test", path, picture)

@@ -80,6 +80,12 @@ _TESTED_ONLY = (
     *("sampling.evaluation_guidance_scales", "sampling.evaluation_step_counts", "sampling.evaluation_strengths"),
     "test_split",
 )
+# Settings for special cases, which the help names in one paragraph.
+_SPECIAL = (
+    *("model.alignment.margin", "model.alignment.label_smoothing", "model.alignment.crop_jitter"),
+    *("model.gradient.last_evaluations", "model.replay.memory_budget", "model.max_skipped_steps"),
+    "data.naming",
+)
 _TRAINED_ONLY = ("gradient", "replay", "alignment", "preservation", "realism", "reference_images")
 
 
@@ -90,7 +96,9 @@ def help_text(command: str) -> str:
         command: fit, validate, test or predict.
     """
     training = command == "fit"
+    special = _SPECIAL if training else ()
     skip = (*(() if training else _TRAINED_ONLY), *(() if command == "test" else _TESTED_ONLY))
+    skip += tuple(name.partition(".")[2] for name in _SPECIAL)
     own = _OF_FIT if training else _OF_PREDICT if command == "predict" else ()
     general = (*_GENERAL[:3], *own, *_GENERAL[3:])
     general = tuple(_JUDGED if not training and entry.name == _JUDGED.name else entry for entry in general)
@@ -108,6 +116,8 @@ def help_text(command: str) -> str:
         Section("Run, --trainer.NAME (lightning.pytorch.Trainer)", trainer),
     ):
         lines += ["", f"{section.heading}:", *map(_line, section.settings)]
+    if special:
+        lines += ["", *textwrap.wrap(f"For special cases (docs/search.md): {', '.join(special)}.", _WIDTH)]
     lines += [
         "",
         "A face classifier is trained with the model fairlit.training.AttributeClassifierTrainer and the data",

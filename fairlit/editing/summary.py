@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from fairlit.data.prompts.class_words import phrases
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.fairness import total_variation
 from fairlit.functional.statistics.intervals import clopper_pearson
 from fairlit.io.wording import counted
-from fairlit.mitigation.class_words import phrases
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.pictures.comparison import PictureRow, comparison_picture
 from fairlit.pictures.files import read_image

@@ -1,4 +1,4 @@
-"""The networks that attribute classifiers may be made of: torchvision's by name, and transformers' by their config."""
+"""The networks that attribute classifiers may be made of: by name, and transformers' by their config."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fairlit.errors import ConfigurationError
+from fairlit.faces.shufflenet import ShuffleNet
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     ),
     "resnet18": Architecture(_of_torchvision("resnet18"), frozenset(), "fc", "ResNet18_Weights"),
     "resnet34": Architecture(_of_torchvision("resnet34"), frozenset(), "fc", "ResNet34_Weights"),
-    "shufflenet_v2": Architecture(
-        _of_torchvision("ShuffleNetV2"), SHUFFLENET_ARGUMENTS, "fc"
-    ),  # without arguments: the x1.0 network
+    "shufflenet_v2": Architecture(ShuffleNet, SHUFFLENET_ARGUMENTS, "fc"),  # without arguments: the x1.0 network
     "transformers": Architecture(TransformersLogits, None, None),
 }
 SHUFFLENET_DEFAULTS: dict[str, Any] = {"stages_repeats": [4, 8, 4], "stages_out_channels": [24, 116, 232, 464, 1024]}

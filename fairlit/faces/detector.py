@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fairlit.errors import CheckpointError, Problems
+from fairlit.errors import Problems
+from fairlit.faces import mtcnn
 from fairlit.faces.detection import (
     FaceDetection,
     FaceSelection,
@@ -22,7 +23,7 @@ from fairlit.faces.detection import (
     warn_renamed,
     with_renamed_settings,
 )
-from fairlit.io.finiteness import first_not_finite
+from fairlit.faces.mtcnn_networks import load_cascade
 from fairlit.pictures.batches import images_at_once
 
 
@@ -187,8 +188,6 @@ class FaceDetector(FaceDetectorBase):
         selection: FaceSelection | None = None,
     ) -> None:
         super().__init__()
-        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet  # takes seconds
-
         if selection is not None:
             warn_renamed("selection", "faces", selection)
             faces = selection
@@ -202,12 +201,7 @@ class FaceDetector(FaceDetectorBase):
             check_face_selection(faces, problems)
         assert settings is not None
         self.settings, self.faces, self.thresholds = settings, faces, tuple(thresholds)
-        self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
-        if (wrong := first_not_finite(self.state_dict())) is not None:  # of which "no face" would be made
-            raise CheckpointError(
-                f"face detector: {wrong!r} of facenet-pytorch's MTCNN has NaN or infinity; expected finite weights; "
-                "install facenet-pytorch again"
-            )
+        self.pnet, self.rnet, self.onet = load_cascade()
         self.to(memory_format=torch.channels_last)
         self.requires_grad_(False)
         self.eval()
@@ -239,8 +233,6 @@ class FaceDetector(FaceDetectorBase):
         return faces.largest() if self.faces == "largest" else faces
 
     def _detect(self, images: Tensor) -> Faces:
-        from fairlit.faces import mtcnn  # with torchvision, which takes seconds
-
         height, width = images.shape[-2:]
         size = (round(height * self.settings.scale), round(width * self.settings.scale))
         with torch.autocast(images.device.type, enabled=False):  # thresholds were set for full precision

@@ -15,7 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import batched_nms
+
+from fairlit.functional.boxes.geometry import intersect_boxes
+from fairlit.functional.boxes.suppression import suppress_overlaps
 
 PYRAMID_FACTOR = 0.709  # about 1/sqrt(2): each level halves the area, as in the paper
 PROPOSAL_WINDOW = 12  # receptive field of the proposal network in pixels
@@ -97,7 +99,7 @@ def _propose(pixels: Tensor, pnet: nn.Module, min_face_size: float, *, threshold
         )
     found = Candidates(*(torch.cat(parts) for parts in zip(*(level for level, _ in levels), strict=True)))
     offsets = torch.cat([offset for _, offset in levels])
-    keep = batched_nms(found.boxes, found.scores, found.image_index, 0.7)
+    keep = suppress_overlaps(*found, threshold=0.7)
     found, offsets = found.take(keep), offsets[keep]
     sides = (found.boxes[:, 2:] - found.boxes[:, :2]).repeat(1, 2)
     return found._replace(boxes=_squared(found.boxes + offsets * sides))
@@ -114,7 +116,7 @@ def _propose_at(pixels: Tensor, scale: float, pnet: nn.Module, *, threshold: flo
     boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + PROPOSAL_WINDOW) / scale).floor()], dim=1)
     found = Candidates(boxes, scores[image_index, row, column], image_index)
     offsets = regression[image_index, :, row, column]
-    keep = batched_nms(boxes, found.scores, image_index, 0.5)
+    keep = suppress_overlaps(*found, threshold=0.5)
     return found.take(keep), offsets[keep]
 
 
@@ -140,7 +142,7 @@ def _refine(area_table: Tensor, found: Candidates, rnet: nn.Module, *, threshold
     regression, probabilities = _in_batches(rnet, patches)
     passed = probabilities[:, 1] > threshold
     found = found._replace(scores=probabilities[:, 1]).take(passed)
-    keep = batched_nms(found.boxes, found.scores, found.image_index, 0.7)
+    keep = suppress_overlaps(*found, threshold=0.7)
     found = found.take(keep)
     return found._replace(boxes=_squared(_regressed(found.boxes, regression[passed][keep])))
 
@@ -155,7 +157,7 @@ def _finish(area_table: Tensor, found: Candidates, onet: nn.Module, *, threshold
     fractions = points[passed].unflatten(1, (2, 5)).transpose(1, 2)  # the network gives five x, then five y
     landmarks = found.boxes[:, None, :2] + fractions * sides[:, None] - 1
     found = found._replace(boxes=_regressed(found.boxes, regression[passed]))
-    keep = _suppress_contained(found, 0.7)
+    keep = suppress_overlaps(*found, threshold=0.7, overlap=_shared_part)
     return found.take(keep), landmarks[keep]
 
 
@@ -172,8 +174,6 @@ def _regressed(boxes: Tensor, offsets: Tensor) -> Tensor:
 
 
 def _in_batches(network: nn.Module, patches: Tensor) -> tuple[Tensor, ...]:
-    if len(patches) == 0:  # which facenet-pytorch's networks do not take
-        return tuple(part[:0] for part in network(patches.new_zeros(1, *patches.shape[1:])))
     return tuple(torch.cat(parts) for parts in zip(*map(network, patches.split(NETWORK_BATCH)), strict=True))
 
 
@@ -220,26 +220,13 @@ def _bins(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return low[:, None] + start, low[:, None] + end
 
 
-def _suppress_contained(found: Candidates, threshold: float) -> Tensor:
-    """Greedy suppression by intersection over the smaller area, so that a box inside a better one goes as well.
+def _shared_part(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over the smaller area [F, G] of boxes, ends included: 1 for a box inside another."""
+    grown = first.new_tensor([0.0, 0.0, 1.0, 1.0])
+    first, second = first + grown, second + grown
+    common = intersect_boxes(first[:, None], second[None])
+    return _area(common) / torch.minimum(_area(first)[:, None], _area(second)[None])
 
-    Returns:
-        Indices of the survivors, best score first.
-    """
-    order = found.scores.argsort(descending=True, stable=True)
-    boxes, image_index = found.boxes[order], found.image_index[order]
-    sides = boxes[:, 2:] - boxes[:, :2] + 1
-    overlap = (
-        torch.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-        - torch.maximum(boxes[:, None, :2], boxes[None, :, :2])
-        + 1
-    ).clamp(min=0)
-    area = sides.prod(dim=1)
-    share = overlap.prod(dim=2) / torch.minimum(area[:, None], area[None, :])
-    suppresses = ((share > threshold) & (image_index[:, None] == image_index[None, :])).triu(diagonal=1)
-    keep = torch.ones_like(image_index, dtype=torch.bool)
-    while True:  # each round settles at least one more box of every chain, so this ends with the greedy answer
-        settled = ~(suppresses & keep[:, None]).any(dim=0)
-        if torch.equal(settled, keep):
-            return order[keep]
-        keep = settled
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)

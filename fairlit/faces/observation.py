@@ -23,10 +23,12 @@ class Observation:
     Attributes:
         faces: by image, the largest first.
         probabilities: attribute -> [F, K], one row for each face.
+        crops: the same faces where a loss is to crop them; None: where they were found.
     """
 
     faces: Faces
     probabilities: dict[str, Tensor]
+    crops: Faces | None = None
 
     @property
     def has_face(self) -> Tensor:
@@ -50,7 +52,8 @@ class Observation:
 
     def to(self, device: torch.device | str) -> Observation:
         """The same observation with its tensors on `device`."""
-        return Observation(self.faces.to(device), {name: rows.to(device) for name, rows in self.probabilities.items()})
+        probabilities = {name: rows.to(device) for name, rows in self.probabilities.items()}
+        return Observation(self.faces.to(device), probabilities, self.crops and self.crops.to(device))
 
     def spread(self, rows: Tensor, missing: float) -> Tensor:
         """One row an image, its largest face's, from one row a face; `missing` fills the rows of images without one."""

@@ -25,6 +25,11 @@ class AlignmentLoss:
         weight: factor on the loss.
         equal: unit that counts the same where several faces of an image count: every `face`, or every `image`, whose
             faces share its weight.
+        margin: logits by which a face must lie beyond the border to its class for half of the gradient it has on the
+            border; see `functional.alignment.assignment.alignment_loss`.
+        label_smoothing: share of the mass of a face's target class that goes to all classes evenly.
+        crop_jitter: largest shift of a face's crop, as a share of its side, and largest relative change of its size,
+            drawn anew for each face in each step; this loss alone sees such crops.
     """
 
     threshold: float = 0.8
@@ -32,6 +37,9 @@ class AlignmentLoss:
     class_costs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     weight: float = 1.0
     equal: Literal["face", "image"] = "face"
+    margin: float = 0.0
+    label_smoothing: float = 0.0
+    crop_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         with Problems("alignment") as problems:
@@ -42,6 +50,10 @@ class AlignmentLoss:
             problems.at_least("weight", self.weight, 0)
             if self.equal not in ("face", "image"):
                 problems.add(f"equal: got {self.equal!r}; choose face or image")
+            problems.at_least("margin", self.margin, 0)
+            for name, share in (("label_smoothing", self.label_smoothing), ("crop_jitter", self.crop_jitter)):
+                if not 0 <= share < 1:
+                    problems.add(f"{name}: got {share}; expected a share from 0 to below 1; give 0.1, say")
 
     def check(self, target: TargetDistribution, problems: Problems) -> None:
         """Note attributes and classes in `class_costs` that the target does not have."""
@@ -67,5 +79,12 @@ class AlignmentLoss:
             assignment: of these F faces.
             weights: [F], what each counts.
         """
-        entropy = confident_cross_entropy(logits, assignment, threshold=self.threshold, reduction="none")
+        entropy = confident_cross_entropy(
+            logits,
+            assignment,
+            threshold=self.threshold,
+            margin=self.margin,
+            label_smoothing=self.label_smoothing,
+            reduction="none",
+        )
         return self.weight * (weights.to(entropy) * entropy).sum()

@@ -9,19 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fairlit.data.prompts.class_words import PROMPT, WORDS, check_wording, check_words, insert_words, phrases
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.mitigation.class_words import (
-    PROMPT,
-    WORDS,
-    check_wording,
-    check_words,
-    insert_words,
-    joint_labels,
-    phrases,
-    word_wordings,
-)
+from fairlit.mitigation.class_words import joint_labels, word_wordings
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 

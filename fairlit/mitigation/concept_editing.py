@@ -9,12 +9,12 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from fairlit.data.prompts.class_words import check_words, words_by_attribute
 from fairlit.diffusion import Backbone
 from fairlit.errors import Problems
 from fairlit.faces.detection import FaceDetection, with_renamed_settings
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.class_paths import ClassSpec
-from fairlit.mitigation.class_words import check_words, words_by_attribute
 from fairlit.mitigation.face_editing.judge import FaceJudge
 from fairlit.mitigation.method import Method, Need, Sampler, SamplingPlan, Wording
 from fairlit.mitigation.model_editing.projections import ProjectionEditor, cross_attention_projections, embed_tokens

@@ -11,11 +11,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fairlit.data.prompts.class_words import check_words, words_by_attribute
 from fairlit.diffusion import Backbone, Chain, check_guidance_scale
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.guidance import classifier_free_guidance, semantic_edit, semantic_momentum
-from fairlit.mitigation.class_words import check_words, joint_labels, words_by_attribute
+from fairlit.mitigation.class_words import joint_labels
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 WORD = "{word}"

@@ -10,6 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fairlit.data.prompts.class_words import WORDS, check_wording, check_words, insert_words, phrases
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.inpainting import Inpainter
 from fairlit.errors import CheckpointError, Problems
@@ -24,7 +25,7 @@ from fairlit.faces.detection import (
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import read_compositions
 from fairlit.io.class_paths import ClassSpec
-from fairlit.mitigation.class_words import WORDS, check_wording, check_words, insert_words, phrases, word_wordings
+from fairlit.mitigation.class_words import word_wordings
 from fairlit.mitigation.face_editing.editor import FaceEditor
 from fairlit.mitigation.face_editing.judge import FaceJudge
 from fairlit.mitigation.face_editing.settings import FaceChange, FaceEditing

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from fairlit.data.prompts.class_words import check_words, words_by_attribute
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.model_editing.debiasing_projection import debiasing_projection
-from fairlit.mitigation.class_words import check_words, words_by_attribute
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 WORD = "{word}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fairlit.results.figures import DistributionFigures, SimilarityFigures
 from fairlit.results.files import FileRecord
 from fairlit.results.frames import data_frame
-from fairlit.results.record import MERGED, OPTIONAL_KEY, PlainData, Record
+from fairlit.results.record import MERGED, OPTIONAL_KEY, Estimate, PlainData, Record
 from fairlit.results.unversioned import current_figures
 
 if TYPE_CHECKING:
@@ -80,6 +80,23 @@ class PromptDistance(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
+class NamedClass(Record):
+    """What becomes of prompts that name a class, such as "a male nurse".
+
+    Attributes:
+        attribute: name of the attribute.
+        label: class that the prompts name.
+        before: share of the faces perceived as of this class, in images of the unchanged model.
+        after: the same in images of the finetuned model, for the same prompts and noise.
+    """
+
+    attribute: str
+    label: str
+    before: Estimate
+    after: Estimate
+
+
+@dataclass(frozen=True, kw_only=True)
 class RunSummary(FileRecord):
     """What the test of a run finds.
 
@@ -92,6 +109,7 @@ class RunSummary(FileRecord):
             `before` and `after`.
         distances: what the distances that remain are made of; empty where the judge is the classifier that was trained
             against.
+        named_classes: how often prompts that name a class get it; empty where that was not tested.
         after_is: variant of the model that `after` is about: ``finetuned`` or ``ema``.
         adaptor: digest of the adaptor's tensors.
         judge: classifier that judged.
@@ -121,6 +139,7 @@ class RunSummary(FileRecord):
     config: PlainData
     operating_points: tuple[OperatingFigures, ...] = ()
     distances: tuple[PromptDistance, ...] = ()
+    named_classes: tuple[NamedClass, ...] = ()
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table, one row a group of prompts, variant and attribute (and one for the joint classes).

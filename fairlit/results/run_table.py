@@ -11,7 +11,7 @@ from fairlit.errors import Problems
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
 from fairlit.results.run import RunSummary
-from fairlit.results.tables import distance_rows, markdown_table, operating_rows, shown_blocks, table_rows
+from fairlit.results.tables import distance_rows, markdown_table, naming_rows, operating_rows, shown_blocks, table_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ def run_table(config: TableConfig) -> str:
     tables = [_whole(run)]
     tables += [operating_rows(run)] if run.operating_points else []
     tables += [distance_rows(run)] if run.distances else []
+    tables += [naming_rows(run)] if run.named_classes else []
     return "\n\n".join(map(markdown_table, tables))
 
 

@@ -116,6 +116,15 @@ def distance_rows(summary: RunSummary) -> list[list[str]]:
     return rows
 
 
+def naming_rows(summary: RunSummary) -> list[list[str]]:
+    """Return how often prompts that name a class get it, as rows of text, the heading first."""
+    rows = [["attribute", "named in the prompt", "faces perceived so, before", "after"]]
+    return rows + [
+        [one.attribute, one.label, _with_interval(one.before), _with_interval(one.after)]
+        for one in summary.named_classes
+    ]
+
+
 def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:
     """Return the rows of `results_table` as text; an empty row separates sections."""
     figures = list(columns.values())

@@ -19,6 +19,7 @@ from fairlit.faces.observation import Observation
 from fairlit.functional import TargetDistribution, noise_floor
 from fairlit.io.digests import tensor_digest
 from fairlit.results import RunSummary
+from fairlit.results.run_table import TableConfig, run_table
 from fairlit.training import FairFinetuner, Generated, Models, Sampling
 from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 
@@ -26,6 +27,7 @@ BALANCED = TargetDistribution({"gender": {"male": 0.5, "female": 0.5}})  # not i
 MOSTLY_FEMALE = TargetDistribution({"gender": {"female": 0.75, "male": 0.25}})
 IMAGES = 4
 USUAL, STRONG, WEAK = OperatingPoint(7.5), OperatingPoint(12.0), OperatingPoint(7.5, 0.5)
+NAMED = {"named_gender_male": ("gender", "male")}
 WEIGHTS = {"layer": torch.ones(2)}
 
 
@@ -46,7 +48,7 @@ def module(monkeypatch: pytest.MonkeyPatch) -> FairFinetuner:
 def trainer(folder: Path, stage: TrainerFn) -> Any:
     return SimpleNamespace(
         default_root_dir=str(folder),
-        datamodule=SimpleNamespace(target=BALANCED, trained_families={"occupations", "sports"}),
+        datamodule=SimpleNamespace(target=BALANCED, trained_families={"occupations", "sports"}, named_families=NAMED),
         is_global_zero=True,
         sanity_checking=False,
         fast_dev_run=False,
@@ -178,6 +180,34 @@ def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest
     assert "what the distance that remains is made of" in printed
     assert "mean of the prompts" in printed
     assert "add up to the distance" in " ".join(printed.split())
+
+
+def test_prompts_that_name_a_class_are_told_by_how_often_they_get_it(
+    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    callback.on_test_epoch_start(run, module)
+    male = BALANCED.given("gender", "male")
+    batches = (
+        BATCHES[0],
+        batch(1, "a male chef", "named_gender_male", male),
+        batch(2, "a male judge", "named_gender_male", male),
+    )
+    before, after = ((0, 4), (1, 3)), ((2, 2), (1, 2))
+    for some, *counts in zip(batches, ((4, 0), *before), ((2, 2), *after), strict=True):
+        old, new = (generated(*women_and_men, [1.0, 0.0]) for women_and_men in counts)
+        callback.on_test_batch_end(run, module, {USUAL.name: {"original": old, "ema": new}}, some)
+    callback.on_test_epoch_end(run, module)
+    callback.on_test_end(run, module)
+    summary = RunSummary.read(tmp_path)
+    [named] = summary.named_classes
+    assert (named.attribute, named.label) == ("gender", "male")
+    assert named.before.value == pytest.approx((1 + 3 / 4) / 2)
+    assert named.after.value == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert (summary.after.distribution.prompts, dict(summary.families)) == (1, {})
+    [line] = [line for line in capsys.readouterr().out.splitlines() if " male " in line and "0.875" in line]
+    assert "0.583" in line
+    assert "| gender | male | 0.875" in run_table(TableConfig(summaries=[str(tmp_path)]))
 
 
 def test_validation_logs_means_and_writes_every_prompt(

@@ -24,6 +24,16 @@ def test_sum_over_confident_samples_by_a_loop() -> None:
     assert float(loss) == pytest.approx(2.5 * expected)
 
 
+def test_margin_and_smoothing_reach_the_loss() -> None:
+    torch.manual_seed(0)
+    logits, assignment = torch.randn(4, 3), Assignment({"a": torch.tensor([0, 1, 2, 0])}, {"a": torch.ones(4)})
+    lowered = logits - 1.5 * torch.eye(3)[assignment.labels["a"]]
+    rows = lowered.log_softmax(1)
+    each = 0.8 * rows.gather(1, assignment.labels["a"][:, None])[:, 0] + 0.2 * rows.mean(1)
+    loss = AlignmentLoss(margin=1.5, label_smoothing=0.2)({"a": logits}, assignment, torch.ones(4))
+    torch.testing.assert_close(loss, -each.sum())
+
+
 def test_faces_count_alike_or_share_what_their_image_counts() -> None:
     counts = torch.tensor([2, 0, 1, 3])
     assert AlignmentLoss().face_weights(counts).tolist() == [1.0] * 6
@@ -47,8 +57,9 @@ def test_assignment_follows_its_settings() -> None:
 
 def test_bad_settings_are_refused_together() -> None:
     with pytest.raises(ConfigurationError) as caught:
-        AlignmentLoss(threshold=1.5, draws=0, weight=-1)
-    for part in ("alignment: 3 problems", "threshold: got 1.5", "draws: got 0", "weight: got -1"):
+        AlignmentLoss(threshold=1.5, draws=0, weight=-1, margin=-2, label_smoothing=1, crop_jitter=-0.1)
+    parts = ("threshold: got 1.5", "draws: got 0", "weight: got -1", "margin: got -2", "label_smoothing: got 1")
+    for part in ("alignment: 6 problems", *parts, "crop_jitter: got -0.1; expected a share"):
         assert part in str(caught.value)
 
 

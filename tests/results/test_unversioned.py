@@ -66,6 +66,7 @@ def test_summaries_and_validations() -> None:
     assert found.pop(("schema",)) == 1
     assert found.pop(("operating_points",)) == []
     assert found.pop(("distances",)) == []
+    assert found.pop(("named_classes",)) == []
     assert found == expected("summary")
     validation = ValidationResults.read(old_file("validation")).to_json()["groups"]
     assert dict(leaves(validation)) == expected("validation")

@@ -11,7 +11,14 @@ from fairlit.callbacks.evaluation.grouping import main_figures
 from fairlit.callbacks.evaluation.pictures import TITLES
 from fairlit.io.wording import counted
 from fairlit.results.run import GroupedFigures, RunSummary, VariantFigures
-from fairlit.results.tables import DISTANCE_CAPTION, distance_rows, operating_rows, results_table, rich_table
+from fairlit.results.tables import (
+    DISTANCE_CAPTION,
+    distance_rows,
+    naming_rows,
+    operating_rows,
+    results_table,
+    rich_table,
+)
 from fairlit.terminal import plain_console
 from fairlit.training import FairFinetuner
 
@@ -36,6 +43,8 @@ def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, pa
     if summary.distances:
         title = "what the distance that remains is made of"
         report.append(rich_table(distance_rows(summary), title, caption=DISTANCE_CAPTION))
+    if summary.named_classes:
+        report.append(rich_table(naming_rows(summary), "prompts that name a class", caption=""))
     return [*report, f"picture  {picture}\nsummary  {path}"]
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from fairlit.callbacks.evaluation.grouping import MAIN, main_figures
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.jsonable import to_jsonable
-from fairlit.results.run import GroupedFigures, OperatingFigures, PromptDistance, RunSummary, VariantFigures
+from fairlit.results.run import GroupedFigures, NamedClass, OperatingFigures, PromptDistance, RunSummary, VariantFigures
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.operating_points import OperatingPoint
 
@@ -58,6 +58,7 @@ def run_summary(
     *,
     points: Mapping[OperatingPoint, Mapping[str, VariantFigures]],
     distances: tuple[PromptDistance, ...] = (),
+    named: Mapping[str, tuple[str, str]] = {},
 ) -> RunSummary:
     """Return the summary of a test.
 
@@ -67,6 +68,7 @@ def run_summary(
         clock: seconds that the run has taken.
         points: figures of every variant at further operating points.
         distances: what the distances that remain are made of.
+        named: group of prompts that name a class -> the attribute and the class that they name.
     """
     after, main = module.variants[-1], main_figures(results)
     seconds = clock.evaluation_seconds
@@ -75,7 +77,7 @@ def run_summary(
     return RunSummary(
         before=main["original"],
         after=main[after],
-        families={group: variants for group, variants in results.items() if group != MAIN},
+        families={group: variants for group, variants in results.items() if group not in (MAIN, *named)},
         after_is=after,
         adaptor=adaptor,
         judge=module.models.judge,
@@ -97,4 +99,14 @@ def run_summary(
             for point, figures in points.items()
         ),
         distances=distances,
+        named_classes=tuple(
+            NamedClass(
+                attribute=attribute,
+                label=label,
+                before=results[group]["original"].distribution.attributes[attribute].frequencies[label],
+                after=results[group][after].distribution.attributes[attribute].frequencies[label],
+            )
+            for group, (attribute, label) in named.items()
+            if group in results
+        ),
     )

@@ -10,12 +10,14 @@ import numpy as np
 from torch.utils.data import DataLoader, IterableDataset
 
 from fairlit.data.prompts.families import SPLITS
+from fairlit.data.prompts.naming import ClassNaming, named_classes
 from fairlit.data.prompts.sets import Prompt, PromptSet, Split
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 
 NoiseKey = tuple[int, ...]
 _STREAMS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
+_NAMING_STREAM = 8  # 3 to 7 are those of `training.finetuning.step_draws`
 
 
 class PromptBatch(NamedTuple):
@@ -73,7 +75,11 @@ class PromptDataModule(L.LightningDataModule):
         test_prompts: test on at most so many prompts, likewise; null: all.
         test_split: split whose prompts are tested on, with the noise of the test; `train` shows what has been learnt of
             prompts that were trained on.
+        naming: prompts that name a class, in training and in the test.
         seed: of the noise and of the order of prompts.
+
+    Attributes:
+        named_families: family of test prompts that name a class -> the attribute and the class that they name.
 
     Raises:
         ConfigurationError: a number out of range, an invalid target or prompt file, no prompts.
@@ -92,6 +98,7 @@ class PromptDataModule(L.LightningDataModule):
         validation_prompts: int | None = None,
         test_prompts: int | None = None,
         test_split: Split = "test",
+        naming: ClassNaming = ClassNaming(),
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -121,13 +128,28 @@ class PromptDataModule(L.LightningDataModule):
                     with problems.collecting():
                         source = test_split if split == "test" else split
                         self._prompts[split] = _share_out(prompt_set.select(source, names), limit)
+            if not problems.messages:
+                for own in self.targets():
+                    naming.check(own, problems)
+        self.naming = naming
         self.images: dict[Split, int] = {"train": images_per_prompt, "val": validation_images, "test": test_images}
         self.seed = seed
         self.first_batch = 0
+        named = [self._named(prompt) for prompt in self._prompts["test"]] if naming.test_images else []
+        self._named_tests = [prompt for prompts in named for prompt in prompts.values()]
+        self.named_families = {prompt.family: label for prompts in named for label, prompt in prompts.items()}
 
     def prompts(self, split: Split) -> list[Prompt]:
         """The prompts of a split."""
         return self._prompts[split]
+
+    def texts(self) -> Iterator[str]:
+        """Yield the texts of all splits, those that name a class among them."""
+        for split in SPLITS:
+            yield from (prompt.text for prompt in self._prompts[split])
+        if self.naming.share:
+            yield from (other.text for prompt in self._prompts["train"] for other in self._named(prompt).values())
+        yield from (prompt.text for prompt in self._named_tests)
 
     @property
     def trained_families(self) -> set[str]:
@@ -144,16 +166,40 @@ class PromptDataModule(L.LightningDataModule):
         return distinct
 
     def batch(self, split: Split, index: int) -> PromptBatch:
-        """Batch number `index` of a split; training batches go on for ever."""
+        """Batch number `index` of a split; training batches go on for ever.
+
+        Test prompts that name a class come after the others.
+        """
         prompts = self._prompts[split]
         if split == "train":
             epoch, position = divmod(index, len(prompts))
             order = np.random.default_rng((self.seed, _STREAMS[split], epoch)).permutation(len(prompts))
-            prompt = prompts[order[position]]
+            prompt = self._perhaps_named(prompts[order[position]], index)
         else:
-            prompt = prompts[index]
-        keys: list[NoiseKey] = [(self.seed, _STREAMS[split], index, image) for image in range(self.images[split])]
+            prompt = [*prompts, *self._named_tests][index] if split == "test" else prompts[index]
+        images = self.naming.test_images if split == "test" and index >= len(prompts) else self.images[split]
+        keys: list[NoiseKey] = [(self.seed, _STREAMS[split], index, image) for image in range(images)]
         return PromptBatch(index, prompt.text, prompt.family, prompt.target or self.target, keys)
+
+    def _perhaps_named(self, prompt: Prompt, index: int) -> Prompt:
+        """Return the prompt of a training batch, with a class named where the number of the batch draws so."""
+        if not self.naming.share:
+            return prompt
+        generator = np.random.default_rng((self.seed, _NAMING_STREAM, index))
+        if generator.random() >= self.naming.share:
+            return prompt
+        classes = list(named_classes(prompt.target or self.target).items())
+        attribute, labels = classes[generator.integers(len(classes))]
+        return self._named(prompt)[attribute, labels[generator.integers(len(labels))]]
+
+    def _named(self, prompt: Prompt) -> dict[tuple[str, str], Prompt]:
+        """Return attribute and class -> the prompt with that class named."""
+        target = prompt.target or self.target
+        return {
+            (attribute, label): self.naming.name(prompt, target, attribute, label)
+            for attribute, labels in named_classes(target).items()
+            for label in labels
+        }
 
     def train_dataloader(self) -> DataLoader[PromptBatch]:
         """Endless; starts at the first batch that a restored checkpoint has not seen."""
@@ -164,12 +210,15 @@ class PromptDataModule(L.LightningDataModule):
         return _loader(_FiniteStream(self, "val", 0, count=len(self._prompts["val"])))
 
     def test_dataloader(self) -> DataLoader[PromptBatch]:
-        """One batch a test prompt."""
-        return _loader(_FiniteStream(self, "test", 0, count=len(self._prompts["test"])))
+        """One batch a test prompt, those that name a class last."""
+        return self._test_loader(len(self._prompts["test"]) + len(self._named_tests))
 
     def predict_dataloader(self) -> DataLoader[PromptBatch]:
         """One batch a test prompt."""
-        return self.test_dataloader()
+        return self._test_loader(len(self._prompts["test"]))
+
+    def _test_loader(self, count: int) -> DataLoader[PromptBatch]:
+        return _loader(_FiniteStream(self, "test", 0, count=count))
 
     def state_dict(self) -> dict[str, int]:
         """The number of the next training batch."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 from fairlit.errors import ConfigurationError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -102,14 +102,27 @@ def assign_targets(
 
 
 def alignment_loss(
-    logits: Mapping[str, Tensor], assignment: Assignment, *, threshold: float = 0.8, reduction: str = "mean"
+    logits: Mapping[str, Tensor],
+    assignment: Assignment,
+    *,
+    threshold: float = 0.8,
+    margin: float = 0.0,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
 ) -> Tensor:
     """Cross-entropy towards the assigned classes, where the assignment is confident ([S], section 4.1).
+
+    With a margin m, the assigned class's logit counts as if it were lower by m (additive margin softmax; Wang et al.,
+    2018, arXiv 1801.05599): of two classes, a sample has the gradient at a distance d between its logits that it would
+    have without at d - m, so that it is moved until it is well past the border. Label smoothing s puts s / K of the
+    target's mass on each class (Szegedy et al., CVPR 2016): samples are drawn back from more certainty than that.
 
     Args:
         logits: Attribute -> [N, K], the attributes of the assignment; N may be 0.
         assignment: Of these N samples.
         threshold: Least confidence (C in the paper) for a sample to count.
+        margin: Margin m, 0 or more, in units of logits.
+        label_smoothing: Smoothing s, in [0, 1).
         reduction: "mean" divides by N, unconfident samples included; "sum" does not, for samples that come in
             chunks; "none" gives one value a sample.
 
@@ -132,7 +145,10 @@ def alignment_loss(
         )
     each = torch.stack([values.sum(dim=1) * 0 for values in logits.values()]).sum(dim=0)
     for attribute, confident in assignment.confident(threshold).items():
-        entropy = cross_entropy(logits[attribute], assignment.labels[attribute], reduction="none")
+        rows, labels = logits[attribute], assignment.labels[attribute]
+        if margin:
+            rows = rows - margin * one_hot(labels, rows.shape[1]).to(rows)
+        entropy = cross_entropy(rows, labels, reduction="none", label_smoothing=label_smoothing)
         each = each + torch.where(confident, entropy, torch.zeros_like(entropy))
     if reduction == "none":
         return each

@@ -222,6 +222,37 @@ class TargetDistribution:
         table = self._table.permute(*axes, *others).flatten(len(axes)).sum(-1) if others else self._table.permute(*axes)
         return self._with({attribute: self._classes[attribute] for attribute in attributes}, axes, table)
 
+    def given(self, attribute: str, label: str) -> TargetDistribution:
+        """The distribution among those of one class: what is left of the target once the class is known.
+
+        Args:
+            attribute: one of the target's attributes.
+            label: a class of it with a share above 0.
+
+        Raises:
+            ConfigurationError: The target has no such attribute or class, or gives the class no share.
+
+        Example:
+            >>> target = TargetDistribution({"a": {"x": 0.5, "y": 0.5}, "b": {"u": 0.25, "v": 0.75}})
+            >>> target.given("a", "y").marginals
+            {'a': {'x': 0.0, 'y': 1.0}, 'b': {'u': 0.25, 'v': 0.75}}
+        """
+        import torch
+
+        axis, names = self._axes([attribute])[0], self._classes[attribute]
+        if label not in names or not self.marginal(attribute)[names.index(label)] > 0:
+            raise ConfigurationError(
+                f"{attribute}: got {label!r}; expected a class with a share in the target; give one of {_listed(names)}"
+            )
+        known = torch.zeros(len(names), dtype=torch.float64)
+        known[names.index(label)] = 1.0
+        factors = None if self._factors is None else [*self._factors[:axis], known, *self._factors[axis + 1 :]]
+        shape = [len(names) if number == axis else 1 for number in range(self._table.ndim)]
+        table = _normalised(self._table * known.view(shape)) if factors is None else _outer(factors)
+        target = type(self).__new__(type(self))
+        target._classes, target._factors, target._table = self.classes, factors, table
+        return target
+
     def reorder(self, classes: Mapping[str, Sequence[str]]) -> TargetDistribution:
         """The same distribution in somebody else's attribute and class order, say a classifier's.
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -100,8 +100,8 @@ def _binary_plan(p: np.ndarray, share: float) -> np.ndarray:
     n = len(p)
     ranks = np.empty(n, dtype=np.int64)
     ranks[np.argsort(p, kind="stable")] = np.arange(n)
-    first = stats.binom.cdf(n - ranks - 1, n, share)
-    second = stats.binom.sf(n - ranks - 1, n, share)
+    first = special.bdtr(n - ranks - 1, n, share)
+    second = special.bdtrc(n - ranks - 1, n, share)
     return np.stack([first, second], axis=1)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from fairlit.functional.boxes.geometry import box_iou
@@ -38,6 +37,8 @@ def match_faces(
         >>> match_faces(torch.tensor([0, 0]), boxes, torch.tensor([0, 0, 1]), other_boxes=others)
         tensor([1, 0])
     """
+    from scipy.optimize import linear_sum_assignment  # takes a fifth of a second, and most audits match nothing
+
     index, other_index = image_index.cpu(), other_image_index.cpu()
     overlaps = box_iou(boxes.detach().double(), other_boxes.detach().double()).cpu()
     partners = torch.full((len(index),), -1)

@@ -33,7 +33,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError, Problems
@@ -237,14 +237,14 @@ def _bootstrap(
     by_prompts = resample == "prompts" and prompts > 1
     half = deviation(drawn_prompts) * student_factor(prompts, level) if by_prompts else 0.0  # or of the images alone
     if not by_prompts or prompts == 2 or (prompts < _FEW and half < _NO_WIDTH):
-        half = max(half, deviation(values.images) * float(stats.norm.ppf((1 + level) / 2)))
+        half = max(half, deviation(values.images) * float(special.ndtri((1 + level) / 2)))
     observed = float(statistic([tensor[None] for tensor in values.observed])[0])
     return observed - half, observed + half
 
 
 def student_factor(prompts: int, level: float) -> float:
     """Half an interval in bootstrap standard deviations over P prompts: Student's quantile times sqrt(P / (P - 1))."""
-    return float(stats.t.ppf((1 + level) / 2, prompts - 1)) * math.sqrt(prompts / (prompts - 1))
+    return float(special.stdtrit(prompts - 1, (1 + level) / 2)) * math.sqrt(prompts / (prompts - 1))
 
 
 def _drawn(generator: np.random.Generator, counts: Tensor, draws: int) -> Tensor:

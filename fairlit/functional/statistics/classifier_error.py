@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError, Problems
@@ -64,7 +64,7 @@ def cleam(batch_frequencies: Tensor, accuracies: tuple[float, float], *, level: 
     if not len(batch_frequencies):
         raise ConfigurationError("batch_frequencies is empty: give the frequency of at least one batch")
     batches = batch_frequencies.detach().cpu().double()
-    half = float(stats.norm.ppf((1 + level) / 2)) * float(batches.std(correction=0)) / math.sqrt(len(batches))
+    half = float(special.ndtri((1 + level) / 2)) * float(batches.std(correction=0)) / math.sqrt(len(batches))
     mean = float(batches.mean())
     low, estimate, high = ((value - wrong) / (right - wrong) for value in (mean - half, mean, mean + half))
     return estimate, (low, high)
@@ -194,7 +194,7 @@ def corrected_bootstrap(
             for part in zip(*(rate.split(_part(corrected)) for rate in rates), strict=True)
         ]
     )
-    normal = float(stats.norm.ppf((1 + level) / 2))
+    normal = float(special.ndtri((1 + level) / 2))
     half = math.hypot(
         student_factor(prompts, level) * float(by_prompts.std(correction=0)), normal * float(by_rates.std(correction=0))
     )

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.fairness import Shares, check_distribution
-from fairlit.functional.statistics.multinomial import outcomes
+from fairlit.functional.statistics.outcomes import log_probability, outcomes
 
 Composition = tuple[int, ...]
 """How many people of each class."""
@@ -73,7 +73,7 @@ def independent_compositions(shares: Shares, people: int) -> dict[Composition, f
     """
     checked = check_distribution(shares, "shares")
     every = compositions_of(people, len(checked))
-    return dict(zip(every, stats.multinomial.pmf(every, people, checked).round(15).tolist(), strict=True))
+    return dict(zip(every, np.exp(log_probability(np.array(every), checked)).round(15).tolist(), strict=True))
 
 
 def check_compositions(target: Mapping[Composition, float], people: int, classes: int, *, problems: Problems) -> None:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy import special, stats
+from scipy import special
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
@@ -156,6 +156,6 @@ def _between(below: Tensor, above: Tensor, level: float) -> Interval:
     prompts = len(below)
     if prompts < 2:
         return float("nan"), float("nan")
-    quantile = float(stats.t.ppf((1 + level) / 2, prompts - 1)) / prompts**0.5
+    quantile = float(special.stdtrit(prompts - 1, (1 + level) / 2)) / prompts**0.5
     low, high = below.mean() - quantile * below.std(), above.mean() + quantile * above.std()
     return float(low.clamp(0.0, 1.0)), float(high.clamp(0.0, 1.0))

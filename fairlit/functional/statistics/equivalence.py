@@ -24,7 +24,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
@@ -54,7 +54,7 @@ def total_variation_bound(counts: Tensor, target_shares: Shares, *, level: float
 
     def bound(shares: np.ndarray, n: int) -> float:
         m = np.arange(n + 1)
-        upper = np.append(stats.beta.ppf(level, m[:-1] + 1, n - m[:-1]), 1.0)
+        upper = np.append(special.betaincinv(m[:-1] + 1, n - m[:-1], level), 1.0)
         return float(np.max(upper - shares))
 
     return _each_row(counts, target_shares, bound)
@@ -86,7 +86,7 @@ def equivalence_test(counts: Tensor, target_shares: Shares, margin: float) -> Te
 
     def p_value(shares: np.ndarray, n: int) -> float:
         claimed = shares + margin
-        tails = stats.binom.cdf(np.arange(n + 1), n, claimed.clip(0, 1))
+        tails = special.bdtr(np.arange(n + 1), n, claimed.clip(0, 1))
         return float(np.max(np.where(claimed <= 1, tails, 0.0)))
 
     return _each_row(counts, target_shares, p_value)

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
+from fairlit.functional.statistics.outcomes import log_probability
 
 _MAX_CLASSES_BY_PAIRS = 16  # pairs of more classes than that want too much memory
 _NUMBERS_AT_ONCE = 1_000_000  # of a noise floor: bounds memory, whatever the number of classes
@@ -163,7 +164,8 @@ def _expected_differences(pairs: np.ndarray, n: int) -> np.ndarray:
     """E|n_i - n_j| [M] of two classes with shares [M, 2] among n images."""
     both = pairs.sum(axis=1)[:, None]
     together = np.arange(n + 1)
-    weights = stats.binom.pmf(together, n, both.clip(max=1.0))
+    shares = np.stack([both, (1 - both).clip(min=0.0)], axis=-1)
+    weights = np.exp(log_probability(np.stack([together, n - together], axis=-1), shares))
     part = np.divide(pairs[:, :1], both, out=np.zeros_like(both), where=both > 0)
     return 2 * (weights * _mean_absolute_deviation(together, part, together / 2)).sum(axis=1)
 
@@ -174,8 +176,8 @@ def _mean_absolute_deviation(n: np.ndarray, p: np.ndarray, centre: np.ndarray) -
     The last term needs sum_{x <= c} x P(X = x) = n p P(Y <= c - 1) with Y ~ Binomial(n - 1, p).
     """
     largest = np.floor(centre)
-    below = stats.binom.cdf(largest, n, p)
-    moment = n * p * np.where(largest >= 1, stats.binom.cdf(largest - 1, np.maximum(n - 1, 0), p), 0.0)
+    below = special.bdtr(largest, n, p)
+    moment = n * p * np.where(largest >= 1, special.bdtr(largest - 1, np.maximum(n - 1, 0), p), 0.0)
     return n * p - centre + 2 * (centre * below - moment)
 
 

@@ -7,7 +7,7 @@ prompt are more alike than those of two: there take `fairlit.functional.statisti
 from __future__ import annotations
 
 import torch
-from scipy import stats
+from scipy import special
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
@@ -39,8 +39,8 @@ def clopper_pearson(counts: Tensor, n: Tensor | int | None = None, *, level: flo
     """
     counts, n = _checked(counts, n, level)
     tail, x, size = (1 - level) / 2, counts.numpy(), n.numpy()
-    low = torch.from_numpy(stats.beta.ppf(tail, x.clip(1), size - x + 1))
-    high = torch.from_numpy(stats.beta.ppf(1 - tail, x + 1, (size - x).clip(1)))
+    low = torch.from_numpy(special.betaincinv(x.clip(1), size - x + 1, tail))
+    high = torch.from_numpy(special.betaincinv(x + 1, (size - x).clip(1), 1 - tail))
     low = torch.where(counts > 0, low, 0.0)
     high = torch.where(counts < n, high, 1.0)
     return torch.where((n > 0)[..., None], torch.stack([low, high], dim=-1), torch.nan)
@@ -71,7 +71,7 @@ def goodman(counts: Tensor, *, level: float = 0.95) -> Tensor:
     counts, n = _checked(counts, None, level)
     if counts.shape[-1] < 2:
         raise ConfigurationError(f"counts have {counts.shape[-1]} class(es), give at least two")
-    quantile = float(stats.chi2.ppf(1 - (1 - level) / counts.shape[-1], df=1))
+    quantile = float(special.chdtri(1, (1 - level) / counts.shape[-1]))
     centre = quantile + 2 * counts
     spread = (quantile * (quantile + 4 * counts * (n - counts) / n)).sqrt()
     return torch.stack([centre - spread, centre + spread], dim=-1) / (2 * (n + quantile))[..., None]

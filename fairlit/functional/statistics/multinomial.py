@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import torch
-from scipy import special
 from torch import Tensor
 
 from fairlit.errors import ConfigurationError
 from fairlit.functional.statistics.fairness import Shares, check_distribution
+from fairlit.functional.statistics.outcomes import log_probability, outcomes
 
 EXACT_OUTCOMES = 200_000
 """Most outcomes that are enumerated; beyond, they are drawn. 60 images in four classes have 39 711."""
@@ -80,26 +80,3 @@ def _tail(
     ordered = np.sort(np.concatenate([log_probability(counts, shares) for counts in drawn]))
     smaller = np.searchsorted(ordered, observed + _SAME, side="right")
     return np.where(np.isneginf(observed), 0.0, (1 + smaller) / (1 + draws))
-
-
-def outcomes(n: int, classes: int) -> np.ndarray:
-    """All ways to share n images out among classes: int64 [M, K], M = (n + K - 1)! / (n! (K - 1)!).
-
-    Example:
-        >>> outcomes(2, 2).tolist()
-        [[0, 2], [1, 1], [2, 0]]
-    """
-    rows, left = np.zeros((1, 0), dtype=np.int64), np.array([n])
-    for _ in range(classes - 1):
-        repeats = left + 1
-        starts = np.repeat(repeats.cumsum() - repeats, repeats)
-        taken = np.arange(repeats.sum()) - starts
-        rows = np.concatenate([np.repeat(rows, repeats, axis=0), taken[:, None]], axis=1)
-        left = np.repeat(left, repeats) - taken
-    return np.concatenate([rows, left[:, None]], axis=1)
-
-
-def log_probability(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Log-probability [M] of counts [M, K]; minus infinity where a class occurs that has no share."""
-    n = counts.sum(axis=1)
-    return special.gammaln(n + 1) - special.gammaln(counts + 1).sum(axis=1) + special.xlogy(counts, shares).sum(axis=1)

@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy import special
 
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.statistics.fairness import Shares, check_distribution, pairwise_biases
 from fairlit.functional.statistics.intervals import clopper_pearson
-from fairlit.functional.statistics.multinomial import EXACT_OUTCOMES, log_probability, outcomes
+from fairlit.functional.statistics.multinomial import EXACT_OUTCOMES
+from fairlit.functional.statistics.outcomes import log_probability, outcomes
 
 MOST_IMAGES = 1_000_000
 """Where the search for a number of images ends."""
@@ -44,7 +45,8 @@ def frequency_width(images: int, *, share: float = 0.5, level: float = 0.95) -> 
     centre = images * share
     counts = np.arange(max(0, math.floor(centre - spread)), min(images, math.ceil(centre + spread)) + 1)
     bounds = clopper_pearson(torch.from_numpy(counts), images, level=level).numpy()
-    weights = stats.binom.pmf(counts, images, share)
+    outcomes_of_two = np.stack([counts, images - counts], axis=1)
+    weights = np.exp(log_probability(outcomes_of_two, np.array([share, 1 - share])))
     return float((weights * (bounds[:, 1] - bounds[:, 0])).sum())
 
 
@@ -171,7 +173,7 @@ def _bias_variance(images: int, shares: np.ndarray, seed: int) -> float:
 
 
 def _student_width(prompts: int, variance: float, level: float) -> float:
-    return 2 * float(stats.t.ppf((1 + level) / 2, prompts - 1)) * math.sqrt(max(0.0, variance) / prompts)
+    return 2 * float(special.stdtrit(prompts - 1, (1 + level) / 2)) * math.sqrt(max(0.0, variance) / prompts)
 
 
 def _fewest_prompts(width: float, variance: float, level: float) -> int:

@@ -98,12 +98,16 @@ def _of_rank(rows: Tensor, there: Tensor) -> Tensor:
 def _deviations(probabilities: dict[str, Tensor], target: TargetDistribution) -> dict[str, Tensor | float]:
     """Return the bias of the arg-max classes: per attribute, and over the joint classes.
 
-    Where the target is not uniform, their distance to it too: there it is the distance that is to fall.
+    Where the target is not uniform, their distance to it too: there it is the distance that is to fall. Where it is one
+    class, as that of a prompt that names one, the share of that class alone.
     """
     logs: dict[str, Tensor | float] = {}
 
     def log(name: str, classes: Tensor, shares: Tensor) -> None:
         found = torch.bincount(classes, minlength=len(shares)) / len(classes)
+        if shares.max() == 1:
+            logs[f"obeyed/{name}"] = found[shares.argmax()]
+            return
         logs[f"bias/{name}"] = pairwise_bias(found)
         if not is_uniform(shares.tolist()):
             logs[f"tv/{name}"] = total_variation(found, shares)

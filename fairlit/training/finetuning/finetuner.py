@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from fairlit.data import PromptBatch
 from fairlit.diffusion.acceleration import tune_attention
+from fairlit.faces.jitter import jitter_faces
 from fairlit.faces.observation import Observation, observe
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.assignment import TargetLabels, assign_over_ranks
@@ -21,7 +22,7 @@ from fairlit.training.finetuning.generated import Generated
 from fairlit.training.finetuning.module import FinetuningModule
 from fairlit.training.finetuning.objective import ObjectiveValue, ReferenceDescription
 from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
-from fairlit.training.finetuning.step_draws import draw_step, targets_seed
+from fairlit.training.finetuning.step_draws import crop_draws, draw_step, targets_seed
 from fairlit.training.finetuning.variants import ORIGINAL
 from fairlit.training.profiling.timing import peak_memory
 
@@ -57,6 +58,7 @@ class FairFinetuner(FinetuningModule):
             observation = self.observe(images)
             target_labels, logs = self.assign(observation, batch)
         with self.timer.measure("losses"):
+            observation = self.jitter(observation, batch)
             value = self.differentiate(images, observation, references, target_labels=target_labels)
             self.guard.note_loss(value.loss)
         with self.timer.measure("replay"):
@@ -76,6 +78,13 @@ class FairFinetuner(FinetuningModule):
         target = batch.target.reorder(self.frozen.classifier.classes)
         seed = targets_seed(self.seed, batch.index)
         return assign_over_ranks(observation, target, len(batch.keys), alignment=self.alignment, seed=seed)
+
+    def jitter(self, observation: Observation, batch: PromptBatch) -> Observation:
+        """Return the observation with its faces where the alignment loss is to crop them."""
+        if self.alignment.crop_jitter == 0:
+            return observation
+        draws = crop_draws(self.seed, batch.index, observation.faces.counts)
+        return replace(observation, crops=jitter_faces(observation.faces, draws, self.alignment.crop_jitter))
 
     def differentiate(
         self,

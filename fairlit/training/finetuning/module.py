@@ -17,7 +17,6 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fairlit.adaptors import Adaptor, AdaptorEMA
 from fairlit.data import PromptBatch, PromptDataModule
-from fairlit.data.prompts.families import SPLITS
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.acceleration import Acceleration, accelerate
 from fairlit.diffusion.schedulers import check_sampling
@@ -172,11 +171,14 @@ class FinetuningModule(L.LightningModule, ABC):
         """Say which classifiers are often wrong, and which prompts are longer than what the text encoder reads."""
         self.models.warn_of_errors(data.targets())
         if (tokenizer := open_tokenizer(self.models.backbone)) is not None:
-            warn_of_cut_texts(tokenizer, (prompt.text for split in SPLITS for prompt in data.prompts(split)))
+            warn_of_cut_texts(tokenizer, data.texts())
 
     def check_trainer(self, trainer: L.Trainer, data: PromptDataModule, problems: Problems) -> None:
         """Note where the trainer's settings do not fit those of this module and its data."""
-        check_run(trainer, data.images, self.sampling, gradient=self.gradient, replay=self.replay, problems=problems)
+        images = {str(split): count for split, count in data.images.items()}
+        if data.naming.test_images:
+            images["named test"] = data.naming.test_images
+        check_run(trainer, images, self.sampling, gradient=self.gradient, replay=self.replay, problems=problems)
         if self.acceleration.compile and self.replay.keep not in ("auto", 0):
             problems.add(
                 f"replay.keep: got {self.replay.keep} with acceleration.compile, which needs evaluations of one shape; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -182,7 +182,9 @@ class Objective:
         labels = self.preservation.settle(assignment, self.alignment.threshold)
         weights = targets.weights[inside] * (targets.scale / max(targets.total_weight, 1e-12))
         alone = (images, faces) if self.faces == "largest" else shield_neighbours(images, faces)
-        losses = {"alignment": self._alignment(*alone, assignment, weights)}
+        crops = observation.crops or observation.faces
+        cropped = replace(alone[1], boxes=crops.boxes[inside], landmarks=crops.landmarks[inside])
+        losses = {"alignment": self._alignment(alone[0], cropped, assignment, weights)}
         if self.preserves:
             changes = FaceChanges(
                 faces.image_index, faces.boxes, known.boxes, labels, {name: known.classes[name] for name in labels}

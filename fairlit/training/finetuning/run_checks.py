@@ -8,7 +8,6 @@ import lightning as L
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch.optim import Optimizer
 
-from fairlit.data.prompts.sets import Split
 from fairlit.errors import Problems
 from fairlit.functional.sampling.step_subsets import subset_size
 from fairlit.training.finetuning.settings import Gradient, Replay, Sampling
@@ -18,7 +17,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
 def check_run(
     trainer: L.Trainer,
-    images: Mapping[Split, int],
+    images: Mapping[str, int],
     sampling: Sampling,
     *,
     gradient: Gradient,
@@ -29,7 +28,7 @@ def check_run(
 
     Args:
         trainer: trainer with its strategy.
-        images: number of images of each prompt of a split, over all processes.
+        images: split, or kind of prompts -> number of images of each prompt, over all processes.
         sampling: how images are generated.
         gradient: how the gradient goes through the chain.
         replay: how the model's evaluations are repeated.
@@ -83,7 +82,7 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems
         problems.add("optimizer.fused: got true with trainer.precision 16-mixed; give false, or take bf16-mixed")
 
 
-def _batches(images: int, split: Split, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
+def _batches(images: int, split: str, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:
     """Return the batches of `images` images in sampling and, for each possible number of steps, in the replay."""
     batches = [-(-images // sampling.batch_size)]
     if split == "train" and gradient.mode == "replay" and replay.micro_batch != "auto":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from fairlit.data import PromptBatch
@@ -17,7 +18,7 @@ from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.sampler import Sampler
 
 # Beside the streams of noise keys.
-_STEPS_STREAM, _TARGETS_STREAM, _POOL_STREAM, _SUBSETS_STREAM = 3, 4, 5, 6
+_STEPS_STREAM, _TARGETS_STREAM, _POOL_STREAM, _SUBSETS_STREAM, _CROPS_STREAM = 3, 4, 5, 6, 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,22 @@ def targets_seed(seed: int, index: int) -> int:
 def subsets_seed(seed: int) -> tuple[int, ...]:
     """Return numbers that name the draws of the solver steps to replay."""
     return seed, _SUBSETS_STREAM
+
+
+def crop_draws(seed: int, index: int, counts: Tensor) -> Tensor:
+    """Return what moves the crops of an iteration's faces, float64 [F, 3] in [-1, 1], see `faces.jitter`.
+
+    Args:
+        seed: seed of the run.
+        index: number of the iteration.
+        counts: int64 [N], number of faces in each image of this rank.
+    """
+    first, step = ranks.rank(), ranks.world_size()  # an image draws alike on however many GPUs
+    rows = [
+        np.random.default_rng((seed, _CROPS_STREAM, index, first + step * image)).uniform(-1, 1, (count, 3))
+        for image, count in enumerate(counts.tolist())
+    ]
+    return torch.from_numpy(np.concatenate(rows))
 
 
 def pooled_keys(

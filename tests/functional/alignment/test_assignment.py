@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,32 @@ def test_only_confident_samples_have_a_gradient() -> None:
     alignment_loss({"a": logits}, assignment).backward()
     expected = torch.tensor([[-0.5, 0.5], [0.0, 0.0], [-0.5, 0.5]]) / 3
     assert torch.allclose(logits.grad, expected)
+
+
+def test_a_margin_moves_the_border() -> None:
+    """The gradient at a distance d between two logits is the one without a margin at d - m."""
+    assignment = assignment_of(torch.tensor([0, 1]), torch.ones(2))
+    distance = torch.tensor([3.0, -3.0])  # both are 3 beyond the border, to their own class
+    gradients = []
+    for shift, margin in ((0.0, 2.0), (2.0, 0.0)):
+        logits = torch.stack([distance - shift * distance.sign(), torch.zeros(2)], dim=1).requires_grad_()
+        alignment_loss({"a": logits}, assignment, margin=margin, reduction="sum").backward()
+        gradients.append(logits.grad)
+    assert torch.allclose(*gradients)
+    push = 1 / (1 + math.exp(3.0 - 2.0))
+    assert torch.allclose(gradients[0], torch.tensor([[-push, push], [push, -push]]))
+
+
+def test_smoothed_labels_have_their_minimum_at_their_own_shares() -> None:
+    smoothing, classes = 0.3, 3
+    shares = torch.full((1, classes), smoothing / classes)
+    shares[0, 1] += 1 - smoothing
+    logits = shares.log().requires_grad_()
+    assignment = assignment_of(torch.tensor([1]), torch.ones(1))
+    loss = alignment_loss({"a": logits}, assignment, label_smoothing=smoothing)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(-float((shares * shares.log()).sum()))  # their entropy
+    assert torch.allclose(logits.grad, torch.zeros(1, classes), atol=1e-6)
 
 
 def test_no_faces_give_a_zero_that_keeps_the_graph() -> None:

@@ -19,7 +19,7 @@ from fairlit.functional.statistics.cross_fitting import (
     noise_free_total_variation_interval,
 )
 from fairlit.functional.statistics.fairness import pairwise_bias, pairwise_biases, total_variation
-from fairlit.functional.statistics.multinomial import outcomes
+from fairlit.functional.statistics.outcomes import outcomes
 
 weights = st.lists(st.integers(0, 6), min_size=2, max_size=3).filter(any)
 

@@ -11,7 +11,7 @@ from scipy.stats import binom, binomtest, multinomial
 
 from fairlit.errors import ConfigurationError
 from fairlit.functional.statistics.equivalence import equivalence_test, total_variation_bound
-from fairlit.functional.statistics.multinomial import outcomes
+from fairlit.functional.statistics.outcomes import outcomes
 
 counted = st.lists(st.integers(0, 25), min_size=2, max_size=5).filter(any)
 

@@ -11,7 +11,8 @@ from scipy.stats import binomtest, multinomial
 
 from fairlit.errors import ConfigurationError
 from fairlit.functional.statistics import multinomial as module
-from fairlit.functional.statistics.multinomial import multinomial_test, outcomes
+from fairlit.functional.statistics.multinomial import multinomial_test
+from fairlit.functional.statistics.outcomes import outcomes
 
 
 @settings(max_examples=40, deadline=None)
@@ -30,13 +31,6 @@ def test_several_classes_against_all_outcomes(counts: list[int], data: st.DataOb
     pmf = multinomial.pmf(rows, n, shares)
     expected = pmf[pmf <= multinomial.pmf(counts, n, shares) * (1 + 1e-7)].sum()
     assert float(multinomial_test(torch.tensor(counts), shares)) == pytest.approx(expected, abs=1e-9)
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 6), st.integers(2, 4))
-def test_outcomes_are_all_of_them_once(n: int, classes: int) -> None:
-    expected = [row for row in itertools.product(range(n + 1), repeat=classes) if sum(row) == n]
-    assert sorted(map(tuple, outcomes(n, classes).tolist())) == expected
 
 
 @pytest.mark.parametrize("shares", [[0.5, 0.5], [0.75, 0.25], [0.25, 0.25, 0.5]])

@@ -80,6 +80,15 @@ def test_the_distance_is_logged_where_the_target_is_not_uniform() -> None:
     assert logs["tv/joint"] == pytest.approx(1 - 0.5 * 0.5)
 
 
+def test_of_a_prompt_that_names_a_class_its_share_is_logged() -> None:
+    seen = observation(4, [0, 1, 2, 3], [0.9, 0.8, 0.2, 0.6])
+    target_labels, logs = assign_over_ranks(seen, TARGET.given("gender", "male"), 4, alignment=AlignmentLoss(), seed=0)
+    assert target_labels.labels["gender"].tolist() == [1] * 4
+    assert target_labels.confidence["gender"].tolist() == [1.0] * 4
+    assert logs["obeyed/gender"] == pytest.approx(3 / 4)
+    assert not {"bias/gender", "tv/gender"} & logs.keys()
+
+
 def test_an_overflow_leaves_the_labels_of_other_faces_sound() -> None:
     """A face of which the classifier says NaN is as likely to be one as the other; it is no error."""
     seen = observation(4, [0, 1, 2, 3], [0.9, torch.nan, 0.2, 0.8])

@@ -15,7 +15,9 @@ from fairlit.faces import AttributeClassifier, ClassifierConfig, Faces
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.embedding import ClassifierEmbedder
 from fairlit.faces.ensemble import ClassifierEnsemble
+from fairlit.faces.jitter import jitter_faces
 from fairlit.faces.observation import Observation
+from fairlit.functional.alignment.assignment import Assignment
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.perception import ClipEncoder, DinoEncoder
 from fairlit.perception.pixels import PixelNormalizer
@@ -256,6 +258,23 @@ def test_alignment_only_where_confident(objective: Objective) -> None:
     gradient = case.solve(objective, 4, target_labels).gradient
     moved = [bool(rows.any()) for rows in gradient]
     assert moved == [True, False, False, False, True, False]  # the fourth has no face
+
+
+def test_the_alignment_loss_alone_takes_its_crops_elsewhere(objective: Objective) -> None:
+    case = Case(objective)
+    found = case.solve(objective, 2)
+    crops = jitter_faces(case.observation.faces, torch.linspace(-1, 1, 15).reshape(5, 3), 0.2)
+    case.observation = replace(case.observation, crops=crops)
+    moved = case.solve(objective, 2)
+    assert all(torch.equal(moved.parts[name], found.parts[name]) for name in ("image", "face"))
+    with torch.no_grad():
+        logits = objective.classifier.classify(objective.decode(case.latents), crops)
+    targets = case.target_labels
+    assignment = Assignment(targets.labels, targets.confidence)
+    rows = {name: logits[name].float() for name in targets.labels}
+    expected = objective.alignment(rows, assignment, targets.weights / len(crops))
+    assert float(moved.parts["alignment"]) == pytest.approx(float(expected), rel=2e-6)
+    assert float(moved.parts["alignment"]) != pytest.approx(float(found.parts["alignment"]), rel=1e-5)
 
 
 @pytest.mark.parametrize("term", ["alignment", "image", "face"])

@@ -15,8 +15,9 @@ from fairlit.diffusion import Backbone
 from fairlit.functional import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.training import Gradient, Sampling
+from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.sampler import Sampler
-from fairlit.training.finetuning.step_draws import draw_step, pooled_keys, targets_seed
+from fairlit.training.finetuning.step_draws import crop_draws, draw_step, pooled_keys, targets_seed
 
 TARGET = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
 
@@ -55,6 +56,21 @@ def test_guidance_scales_are_drawn_evenly_in_their_logarithm(sampler: Sampler) -
     ]
     pooled = [draw_step(batch(index), sampler, noise_pool=2, seed=7) for index in range(12)]
     assert len({(tuple(draw.keys), draw.guidance_scale) for draw in pooled}) == 2
+
+
+def test_crops_move_by_image_on_however_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = torch.tensor([2, 0, 1, 1])
+    whole = crop_draws(7, 3, counts)
+    assert whole.shape == (4, 3)
+    assert whole.abs().max() <= 1
+    assert len(whole.unique()) == whole.numel()
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    parts = []
+    for rank in range(2):
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        parts.append(crop_draws(7, 3, counts[rank::2]))
+    assert torch.equal(torch.cat(parts), whole[[0, 1, 2, 3]])  # images 0 and 2, then 1 (no face) and 3
+    assert not torch.equal(crop_draws(7, 4, counts)[0], whole[0])
 
 
 def test_with_a_pool_noise_and_steps_come_again_together(sampler: Sampler) -> None:

@@ -269,14 +269,14 @@ def _table(curves: dict[str, list[Curve]], bias: float) -> str:
     return "\n".join(lines)
 
 
-def _draw(curves: dict[str, list[Curve]], panels: Sequence[Panel], bias: float, *, path: Path) -> None:
+def _draw(curves: dict[str, list[Curve]], panels: Sequence[Panel], aim: float, *, path: Path) -> None:
     """Mean and range over the seeds, against seconds and against evaluations; the bias to be reached is dotted."""
     mpl.use("Agg")
     size = (11, 3.75 * len(panels))
     figure, axes = plt.subplots(len(panels), 2, figsize=size, sharey=True, squeeze=False, layout="constrained")
     for row, panel in zip(axes, panels, strict=True):
         for axis, (quantity, label) in zip(row, AXES.items(), strict=True):
-            axis.axhline(bias, color="grey", linestyle=":", linewidth=1)
+            axis.axhline(aim, color="grey", linestyle=":", linewidth=1)
             for name in panel.runs:
                 if not curves.get(name):
                     continue

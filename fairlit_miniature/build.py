@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -156,7 +157,7 @@ class Builder:
     @cached_property
     def vae(self) -> AutoencoderKL:
         """The finished autoencoder."""
-        vae = AutoencoderKL.from_pretrained(self.workdir / "vae")
+        vae = AutoencoderKL.from_pretrained(self.workdir / "vae", dtype=torch.float32)
         vae.register_to_config(_name_or_path="vae")  # the pipeline's config would name this machine's folder
         return vae.to(self.device).requires_grad_(False)
 
@@ -183,22 +184,26 @@ class Builder:
             device=self.device,
             progress=self.progress,
         )
-        vae.save_pretrained(folder)
+        vae.half().save_pretrained(folder)  # what comes after is made with what is saved
+
+    @cached_property
+    def texts(self) -> Tensor:
+        """Tokens of what each drawing may be called."""
+        return caption_tokens(self.tokenizer, self.drawings.scenes)
 
     @cached_property
     def captioned(self) -> Captioned:
-        """What text encoder and U-Net learn from."""
+        """What the U-Net learns from."""
         file = self.workdir / "latents.safetensors"
         if not file.exists():
             both = torch.stack([encode(self.vae, self.drawings, mirrored=mirrored) for mirrored in (False, True)])
             with atomic_path(file) as path:
                 save_file({"latents": (both * self.vae.config.scaling_factor).half().contiguous()}, path)
-        tokens = caption_tokens(self.tokenizer, self.drawings.scenes)
-        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), tokens)
+        return Captioned(load_file(file)["latents"], head_weights(self.drawings.boxes), self.texts)
 
     def _make_text_encoder(self, folder: Path) -> None:
         text_encoder = train_text_encoder(
-            self.captioned,
+            self.texts,
             self.drawings.scenes,
             self.tokenizer,
             facts=Facts.of(self.recipe.occupations),
@@ -224,10 +229,10 @@ class Builder:
             progress=self.progress,
         )
         pipeline = StableDiffusionPipeline(
-            vae=self.vae,
+            vae=copy.deepcopy(self.vae).half(),
             text_encoder=text_encoder,
             tokenizer=self.tokenizer,
-            unet=unet,
+            unet=unet.half(),
             scheduler=build_scheduler(),
             safety_checker=None,
             feature_extractor=None,
@@ -264,7 +269,7 @@ class Builder:
         _image_processor().save_pretrained(folder)
 
     def _pipeline(self) -> StableDiffusionPipeline:
-        return StableDiffusionPipeline.from_pretrained(self.workdir / "pipeline").to(self.device)
+        return StableDiffusionPipeline.from_pretrained(self.workdir / "pipeline", dtype=torch.float32).to(self.device)
 
     @cached_property
     def generated(self) -> Tensor:

@@ -237,7 +237,7 @@ def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, *, device: str,
         device: where to generate.
         progress: where to show bars.
     """
-    pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline").to(device)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline", dtype=torch.float32).to(device)
     judges = load_classifiers(folder)
     audit = judges["classifier_audit"]
     clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)

@@ -28,12 +28,13 @@ from fairlit_miniature.dataset import Drawings, draw
 from fairlit_miniature.drawing import LANDSCAPE
 from fairlit_miniature.generator import Generator
 from fairlit_miniature.loop import Schedule
-from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.recipe import GUIDANCE, STEPS, Fingerprinted
 from fairlit_miniature.stages import install
+from fairlit_miniature.subjects import Subject
 from fairlit_miniature.training_diffusion import SCALE, Captioned, caption_tokens, head_weights, train_diffusion
 from fairlit_miniature.training_vae import encode
 from fairlit_miniature.world import ATTRIBUTES, sample_scene
+from fairlit_miniature.worlds import WORLDS
 
 SHARES = (0.30, 0.05, 0.05, 0.05, 0.55)  # of `world.FAMILIES`; groups are the last
 SCENES_SEED = 1  # apart from the miniature's own drawings
@@ -48,12 +49,19 @@ class LandscapeRecipe(Fingerprinted):
         diffusion: schedule of the U-Net.
         checked: generated images of each kind in the checks.
         seed: of the batches.
+        world: whose occupations are drawn, a name in `worlds.WORLDS`; that of the miniature it starts from.
     """
 
     drawings: int
     diffusion: Schedule
     checked: int
     seed: int = 0
+    world: str = "small"
+
+    @property
+    def occupations(self) -> tuple[Subject, ...]:
+        """The occupations of the recipe's world."""
+        return WORLDS[self.world]
 
 
 FULL = LandscapeRecipe(12_000, Schedule(steps=5_000, lr=1e-3, warmup=100, ema_decay=0.998), checked=120)
@@ -83,7 +91,7 @@ def build_landscape(
         if not (workdir / "pipeline").exists():
             _make_pipeline(recipe, miniature / "pipeline", workdir, device, progress)
         install(workdir, out, ["pipeline"])
-        figures = check_landscape(out, miniature, recipe.checked, device=device, progress=progress)
+        figures = check_landscape(out, miniature, recipe, device=device, progress=progress)
     atomic_write_text(out / "checks.json", json.dumps(figures, indent=1) + "\n")
     atomic_write_text(out / "README.md", readme(figures))
     return figures
@@ -94,7 +102,7 @@ def _make_pipeline(recipe: LandscapeRecipe, miniature: Path, workdir: Path, devi
     pipeline = StableDiffusionPipeline.from_pretrained(miniature, safety_checker=None).to(device)
     drawings = draw(
         "landscapes",
-        lambda index: sample_scene(SCENES_SEED, index, SHARES),
+        lambda index: sample_scene(SCENES_SEED, index, SHARES, occupations=recipe.occupations),
         recipe.drawings,
         workdir / "landscapes.npz",
         progress,
@@ -133,22 +141,25 @@ def _captioned(pipeline: StableDiffusionPipeline, drawings: Drawings, file: Path
 
 
 @torch.no_grad()
-def check_landscape(folder: Path, miniature: Path, count: int, *, device: str, progress: Progress) -> Figures:
+def check_landscape(
+    folder: Path, miniature: Path, recipe: LandscapeRecipe, *, device: str, progress: Progress
+) -> Figures:
     """People found, words obeyed and bias, in pictures of one, two and three people.
 
     Args:
         folder: holds the `pipeline`.
         miniature: holds the auditing classifier.
-        count: pictures of each number of people, of the test occupations; and of each word.
+        recipe: says of how many pictures of each number of people, of the test occupations, and of each word.
         device: where to generate.
         progress: where to show bars.
     """
     pipeline = StableDiffusionPipeline.from_pretrained(folder / "pipeline", dtype=torch.float32).to(device)
     audit = AttributeClassifier.load(miniature / "classifier_audit")
     detector = FaceDetector(min_size=20, scale=2.0, faces="all", min_score=0.9)
+    count = recipe.checked
     generate = Generator(pipeline, progress)
     figures: Figures = {"steps": STEPS, "guidance_scale": GUIDANCE, "pictures": count, "people": {}, "word_obeyed": {}}
-    tested = [job for job in OCCUPATIONS if job.split == "test"]
+    tested = [job for job in recipe.occupations if job.split == "test"]
     for people in (1, 2, 3):
         images, faces = generate_people(generate, tested, people, count=count, named={}, detector=detector)
         labels = predict(audit, images, faces)["gender"]
@@ -162,7 +173,7 @@ def check_landscape(folder: Path, miniature: Path, count: int, *, device: str, p
     for name, classes in ATTRIBUTES.items():
         for column, label in enumerate(classes):
             images, faces = generate_people(
-                generate, OCCUPATIONS, 2, count=count, named={name: label}, detector=detector
+                generate, recipe.occupations, 2, count=count, named={name: label}, detector=detector
             )
             obeyed = predict(audit, images, faces)[name] == column
             figures["word_obeyed"][label] = round(float(obeyed.sum()) / max(len(obeyed), 1), 3)

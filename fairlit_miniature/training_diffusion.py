@@ -106,14 +106,19 @@ def sample_timesteps(count: int, total: int, generator: torch.Generator) -> Tens
     return (torch.cat([everywhere, 1.0 - NOISY_SHARE * (1.0 - noisiest)]) * total).long()
 
 
-def draw_captions(data: Captioned, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_captions(texts: Tensor, index: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Captions of a batch, one a picture; padded to the longest of the batch in every other batch.
 
+    Args:
+        texts: tokens of what each picture may be called, `caption_tokens`, int64 [4, N, T].
+        index: of the pictures in the batch, int64 [n].
+        generator: draws which caption.
+
     Returns:
-        Tokens, int64 [n, T]; and which caption of `Captioned.tokens` each is, int64 [n].
+        Tokens, int64 [n, T]; and which caption of `texts` each is, int64 [n].
     """
     kinds = torch.multinomial(torch.tensor(CAPTION_SHARES), len(index), replacement=True, generator=generator)
-    tokens = data.tokens[kinds, index]
+    tokens = texts[kinds, index]
     if torch.rand((), generator=generator) < 0.5:
         padding = tokens[0, -1]
         longest = int((tokens != padding).sum(dim=1).max()) + 1
@@ -158,7 +163,7 @@ def train_diffusion(
         noise = torch.randn(latents.shape, generator=generator)
         timesteps = sample_timesteps(BATCH, len(weights), generator)
         with torch.no_grad():
-            tokens, _ = draw_captions(data, index, generator)
+            tokens, _ = draw_captions(data.tokens, index, generator)
             embeddings = text_encoder(tokens.to(device)).last_hidden_state
         noisy = noising.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
         wanted = noising.get_velocity(latents, noise, timesteps)

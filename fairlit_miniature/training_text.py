@@ -28,7 +28,7 @@ from fairlit_miniature.loop import Schedule, train
 from fairlit_miniature.models import TEXT_WIDTH, build_text_encoder, seeded
 from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.subjects import DESCRIPTORS, SPORTS, Subject
-from fairlit_miniature.training_diffusion import CAPTION_SHARES, Captioned, draw_captions
+from fairlit_miniature.training_diffusion import CAPTION_SHARES, draw_captions
 from fairlit_miniature.world import ATTRIBUTES, CONTEXTS, Scene
 
 BATCH = 160
@@ -128,7 +128,7 @@ class FactHeads(nn.Module):
 
 
 def train_text_encoder(
-    data: Captioned,
+    texts: Tensor,
     scenes: Sequence[Scene],
     tokenizer: CLIPTokenizer,
     *,
@@ -145,7 +145,7 @@ def train_text_encoder(
     "female doctor" to all of them, in one and the same direction.
 
     Args:
-        data: captions; of its pictures nothing is used.
+        texts: tokens of what each picture may be called, `training_diffusion.caption_tokens`, int64 [4, N, T].
         scenes: what the pictures show.
         tokenizer: the pipeline's.
         facts: what is to be foretold of them.
@@ -157,11 +157,11 @@ def train_text_encoder(
     """
     seeded(seed)
     encoder, heads = build_text_encoder(tokenizer), FactHeads(facts)
-    shares = caption_facts(data.tokens, picture_facts(scenes, facts), facts.sizes)
+    shares = caption_facts(texts, picture_facts(scenes, facts), facts.sizes)
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         index = torch.randint(len(scenes), (BATCH,), generator=generator)
-        tokens, kinds = draw_captions(data, index, generator)
+        tokens, kinds = draw_captions(texts, index, generator)
         end = (tokens == tokenizer.eos_token_id).int().argmax(dim=1)
         states = encoder(tokens.to(device)).last_hidden_state
         wanted = shares[kinds, index].to(device)

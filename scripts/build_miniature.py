@@ -10,7 +10,7 @@ from fairlit_miniature.recipe import FULL, LARGE, LARGE_QUICK, QUICK
 from fairlit_miniature.stages import STAGES
 
 RECIPES = {("small", False): FULL, ("small", True): QUICK, ("large", False): LARGE, ("large", True): LARGE_QUICK}
-LARGE_OUT = Path("build/miniature_large_finished")  # not where the models of the small world are used
+LARGE_OUT = Path("checkpoints/large")  # its finished stages; nothing uses them before all are there
 
 
 def main() -> None:

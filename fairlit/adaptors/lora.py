@@ -229,7 +229,7 @@ def _check_modules(component: str, module: nn.Module, names: Sequence[str], *, p
     for ending in names:
         if not any(name == ending or name.endswith(f".{ending}") for name in linear):
             endings = ", ".join(sorted({_ending(name) for name in linear}))
-            problems.add(f"{component}_modules: no linear layer is called '{ending}'; there are {endings}")
+            problems.add(f"{component}_modules: no linear layer is called '{ending}'; choose among {endings}")
 
 
 def _lora_layers(module: nn.Module) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from fairlit_miniature.loop import Schedule, step_generator, train
 from fairlit_miniature.tokenizing import build_tokenizer
 from fairlit_miniature.training_diffusion import (
     CAPTION_SHARES,
-    Captioned,
     draw_captions,
     head_weights,
     loss_weights,
@@ -142,11 +141,10 @@ def test_captions_are_drawn_dropped_and_cut() -> None:
     tokenizer = build_tokenizer()
     texts = [(*captions(sample_scene(0, index)), "") for index in range(400)]
     tokens = torch.stack([tokenize(tokenizer, list(kind)) for kind in zip(*texts, strict=True)])
-    data = Captioned(torch.zeros(2, 400, 4, 16, 16), torch.ones(400, 1, 16, 16), tokens)
     lengths, dropped, own = set(), 0, 0
     for step in range(40):
         index = torch.arange(400)
-        batch, kinds = draw_captions(data, index, step_generator(0, step))
+        batch, kinds = draw_captions(tokens, index, step_generator(0, step))
         assert torch.equal(batch, tokens[kinds, index, : batch.shape[1]])
         lengths.add(batch.shape[1])
         dropped += int((batch[:, 1] == tokenizer.eos_token_id).sum())

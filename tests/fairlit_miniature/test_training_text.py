@@ -10,7 +10,7 @@ from fairlit_miniature import world
 from fairlit_miniature.loop import Schedule
 from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.tokenizing import build_tokenizer
-from fairlit_miniature.training_diffusion import Captioned, tokenize
+from fairlit_miniature.training_diffusion import tokenize
 from fairlit_miniature.training_text import (
     ATTRIBUTE_HEAD,
     SMALL_WORLD,
@@ -85,7 +85,6 @@ def test_words_point_the_same_way_in_every_prompt(tmp_path: Path) -> None:
     scenes = [world.sample_scene(0, index) for index in range(2000)]
     kinds = zip(*((*world.captions(scene), "") for scene in scenes), strict=True)
     tokens = torch.stack([tokenize(tokenizer, list(texts)) for texts in kinds])
-    data = Captioned(torch.empty(0), torch.empty(0), tokens)
 
     def state(gender: str) -> torch.Tensor:
         prompts = [world.caption("occupations", job, {"gender": gender}) for job in OCCUPATIONS]
@@ -99,7 +98,7 @@ def test_words_point_the_same_way_in_every_prompt(tmp_path: Path) -> None:
     found = []
     for steps in (1, 50):
         encoder = train_text_encoder(
-            data,
+            tokens,
             scenes,
             tokenizer,
             schedule=Schedule(steps=steps, lr=3e-3, warmup=10),

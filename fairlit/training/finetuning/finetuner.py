@@ -50,7 +50,7 @@ class FairFinetuner(FinetuningModule):
         """Return the loss of one prompt's images over all ranks, with its gradient."""
         draw = draw_step(batch, self.sampler, noise_pool=self.reference_images.noise_pool, seed=self.seed)
         with self.timer.measure("rollout"):
-            conditioning = self.sampler.conditioning(draw.prompt, len(draw.keys))
+            conditioning = self.sampler.conditioning(draw.prompt, len(draw.keys), draw.mix)
             keep = self.chain_gradient.keep(draw, conditioning)
         sampled, references = self.references.sample(draw, conditioning, self.timer, keep=keep)
         with self.timer.measure("faces"):

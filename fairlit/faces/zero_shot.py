@@ -105,7 +105,7 @@ class ZeroShotConfig:
         known = [entry.name for entry in fields(cls)]
         with Problems(str(path)) as problems:
             for key in sorted(set(data) - set(known), key=str):
-                problems.add(f"unknown key {key!r}: there are {', '.join(known)}")
+                problems.add(f"unknown key {key!r}: write one of {', '.join(known)}")
             for key in ("clip", "classes"):
                 if key not in data:
                     problems.add(f"{key} is missing: give it")

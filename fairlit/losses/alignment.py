@@ -44,7 +44,7 @@ class AlignmentLoss:
     def __post_init__(self) -> None:
         with Problems("alignment") as problems:
             if not 0 <= self.threshold <= 1:
-                problems.add(f"threshold: got {self.threshold}; a confidence lies between 0 and 1")
+                problems.add(f"threshold: got {self.threshold}; expected a confidence, between 0 and 1; give 0.8, say")
             if self.draws < 1:
                 problems.add(f"draws: got {self.draws}; give at least 1, e.g. 100")
             problems.at_least("weight", self.weight, 0)

@@ -64,7 +64,9 @@ def load_frozen(
             f"weights of {subject} {path!r} cannot be read ({_first_line(error)}): copy model.safetensors again"
         ) from error
     if missing := sorted(report["missing_keys"]):
-        raise CheckpointError(f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model")
+        raise CheckpointError(
+            f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model; give those of this one"
+        )
     if (wrong := first_not_finite(model.state_dict())) is not None:
         raise CheckpointError(f"weights of {subject} {path!r} hold NaN or infinity in {wrong!r}: copy the model again")
     model.requires_grad_(False)

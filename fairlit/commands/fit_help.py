@@ -84,7 +84,7 @@ _TESTED_ONLY = (
 _SPECIAL = (
     *("model.alignment.margin", "model.alignment.label_smoothing", "model.alignment.crop_jitter"),
     *("model.gradient.last_evaluations", "model.replay.memory_budget", "model.max_skipped_steps"),
-    "data.naming",
+    *("data.naming", "data.mixed_share"),
 )
 _TRAINED_ONLY = ("gradient", "replay", "alignment", "preservation", "realism", "reference_images")
 

@@ -68,6 +68,9 @@ def variants(steps: int) -> dict[str, Settings]:
         "guidance 1.1 to 3": {"model.sampling.min_guidance_scale": 1.1, "model.sampling.max_guidance_scale": 3.0},
         "a tenth of the prompts names a class": {"data.naming.share": 0.1},
         "half of the prompts lie between two": {"data.mixed_share": 0.5},
+        "contraction towards the point of balance": {
+            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": {"contrast_centred": True}},
+        },
         "unsure faces as published": {"model.preservation.unsure": "change"},
         "text encoder and U-Net": {
             "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": both},

@@ -39,6 +39,12 @@ def plain_console(**settings: Any) -> Console:
     return Console(markup=False, emoji=False, **settings)
 
 
+def table_console() -> Console:
+    """Return a plain console for tables; a log file has no width, and tables are not broken for its sake."""
+    console = plain_console()
+    return console if console.is_terminal else plain_console(width=140)
+
+
 def tell(message: str) -> None:
     """Says on a terminal how far long work has come; where nobody watches, nothing."""
     console = plain_console(file=sys.stderr)

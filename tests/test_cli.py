@@ -176,6 +176,26 @@ def test_all_problems_come_together(refused: Refused) -> None:
         assert part in message
 
 
+def test_problems_of_several_blocks_of_settings_come_together(refused: Refused) -> None:
+    changes = {
+        "model.init_args.sampling.min_steps": 0,
+        "model.init_args.replay": {"micro_batch": 0, "step_fraction": 2.0},
+        "model.init_args.detection": {"min_score": 3.0},
+        "model.init_args.ema_decay": 1.5,
+        "data.init_args.images_per_prompt": 0,
+    }
+    message = own_message(refused(changes))
+    for part in (
+        "sampling: min_steps, max_steps: got 0",
+        "micro_batch: got 0",
+        "step_fraction: got 2.0",
+        "min_score: got 3.0",
+        "model: ema_decay: got 1.5",
+        "images_per_prompt: got 0",
+    ):
+        assert message.count(part) == 1
+
+
 def test_all_models_are_looked_at(refused: Refused) -> None:
     missing = {f"{MODELS}.{name}": f"./no_{name}" for name in ("backbone", "classifier", "clip")}
     message = own_message(refused(missing | {TARGET: {"height": {"tall": 0.5, "short": 0.5}}}))

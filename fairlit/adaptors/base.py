@@ -126,7 +126,10 @@ class Adaptor(ABC):
             ConfigurationError: this kind of adaptor has no strength.
         """
         if not self.has_strength:
-            raise ConfigurationError(f"strength: got {strength:g}; {type(self).__name__} has none; a LoRA has one")
+            raise ConfigurationError(
+                f"strength: got {strength:g} for {type(self).__name__}, which has none; expected 1; leave it out, or "
+                "take a LoRA, which has one"
+            )
         before = self._strength
         self._set_strength(strength)
         try:

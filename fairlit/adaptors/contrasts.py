@@ -3,6 +3,16 @@
 A low-rank update ``B A`` moves a prompt by what A reads of it. A random A reads mostly which prompt it is, so that a
 finetuning on few prompts may learn each of them by heart and carry little over to others. Rows of A along the contrast
 of "a female person" with "a male person" read what prompts have in common instead.
+
+A row a along a contrast reads a . x, and balanced prompts do not lie at 0: with m the mean of x over the contrast's
+words, a . x = a . (x - m) + a . m, so what is learnt of one-sided prompts moves all prompts by a . m besides, balanced
+ones too. Centred rows start without their part along m. Then a . x = a . (x - m): the update vanishes at the point of
+balance, and an update -k b a contracts prompts towards it, the more one-sided the more, instead of shifting them. That
+needs no bias term, for which files of LoRA for other programs have no place. It holds of the tokens from the word on,
+over which m is a mean.
+
+Centring the classifier's logits in the loss would not do the same. Subtracting a batch's mean takes out the border
+between the classes, and with it the bias: where all faces of a prompt are men's, half of them would count as women's.
 """
 
 from __future__ import annotations
@@ -74,7 +84,12 @@ def check_templates(templates: Sequence[str], problems: Problems) -> None:
 
 @torch.no_grad()
 def contrast_directions(
-    contrast: Contrast, components: Components, inside: Mapping[str, nn.Module], *, after: Sequence[str]
+    contrast: Contrast,
+    components: Components,
+    inside: Mapping[str, nn.Module],
+    *,
+    after: Sequence[str],
+    centred: bool = False,
 ) -> dict[str, Tensor]:
     """Return orthonormal directions that tell a contrast's words apart in the inputs of layers.
 
@@ -87,6 +102,7 @@ def contrast_directions(
         components: the model; its adaptor must be one that changes nothing yet.
         inside: name -> layer of the text encoder.
         after: names of layers that are given the text encoder's last hidden state.
+        centred: whether directions are orthogonal to the mean input over words and templates, the point of balance.
 
     Returns:
         name -> float32 [K - 1, inputs of the layer], on the CPU.
@@ -98,7 +114,14 @@ def contrast_directions(
         states = [_states(components, ids, start, inside=inside, after=after) for ids in tokens]
         for name in states[0]:
             totals[name] = totals.get(name, torch.zeros(())) + torch.stack([found[name] for found in states])
-    return {name: _principal(total - total.mean(dim=0), contrast.rank) for name, total in totals.items()}
+    directions = {}
+    for name, total in totals.items():
+        mean = total.mean(dim=0)
+        rows = total - mean
+        if centred:
+            rows = rows - torch.outer(rows @ mean, mean) / mean.square().sum()
+        directions[name] = _principal(rows, contrast.rank)
+    return directions
 
 
 def _first_difference(tokens: Sequence[Sequence[int]]) -> int:

@@ -172,7 +172,10 @@ def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], fol
             )
     for layer, delta in found.items():
         if layer not in contents.updates and bool(delta.any()):
-            raise CheckpointError(f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor")
+            raise CheckpointError(
+                f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor; do not use the "
+                "files, choose another format"
+            )
 
 
 def _has_second_encoder(contents: AdaptorContents) -> bool:

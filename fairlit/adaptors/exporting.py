@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from diffusers import DiffusionPipeline
 
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
 from fairlit.adaptors.export import check_format, embedding_file, verify_written, write_adaptor
-from fairlit.adaptors.export_config import ExportConfig
+from fairlit.adaptors.export_config import ExportConfig, Format
 from fairlit.adaptors.merging import merge_adaptor
-from fairlit.adaptors.model_card import CARD_FILE, export_card, find_summary
+from fairlit.adaptors.model_card import CARD_FILE, card_curves, export_card, find_summary
 from fairlit.adaptors.pipelines import adaptable_layers, check_fit
 from fairlit.adaptors.soft_tokens import check_token
 from fairlit.diffusion.settings import check_pipeline
@@ -61,13 +62,15 @@ def export(config: ExportConfig) -> ExportResults:
                     _warn_of_word(contents.token, skeleton)
                 verify_written(contents, config.to, files, skeleton=skeleton)
         names = [file.relative_to(folder) for file in files]
-        card = export_card(contents, config.to, names, base=base, summary=find_summary(contents))
+        summary = find_summary(contents)
+        card = export_card(contents, config.to, names, base=base, summary=summary)
         atomic_write_text(folder / CARD_FILE, card)
+        beside = [file.name for file in card_curves(folder, summary)]
     return ExportResults(
         source=source.path,
         contents=contents.describe(),
         folder=str(out),
-        files=tuple(str(out / name) for name in (*map(str, names), CARD_FILE)),
+        files=tuple(str(out / name) for name in (*map(str, names), CARD_FILE, *beside)),
         base=base,
         checked=skeleton is not None,
         base_model=contents.record.base_model or "",
@@ -112,6 +115,8 @@ def _check(config: ExportConfig) -> None:
                 problems.add(f"{name}: {path!r} does not exist; check the path")
         if (config.to is None) != config.merge:
             problems.add("to: give either --to diffusers, peft or kohya, or --merge")
+        if config.to not in (None, *get_args(Format)):
+            problems.add(f"to: got {config.to!r}; expected one of {', '.join(get_args(Format))}; choose one, or merge")
         if config.out is None:
             problems.add("out: got nothing; give --out, the folder to write")
         else:

@@ -51,6 +51,8 @@ class Lora(Adaptor):
             to learn from, see `adaptors.contrasts`.
         contrast_templates: prompts with ``{word}`` in the place of such a word; directions are averaged over them.
         contrast_gain: length of these rows relative to a random one; the larger, the more of a step goes there.
+        contrast_centred: whether these rows read nothing at the point of balance between the words, so that prompts are
+            contracted towards it instead of shifted, see `adaptors.contrasts`.
         seed: of the initial values.
 
     Raises:
@@ -74,6 +76,7 @@ class Lora(Adaptor):
         contrasts: Sequence[Sequence[str]] = (),
         contrast_templates: Sequence[str] = (),
         contrast_gain: float = 4.0,
+        contrast_centred: bool = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class Lora(Adaptor):
             self.modules["unet"] = tuple(unet_modules)
         self.contrasts = [Contrast(tuple(words), tuple(contrast_templates)) for words in contrasts]
         self.contrast_templates = tuple(contrast_templates)
-        self.contrast_gain = contrast_gain
+        self.contrast_gain, self.contrast_centred = contrast_gain, contrast_centred
         self._layers: list[BaseTunerLayer] = []
         with Problems("lora") as problems:
             for contrast in self.contrasts:
@@ -97,6 +100,8 @@ class Lora(Adaptor):
                 check_templates(self.contrast_templates, problems)
             if rank < (directions := sum(contrast.rank for contrast in self.contrasts)):
                 problems.add(f"rank is {rank}, but the contrasts span {directions} directions; raise the rank")
+            if contrast_centred and not self.contrasts:
+                problems.add("contrast_centred: got true without contrasts; expected some; give contrasts, or false")
             if not contrast_gain > 0:
                 problems.add(f"contrast_gain is {contrast_gain}; give a number above 0")
             problems.at_least("rank", rank, 1)
@@ -141,7 +146,8 @@ class Lora(Adaptor):
         after = {name: layer for name, layer in _lora_layers(components.unet).items() if name.endswith(_READS_PROMPT)}
         row = 0
         for contrast in self.contrasts:
-            for name, directions in contrast_directions(contrast, components, inside, after=list(after)).items():
+            found = contrast_directions(contrast, components, inside, after=list(after), centred=self.contrast_centred)
+            for name, directions in found.items():
                 weight = (inside | after)[name].lora_A[ADAPTER_NAME].weight
                 weight[row : row + len(directions)] = self.contrast_gain * _ROW_LENGTH * directions.to(weight)
             row += contrast.rank
@@ -171,8 +177,9 @@ class Lora(Adaptor):
             "contrasts": [list(contrast.words) for contrast in self.contrasts],
             "contrast_templates": list(self.contrast_templates),
         }
-        stabilised = {"use_rslora": True} if self.use_rslora else {}  # digests of runs without it stay what they were
-        return {**numbers, **stabilised, **contrasts, **switches, **names}
+        rare = {"use_rslora": self.use_rslora, "contrast_centred": self.contrast_centred}
+        given = {name: True for name, value in rare.items() if value}  # digests of runs without stay what they were
+        return {**numbers, **given, **contrasts, **switches, **names}
 
     @property
     def relative_alpha(self) -> float:
@@ -229,7 +236,7 @@ def _check_modules(component: str, module: nn.Module, names: Sequence[str], *, p
     for ending in names:
         if not any(name == ending or name.endswith(f".{ending}") for name in linear):
             endings = ", ".join(sorted({_ending(name) for name in linear}))
-            problems.add(f"{component}_modules: no linear layer is called '{ending}'; there are {endings}")
+            problems.add(f"{component}_modules: no linear layer is called '{ending}'; choose among {endings}")
 
 
 def _lora_layers(module: nn.Module) -> dict[str, Any]:

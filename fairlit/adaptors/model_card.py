@@ -15,11 +15,12 @@ from fairlit.adaptors.contents import AdaptorContents, read_adaptor
 from fairlit.adaptors.export import Format
 from fairlit.adaptors.files import read_tensors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.io.atomic import atomic_write_text
+from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.markdown import inline, literal
 from fairlit.io.model_folders import is_hub_id
 from fairlit.io.wording import counted
+from fairlit.results.curves import CURVES_FILE, operating_curves
 from fairlit.results.run import RunSummary, VariantFigures
 from fairlit.results.tables import CAPTION, markdown_table, operating_rows, table_rows
 
@@ -46,7 +47,7 @@ _LIMITS = """\
 
 
 def adaptor_card(folder: str | Path, summary_path: str | Path | None, sampling: Mapping[str, Any]) -> Path:
-    """Writes the card of an adaptor that a run has saved.
+    """Write the card of an adaptor that a run has saved, with the curves of its test beside it where there are any.
 
     Args:
         folder: the adaptor's.
@@ -60,6 +61,7 @@ def adaptor_card(folder: str | Path, summary_path: str | Path | None, sampling: 
     contents = read_adaptor(folder)
     summary = matching_summary(contents, None if summary_path is None else Path(summary_path))
     usage = _stock_usage(contents, sampling, contents.record.base_model, summary=summary)
+    card_curves(folder, summary)
     return atomic_write_text(Path(folder) / CARD_FILE, _card(contents, usage, summary, sampling=sampling))
 
 
@@ -95,6 +97,27 @@ def export_card(
     else:
         usage = _kohya_usage(contents, files, base_model, summary=summary, sampling=sampling)
     return _card(contents, usage, summary, sampling=sampling, base=base_model, merged=format_ is None)
+
+
+def card_curves(folder: str | Path, summary: RunSummary | None) -> list[Path]:
+    """Write the picture that a card shows beside it, or remove that of an earlier card.
+
+    Args:
+        folder: folder of the card.
+        summary: figures of the card; None: it has none.
+
+    Returns:
+        The picture; empty where the test of the adaptor has no curves.
+    """
+    path = Path(folder) / CURVES_FILE
+    if summary is None or not operating_curves(summary):
+        path.unlink(missing_ok=True)
+        return []
+    from fairlit.pictures.operating_curves import draw_curves  # matplotlib takes its time
+
+    with atomic_path(path) as temporary:
+        draw_curves(summary).save(temporary)
+    return [path]
 
 
 def find_summary(contents: AdaptorContents) -> RunSummary | None:
@@ -192,6 +215,8 @@ def _measured(summary: RunSummary | None, of_fairlit: bool) -> str:
             "By guidance scale, strength of the adaptor and solver steps, on the same prompts:\n\n"
             + markdown_table(operating_rows(summary))
         )
+    if operating_curves(summary):
+        parts.append(f"![Bias or distance to the target, before and after, with 95 % intervals]({CURVES_FILE})")
     for family, variants in summary.families.items():
         if variants["original"] != summary.before:
             parts.append(f"Prompts of {_code(family)}, which have a target of their own:\n\n")

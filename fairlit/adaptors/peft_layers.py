@@ -63,7 +63,10 @@ def _layers(module: nn.Module, adapter: str) -> Iterator[tuple[str, Any]]:
 def _update(source: str, layer: Any, adapter: str) -> LowRank:
     """Return the update of one layer, its strength taken from what peft multiplies by and not from the settings."""
     if adapter not in layer.lora_A:
-        raise CheckpointError(f"{source}: got a LoRA of an embedding; expected linear layers and convolutions alone")
+        raise CheckpointError(
+            f"{source}: got a LoRA of an embedding; expected linear layers and convolutions alone; take the "
+            "embedding out of its target_modules and train again"
+        )
     magnitude = layer.lora_magnitude_vector[adapter].weight if adapter in layer.lora_magnitude_vector else None
     if magnitude is None and layer.lora_variant.get(adapter) is not None:
         kind = type(layer.lora_variant[adapter]).__name__

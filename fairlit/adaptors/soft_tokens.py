@@ -195,7 +195,9 @@ def _random_ids(tokenizer: Any, count: int, seed: int) -> list[int]:
     special = set(tokenizer.all_special_ids)
     ordinary = [index for index in sorted(tokenizer.get_vocab().values()) if index not in special]
     if count > len(ordinary):
-        raise ConfigurationError(f"soft tokens: count is {count}, the vocabulary has only {len(ordinary)} entries")
+        raise ConfigurationError(
+            f"soft tokens: count is {count}, the vocabulary has only {len(ordinary)} entries; give fewer (5 is usual)"
+        )
     order = torch.randperm(len(ordinary), generator=torch.Generator().manual_seed(seed))
     return [ordinary[place] for place in order[:count].tolist()]
 

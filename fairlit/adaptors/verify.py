@@ -72,22 +72,31 @@ def verify_saved(
     _compare_tensors(adaptor, file)
     if is_sharded(components):
         components, adaptor = _whole_twin(adaptor, open_base)
-    unet = components.unet
-    devices = [unet.device] if unet.device.type == "cuda" else []
-    text = adaptor.pipeline_prompt(prompt)
-    with torch.random.fork_rng(devices=devices):  # loading token embeddings draws random numbers
-        fresh = load_adaptor(fresh_pipeline(adaptor, components), file)
-        require_same(str(file), _low_rank_layers(fresh), _low_rank_layers(components))
-        loaded = _sample(fresh, text, num_steps, seed)
-    living = _sample(_pipeline(components), text, num_steps, seed)
-    difference = float((loaded - living).abs().max() / living.abs().max())
-    allowed = TOLERANCES[unet.dtype] if tolerance is None else tolerance
+    difference = _generated_difference(adaptor, file, components, prompt, num_steps=num_steps, seed=seed)
+    allowed = TOLERANCES[components.unet.dtype] if tolerance is None else tolerance
     if not difference <= allowed:  # also refuses NaN
         raise CheckpointError(
             f"{file}: a fresh pipeline with this file generates something else than the trained model "
             f"(relative difference {difference:.2e}, allowed {allowed:.2e}); do not use the file"
         )
     return difference
+
+
+def _generated_difference(
+    adaptor: Adaptor, file: Path, components: PipelineComponents, prompt: str, *, num_steps: int, seed: int
+) -> float:
+    """Return the largest difference between latents of a fresh pipeline with the file and of the living model.
+
+    Raises:
+        CheckpointError: a layer of the fresh pipeline has another strength.
+    """
+    unet, text = components.unet, adaptor.pipeline_prompt(prompt)
+    with torch.random.fork_rng(devices=[unet.device] if unet.device.type == "cuda" else []):
+        fresh = load_adaptor(fresh_pipeline(adaptor, components), file)  # loading token embeddings draws random numbers
+        require_same(str(file), _low_rank_layers(fresh), _low_rank_layers(components))
+        loaded = _sample(fresh, text, num_steps, seed)
+    living = _sample(_pipeline(components), text, num_steps, seed)
+    return float((loaded - living).abs().max() / living.abs().max())
 
 
 def _whole_twin(

@@ -53,6 +53,7 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
         config.check_sources(problems)
         device = choose_device(config.device, problems)
         target = config.check_judge(problems)
+        config.check_second_classifier(config.classifier, target, problems)
         compositions = read_compositions(config.compositions, target, problems) if target is not None else {}
         if config.generates:
             plans = _plans(config, target, out, problems)
@@ -83,7 +84,7 @@ def audit(config: AuditConfig, *, command: str = "") -> AuditResults:
         compositions=compositions,
         doubts=doubts,
     )
-    judge, encoders = config.load_judge(device), config.load_encoders(device)
+    judge, encoders = config.with_second(config.load_judge(device)), config.load_encoders(device)
     total = sum(len(folder.images) for folder in folders)
     with progress_bar("judged images", total * (1 + bool(encoders.by_name))) as advance:
         return run_audit(settings, judge, encoders, progress=advance)

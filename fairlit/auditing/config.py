@@ -1,17 +1,72 @@
 """What an audit judges, and how."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fairlit.data.prompts.config import PromptSource
 from fairlit.errors import Problems
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.config import MethodChoice, SamplingConfig
-from fairlit.judging.config import JudgeConfig, ReportConfig
+from fairlit.judging.config import JudgeConfig, ReportConfig, check_classifier
+
+if TYPE_CHECKING:
+    from fairlit.judging.observations import Judge
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditConfig(JudgeConfig, ReportConfig, PromptSource, SamplingConfig, MethodChoice):
+class SecondClassifier:
+    """A classifier beside the one that judges, for what of a distance is disagreement of the two.
+
+    Args:
+        second_classifier: another classifier for the same faces, such as the one that was trained against: the audit
+            then says what of every distance is chance, what the two see differently, and what remains
+    """
+
+    heading: ClassVar[str] = "Second classifier"
+
+    second_classifier: str | dict[str, Any] | None = None
+
+    def check_second_classifier(
+        self, classifier: str | dict[str, Any] | None, target: TargetDistribution | None, problems: Problems
+    ) -> None:
+        """Note what is wrong with the second classifier, without loading weights.
+
+        Args:
+            classifier: classifier that judges.
+            target: target distribution; None where that is wrong itself.
+            problems: where messages go.
+        """
+        from fairlit.faces.classifier_files import same_classifier
+
+        if self.second_classifier is None:
+            return
+        if classifier is not None and same_classifier(self.second_classifier, classifier):
+            problems.add(
+                f"second_classifier: got {self.second_classifier}, which is the classifier that judges; expected "
+                "another one; leave it away, or give one that was trained apart"
+            )
+        check_classifier(self.second_classifier, "second_classifier", target, problems)
+
+    def with_second(self, judge: "Judge") -> "Judge":
+        """Return a judge with the second classifier, on the judge's device; itself without one.
+
+        Args:
+            judge: detector and classifier.
+
+        Raises:
+            CheckpointError: the second classifier is damaged.
+        """
+        from fairlit.faces.classifier_files import load_classifier
+
+        if self.second_classifier is None:
+            return judge
+        second = load_classifier(self.second_classifier).to(judge.classifier.device)
+        return replace(judge, second=second, names={**judge.names, "second_classifier": self.second_classifier})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditConfig(JudgeConfig, SecondClassifier, ReportConfig, PromptSource, SamplingConfig, MethodChoice):
     """Settings of `fairlit audit`; see `fairlit.audit`.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fairlit.auditing.charts import GREY, INK, empty_figure, percent_axis
+from fairlit.pictures.chart_style import GREY, INK, empty_figure, percent_axis
 
 _EXACT, _OTHER, _EDGE = "#188038", "#c9ccd1", "#ffffff"
 _LEAST_LABELLED = 0.05  # narrower parts of a bar have no room for a number

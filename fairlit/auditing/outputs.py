@@ -12,13 +12,13 @@ from pathlib import Path
 
 import torch
 
-from fairlit.auditing.chart_forms import FIGURES
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.faces import FaceClassifier
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
 from fairlit.io.digests import fairlit_version
 from fairlit.io.foreign_text import cell, printable
+from fairlit.pictures.chart_forms import FIGURES
 from fairlit.results.judging import EncodersRecord, JudgeRecord, Origin
 from fairlit.results.record import encode
 
@@ -137,9 +137,16 @@ def judge_limits(classifier: FaceClassifier, target: TargetDistribution) -> str:
 
 def judge_lines(judge: JudgeRecord) -> dict[str, str]:
     """Return the provenance of a judge."""
+    called = {
+        "classifier": judge.classifier,
+        "second classifier": judge.second_classifier,
+        "detector": judge.detector,
+    }
+    keys = {name: name.replace(" ", "_") for name in called}
     return {
-        "classifier": f"{_compact(judge.classifier)} (digest {judge.digests['classifier']})",
-        "detector": f"{_compact(judge.detector)} (digest {judge.digests['detector']})",
+        name: f"{_compact(told)} (digest {judge.digests[keys[name]]})"
+        for name, told in called.items()
+        if keys[name] in judge.digests
     }
 
 

@@ -6,15 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import same_noise_pairs
 from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
 from fairlit.auditing.report_parts import Classes, Tile, chart_sources, legend, render, tile, title_of
 from fairlit.io.wording import counted
+from fairlit.pictures.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.results.audit import AuditResults
 from fairlit.results.figures import DistributionFigures, PromptFigures
 from fairlit.results.judging import FolderRecord, NotCounted
+from fairlit.results.tables import distance_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,8 @@ def audit_report(
     before = [] if results.reference_images is None else [("unchanged model", results.reference_images.figures)]
     sources = {name: chart_sources(chart) for name, chart in charts.items()}
     provenance = _provenance(results)
+    distances = () if results.second_classifier is None else results.second_classifier.distances
+    second_rows = distance_rows(distances, rest="rest", most=MAX_CHART_PROMPTS) if distances else []
     return render(
         "audit.html.j2",
         title=options.title,
@@ -116,6 +119,8 @@ def audit_report(
         pair_summary=_pair_summary(audited, reference, pairs, classes=classes) if reference else "",
         without_face=[NotCounted(file, "no face found") for file in results.audited.without_face],
         not_counted_summary=_not_counted_summary(results.audited),
+        second_rows=second_rows,
+        hidden_second=max(0, with_faces - MAX_CHART_PROMPTS),
         judge_limits=options.judge_limits,
         alarm=judge_alarm(results.judge, classes),
         without_joint_classes=options.without_joint_classes,

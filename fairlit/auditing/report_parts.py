@@ -16,9 +16,9 @@ from typing import Any
 import jinja2
 from PIL import Image
 
-from fairlit.auditing.chart_forms import Chart
 from fairlit.io.wording import counted
 from fairlit.judging.observations import Seen
+from fairlit.pictures.chart_forms import Chart
 from fairlit.pictures.colours import web_colour
 from fairlit.pictures.files import read_image
 from fairlit.results.figures import JOINT, OUTCOMES

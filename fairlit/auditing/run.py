@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairlit.auditing.chart_forms import Chart, write_charts
 from fairlit.auditing.corrections import corrected_figures
 from fairlit.auditing.groups import CompositionTargets, measure_groups
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.measure import measure, verdict
 from fairlit.auditing.outputs import PER_FACE, PER_IMAGE, REPORT, judge_limits, origin, write_faces, write_table
+from fairlit.auditing.second_classifier import measure_second_classifier
 from fairlit.auditing.similarities import measure_similarities
 from fairlit.faces.reliability import warn_of_errors
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -21,6 +21,7 @@ from fairlit.judging.features import Encoders
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Judge, observe_folder
 from fairlit.metrics.distribution import why_without_joint_classes
+from fairlit.pictures.chart_forms import Chart, write_charts
 from fairlit.results.audit import AuditResults, ReferenceImages
 
 _NOTES = ".seen"  # what was seen in each image, for going on after a stop
@@ -46,7 +47,7 @@ class AuditSettings:
         command: command that makes this audit again.
         compositions: attribute -> number of people -> composition -> share that the images with so many people shall
             show; where there is none, people drawn independently from the target.
-        doubts: sentences for the top of the report, on what its figures may not be relied on for.
+        doubts: sentences for the top of the report and for the results, on what figures may not be relied on for.
     """
 
     folder: ImageFolder
@@ -83,10 +84,13 @@ def run_audit(
         What stands in ``results.json``.
 
     Raises:
-        ConfigurationError: the target names classes that the classifier does not know.
+        ConfigurationError: the target names classes that a classifier does not know.
     """
     target = settings.target.reorder(judge.classifier.classes)
     warn_of_errors(judge.classifier.reliability, target.attributes, "classifier")
+    if judge.second is not None:
+        settings.target.reorder(judge.second.classes)  # which says what does not fit
+        warn_of_errors(judge.second.reliability, target.attributes, "second_classifier")
 
     def look(folder: ImageFolder, name: str) -> JudgedFolder:
         seen = observe_folder(
@@ -130,6 +134,9 @@ def _measure(
             seed=settings.seed,
         ),
         images_for_tolerance=images_for_frequency(2 * settings.tolerance),
+        second_classifier=None
+        if judge.second is None
+        else measure_second_classifier(audited, target, seed=settings.seed),
         groups=measure_groups(
             audited.folder, audited.seen, target, compositions=settings.compositions, seed=settings.seed
         )
@@ -139,6 +146,7 @@ def _measure(
         if reference is None
         else ReferenceImages(folder=reference.record(), figures=reference.figures),
         origin=origin(settings.seed, settings.command),
+        doubts=tuple(settings.doubts) or None,
     )
 
 
@@ -175,7 +183,8 @@ def draw_charts(results: AuditResults) -> dict[str, Chart]:
     """Return all charts of a report; none where no face was found."""
     figures, charts = results.figures, dict[str, Chart]()
     if figures.faces:
-        from fairlit.auditing.charts import draw, joint_chart, prompts_chart, shares_chart
+        from fairlit.auditing.charts import joint_chart, prompts_chart, shares_chart
+        from fairlit.pictures.chart_style import draw
 
         before = None if results.reference_images is None else results.reference_images.figures
         before = before if before is not None and before.faces else None
@@ -185,8 +194,8 @@ def draw_charts(results: AuditResults) -> dict[str, Chart]:
         if figures.joint_classes is not None:
             charts["joint"] = draw(joint_chart(figures))
     if results.groups is not None and results.groups.found:
-        from fairlit.auditing.charts import draw
         from fairlit.auditing.group_charts import people_chart
+        from fairlit.pictures.chart_style import draw
 
         charts["people"] = draw(people_chart(results.groups.found))
     return charts

@@ -19,8 +19,10 @@ from fairlit.adaptors.model_card import CARD_FILE, adaptor_card
 from fairlit.callbacks.face_evaluation import FaceEvaluation
 from fairlit.callbacks.model_files import WritesModel
 from fairlit.callbacks.orderly_stop import RunStopped
+from fairlit.callbacks.required_module import required_module
 from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_files
+from fairlit.results.curves import CURVES_FILE
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.variants import AVERAGE, FINETUNED
 from fairlit.training.run_checkpoints import is_trial
@@ -135,7 +137,7 @@ class AdaptorCheckpoint(WritesModel):
         for variant in variants:
             folder = self._folder(trainer, variant)
             # The card first: were the process killed in between, no figures would stand beside another adaptor's files.
-            names = (CARD_FILE, module.adaptor.file_name)
+            names = (CARD_FILE, CURVES_FILE, module.adaptor.file_name)
             with module.as_variant(variant), atomic_files(folder, names) as fresh:
                 module.adaptor.save(fresh, module.backbone, self._metadata(trainer, module))
                 if self.verify:
@@ -143,9 +145,7 @@ class AdaptorCheckpoint(WritesModel):
                 self._describe(trainer, module, fresh)
 
     def _variants(self, module: L.LightningModule) -> Sequence[str]:
-        if not isinstance(module, FairFinetuner):
-            raise ConfigurationError(f"AdaptorCheckpoint: works with FairFinetuner, got {type(module).__name__}")
-        return module.variants[1:]
+        return required_module(self, module, FairFinetuner).variants[1:]
 
     def _folder(self, trainer: L.Trainer, variant: str) -> Path:
         root = Path(self.folder or trainer.default_root_dir)

@@ -46,7 +46,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             content = read_archive(path, map_location or "cpu")
         except CheckpointError as error:
             raise CheckpointError(
-                f"ckpt_path: {path} cannot be read ({error}); it is damaged or no training checkpoint of fairlit"
+                f"ckpt_path: {path} cannot be read ({error}); it is damaged or no training checkpoint of fairlit; "
+                "give an earlier one"
             ) from error
         if not isinstance(content, dict) or not {"state_dict", "loops"} <= set(content):  # else it begins at step 0
             raise CheckpointError(f"ckpt_path: {path} is no training checkpoint; give one that `fairlit fit` wrote")

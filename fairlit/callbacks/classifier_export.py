@@ -7,8 +7,8 @@ from pathlib import Path
 import lightning as L
 
 from fairlit.callbacks.model_files import WritesModel
+from fairlit.callbacks.required_module import required_module
 from fairlit.data.faces.datamodule import FaceDataModule
-from fairlit.errors import ConfigurationError
 from fairlit.faces.calibration import describe_validation
 from fairlit.training import AttributeClassifierTrainer
 from fairlit.training.run_checkpoints import is_trial
@@ -31,18 +31,15 @@ class ClassifierExport(WritesModel):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Writes the last state of the classifier and says where, and how good it is."""
-        if not isinstance(pl_module, AttributeClassifierTrainer):
-            raise ConfigurationError(
-                f"ClassifierExport: works with AttributeClassifierTrainer, got {type(pl_module).__name__}"
-            )
+        module = required_module(self, pl_module, AttributeClassifierTrainer)
         if not trainer.is_global_zero or is_trial(trainer):
             return
         data = getattr(trainer, "datamodule", None)
         if self.calibrate and isinstance(data, FaceDataModule):
-            pl_module.calibrate(data.val_dataloader())
+            module.calibrate(data.val_dataloader())
         [folder] = self.model_folders(trainer)
-        pl_module.export(folder)
-        config = pl_module.classifier.config
+        module.export(folder)
+        config = module.classifier.config
         for line in describe_validation(config.temperature, config.validation):
             print(line)
         print(f"classifier  {folder}")

@@ -14,12 +14,20 @@ from fairlit.callbacks.evaluation.distances import DistanceMeasurement
 from fairlit.callbacks.evaluation.grouping import MAIN, PromptGroups
 from fairlit.callbacks.evaluation.logging import logged_figures
 from fairlit.callbacks.evaluation.measurement import Measurements
-from fairlit.callbacks.evaluation.pictures import EvaluationPicture, save_picture, test_titles, validation_titles
+from fairlit.callbacks.evaluation.pictures import (
+    EvaluationPicture,
+    save_curves,
+    save_picture,
+    test_titles,
+    validation_titles,
+)
 from fairlit.callbacks.evaluation.printing import Report, print_report, test_report, validation_report
 from fairlit.callbacks.evaluation.summary import RunClock, run_summary
+from fairlit.callbacks.required_module import required_module
 from fairlit.data import PromptBatch
 from fairlit.errors import ConfigurationError
-from fairlit.results.run import GroupedFigures, PromptDistance, RunSummary, ValidationResults
+from fairlit.results.distances import PromptDistance
+from fairlit.results.run import GroupedFigures, RunSummary, ValidationResults
 from fairlit.training import FairFinetuner, Generated
 from fairlit.training.finetuning.operating_points import OperatingPoint, operating_points
 from fairlit.training.run_checkpoints import is_trial
@@ -31,13 +39,15 @@ class FaceEvaluation(L.Callback):
     """Figures, picture grids and, after a test, the summary.
 
     Validation logs mean figures of every variant of the model and a picture to the logger, and writes the picture and
-    all figures, prompt by prompt, to ``validation/step_<step>.png`` and ``.json``. A test writes ``before_after.png``
-    and ``summary.json`` and prints a table. A `fast_dev_run` measures and writes nothing.
+    all figures, prompt by prompt, to ``validation/step_<step>.png`` and ``.json``. A test writes ``before_after.png``,
+    a picture of every prompt into ``before_after``, ``summary.json`` and, where it measured at several guidance scales,
+    strengths or numbers of solver steps, their curves as ``operating_points.png``, and prints a table. A `fast_dev_run`
+    measures and writes nothing.
 
     Args:
         folder: where pictures and the summary go; null: the trainer's default root.
         picture_prompts: number of prompts in a picture.
-        picture_images: number of images of each prompt and variant in a picture.
+        picture_images: number of images of each prompt and variant in a picture, and in the picture of a prompt.
     """
 
     def __init__(self, folder: str | None = None, picture_prompts: int = 6, picture_images: int = 8) -> None:
@@ -62,7 +72,7 @@ class FaceEvaluation(L.Callback):
 
     def on_test_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forgets what was measured before."""
-        self._reset()
+        self._reset(every_prompt=True)
 
     def on_validation_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
@@ -74,14 +84,13 @@ class FaceEvaluation(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: PromptBatch, *_: Any
     ) -> None:
         """Measures one prompt at every operating point; families beside those trained on at the usual one alone."""
-        if not isinstance(pl_module, FairFinetuner):
-            raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(pl_module).__name__}")
-        usual, *others = operating_points(pl_module.sampling)
-        group = self._update(trainer, pl_module, outputs[usual.name], batch=batch)
-        target = batch.target.reorder(pl_module.audit_classifier.classes)
+        module = required_module(self, pl_module, FairFinetuner)
+        usual, *others = operating_points(module.sampling)
+        group = self._update(trainer, module, outputs[usual.name], batch=batch)
+        target = batch.target.reorder(module.audit_classifier.classes)
         if group != MAIN:
             return
-        self._measure_distances(pl_module, batch, outputs)
+        self._measure_distances(module, batch, outputs)
         for point in others:
             self._points.setdefault(point, Measurements()).update(MAIN, batch, outputs[point.name], target)
 
@@ -93,11 +102,14 @@ class FaceEvaluation(L.Callback):
         self._log(pl_module, results, "val")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
             path = self._root(trainer) / "validation" / f"step_{trainer.global_step:06d}.png"
+            validating = trainer.state.fn == TrainerFn.VALIDATING
+            if validating and path.exists():
+                _LOG.info("replaced %s and %s, of an earlier validation", path, path.with_suffix(".json").name)
             drawn = self._picture.draw(validation_titles(self._picture.variants))
             picture = save_picture(drawn, path, trainer, tag="validation/before_after")
             groups = {"all" if group == MAIN else group: found for group, found in results.items()}
             ValidationResults(groups=groups).write(path.with_suffix(".json"))
-            if trainer.state.fn == TrainerFn.VALIDATING:
+            if validating:
                 self._report = validation_report(pl_module, results, picture)
 
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -109,10 +121,13 @@ class FaceEvaluation(L.Callback):
             distances = self._distances.compute(results[MAIN][pl_module.variants[-1]].distribution)
         if is_trial(trainer):
             return
-        self._log(pl_module, {**results, **{point.name: figures for point, figures in points.items()}}, "test")
+        self._log(pl_module, results, "test")
+        self._log(pl_module, {point.name: figures for point, figures in points.items()}, "operating_points")
         if trainer.is_global_zero and isinstance(pl_module, FairFinetuner):
-            drawn = self._picture.draw(test_titles(self._picture.variants))
-            picture = save_picture(drawn, self._root(trainer) / "before_after.png", trainer, tag="test/before_after")
+            titles, root = test_titles(self._picture.variants), self._root(trainer)
+            drawn = self._picture.draw(titles)
+            picture = save_picture(drawn, root / "before_after.png", trainer, tag="test/before_after")
+            of_prompts = self._picture.save_prompts(root / "before_after", titles, results)
             summary = run_summary(
                 pl_module,
                 results,
@@ -125,7 +140,8 @@ class FaceEvaluation(L.Callback):
             if path.exists():
                 _LOG.info("replaced %s and %s, of an earlier test", path, picture)
             summary.write(path)
-            self._report = test_report(pl_module, summary, picture, path=path)
+            pictures = [picture, of_prompts, *save_curves(root, summary, trainer)]
+            self._report = test_report(pl_module, summary, pictures, path=path)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Prints the table of `fairlit validate`, after the progress bar has closed."""
@@ -147,19 +163,18 @@ class FaceEvaluation(L.Callback):
 
     # --------------------------------------------------------------- machinery
 
-    def _reset(self) -> None:
+    def _reset(self, *, every_prompt: bool = False) -> None:
         self._measurements, self._groups = Measurements(), PromptGroups()
         self._points: dict[OperatingPoint, Measurements] = {}
         self._distances: DistanceMeasurement | None = None
-        self._picture = EvaluationPicture(self.picture_prompts, self.picture_images)
+        self._picture = EvaluationPicture(self.picture_prompts, self.picture_images, every_prompt=every_prompt)
         self._clock.start_evaluation()
 
     def _update(
-        self, trainer: L.Trainer, module: L.LightningModule, outputs: Mapping[str, Generated], *, batch: PromptBatch
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Mapping[str, Generated], *, batch: PromptBatch
     ) -> str:
         """Measure one prompt, and return the group that it is reported under."""
-        if not isinstance(module, FairFinetuner):
-            raise ConfigurationError(f"FaceEvaluation: works with FairFinetuner, got {type(module).__name__}")
+        module = required_module(self, pl_module, FairFinetuner)
         target = batch.target.reorder(module.audit_classifier.classes)
         group = self._groups.name(batch, trainer.datamodule)  # type: ignore[attr-defined]
         self._measurements.update(group, batch, outputs, target)

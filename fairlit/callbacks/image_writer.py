@@ -7,8 +7,8 @@ from typing import Any
 
 import lightning as L
 
+from fairlit.callbacks.required_module import required_module
 from fairlit.data import PromptBatch
-from fairlit.errors import ConfigurationError
 from fairlit.faces.observation import Observation
 from fairlit.io.digests import fairlit_version
 from fairlit.io.wording import counted
@@ -45,12 +45,11 @@ class ImageWriter(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Generated, batch: PromptBatch, *_: Any
     ) -> None:
         """Writes this rank's images of one prompt."""
-        if not isinstance(pl_module, FairFinetuner):
-            raise ConfigurationError(f"ImageWriter: works with FairFinetuner, got {type(pl_module).__name__}")
+        module = required_module(self, pl_module, FairFinetuner)
         if is_trial(trainer):
             return
         root = self.images_folder(trainer)
-        seen = describe_faces(outputs.observation.to("cpu"), pl_module.audit_classifier.classes)
+        seen = describe_faces(outputs.observation.to("cpu"), module.audit_classifier.classes)
         numbers = ranks.share_of_rank(range(len(batch.keys)))
         for number, image, face in zip(numbers, outputs.images, seen, strict=True):
             file = Path(folder_name(batch.index, batch.prompt)) / f"{number:04d}.png"

@@ -12,9 +12,11 @@ from typing import Any, Generic, TypeVar
 
 from jsonargparse import DefaultHelpFormatter, Namespace
 
+from fairlit.commands.class_arguments import with_class_arguments
 from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
 from fairlit.commands.renaming import RenamedKeys, RenamingParser
 from fairlit.errors import Problems
+from fairlit.io.class_paths import ClassSpec
 
 Config = TypeVar("Config")
 
@@ -92,9 +94,11 @@ class ConfigParser(RenamingParser):
 
     Attributes:
         shorthands: field -> short name of a value -> the value.
+        class_settings: fields that take a class path, beside other values.
     """
 
     shorthands: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    class_settings: Sequence[str] = ()
 
     def parse_args(self, args: Sequence[str] | None = None, *more: Any, **settings: Any) -> Namespace:  # type: ignore[override]
         """Parse arguments, with short names of values in the place of the values."""
@@ -106,7 +110,8 @@ class ConfigParser(RenamingParser):
                     written[place] = f"{option}={values[value]}"
                 elif place and written[place - 1] == f"--{name}":
                     written[place] = values.get(argument, argument)
-        return super().parse_args(written, *more, **settings)
+        written = self.renamed_keys.in_arguments(written)  # first: some arguments of a class have become settings
+        return super().parse_args(with_class_arguments(written, self.class_settings), *more, **settings)
 
 
 def build_parser(command: ConfigCommand[Any]) -> ConfigParser:
@@ -123,6 +128,7 @@ def build_parser(command: ConfigCommand[Any]) -> ConfigParser:
         formatter_class=HelpFormatter,
     )
     parser.renamed_keys, parser.shorthands = command.renamed, command.shorthands
+    parser.class_settings = [entry.name for entry in fields(command.config) if entry.type == ClassSpec | None]
     parser.add_argument("--config", action=ConfigFile, help=CONFIG_HELP)
     parser._option_string_actions["--print_config"].help = "print all settings as YAML, and exit"
     for block, own in _blocks(command.config):

@@ -6,8 +6,6 @@ import logging
 import sys
 import warnings
 from argparse import SUPPRESS
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from fairlit.callbacks.orderly_stop import OrderlyStop
 from fairlit.callbacks.resumed_settings import ResumedSettings
 from fairlit.commands.config_files import CONFIG_HELP, ConfigFile, locate_shipped
 from fairlit.commands.run_start import RemoveEarlier, RunStart, earlier_images, evaluation_start, training_start
+from fairlit.commands.separate_settings import build_or_note
 from fairlit.commands.training_names import RenamingLightningParser
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.errors import CheckpointError, FairlitError, Problems, own_error
@@ -199,9 +198,10 @@ class FairlitCLI(LightningCLI):
 
     def _try(self, key: str, problems: Problems) -> Any:
         """One part of the config on its own: its object, or None where it cannot be made."""
-        part = Namespace({key: self._get(self.config, key)})
-        with _collecting(problems):
-            return self._parser(self.subcommand).instantiate(part)[key]
+        parser = self._parser(self.subcommand)
+        return build_or_note(
+            self._get(self.config, key), lambda spec: parser.instantiate(Namespace({key: spec}))[key], problems
+        )
 
     @override
     def instantiate_classes(self) -> None:
@@ -274,15 +274,3 @@ def _quieten_lightning() -> None:
         ".*isinstance\\(treespec, LeafSpec\\).* is deprecated",
     ):
         warnings.filterwarnings("ignore", message=message)
-
-
-@contextmanager
-def _collecting(problems: Problems) -> Iterator[None]:
-    """Notes an error of fairlit, wrapped or not, and goes on after the block."""
-    try:
-        yield
-    except (FairlitError, ValueError) as error:
-        message = own_error(error)
-        if message is None:
-            raise
-        problems.add(str(message))

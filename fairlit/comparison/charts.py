@@ -13,8 +13,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS
-from fairlit.auditing.charts import (
+from fairlit.pictures.chart_forms import MAX_CHART_PROMPTS
+from fairlit.pictures.chart_style import (
     FAINT,
     GREY,
     INK,

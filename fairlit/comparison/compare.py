@@ -76,19 +76,25 @@ def compare(config: CompareConfig, *, command: str = "") -> ComparisonResults:
             if not problems.messages:
                 total, missing = planned_images(settings)
     assert settings is not None
-    for plans_of_kind in (settings.plans, settings.unrelated):
-        if settings.reference in plans_of_kind:
-            plans_of_kind[settings.reference].warn_of_cut_prompts()
     begin_results(settings.out, noted, FILES, overwrite=config.overwrite)
-    with progress_bar(f"images by {len(plans)} methods", total, done=total - missing) as advance:
-        make_images(settings, advance)
-    there = f", {total - missing} were there already" if missing < total else ""
-    what = f"{counted(missing, 'image')} by {counted(len(plans), 'method')}"
-    _LOG.info("made     %s%s: %s", what, there, settings.out / "images")
+    _generate(settings, total, missing)
     judge, encoders = config.load_judge(device), config.load_encoders(device)
     judged = len(plans) * len(settings.plans[settings.reference].prompts) * config.images
     with progress_bar("judged images", judged + (total if encoders.by_name else 0)) as advance:
         return run_comparison(settings, judge, encoders, progress=advance)
+
+
+def _generate(settings: ComparisonSettings, total: int, missing: int) -> None:
+    """Make the images that are missing of all methods, and say so."""
+    for plans in (settings.plans, settings.unrelated):
+        if settings.reference in plans:
+            plans[settings.reference].warn_of_cut_prompts()
+    count = len(settings.plans)
+    with progress_bar(f"images by {count} methods", total, done=total - missing) as advance:
+        make_images(settings, advance)
+    there = f", {total - missing} were there already" if missing < total else ""
+    what = f"{counted(missing, 'image')} by {counted(count, 'method')}"
+    _LOG.info("made     %s%s: %s", what, there, settings.out / "images")
 
 
 def _methods(config: CompareConfig, problems: Problems) -> dict[str, Method]:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fairlit.auditing.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.auditing.judged_folder import JudgedFolder
 from fairlit.auditing.outputs import encoder_line, judge_alarm, judge_lines, version_lines
 from fairlit.auditing.report import ReportOptions
@@ -15,6 +14,7 @@ from fairlit.comparison.figures import SIMILARITIES, excludes_zero
 from fairlit.io.wording import counted
 from fairlit.judging.image_folders import ImageFolder
 from fairlit.judging.observations import Seen
+from fairlit.pictures.chart_forms import MAX_CHART_PROMPTS, Chart
 from fairlit.results.comparison import ComparisonResults, MethodResults
 from fairlit.results.figures import CompositionFigures, DistributionFigures, PromptFigures, Similarities
 from fairlit.results.record import Estimate
@@ -105,8 +105,8 @@ def comparison_charts(results: ComparisonResults) -> dict[str, Chart]:
     figures = {name: method.figures for name, method in results.methods.items()}
     if not any(one.faces for one in figures.values()):
         return {}
-    from fairlit.auditing.charts import draw
     from fairlit.comparison.charts import Panel, panels_chart, prompts_by_method_chart, shares_by_method_chart
+    from fairlit.pictures.chart_style import draw
 
     panels = []
     for block in figures[results.reference].blocks:

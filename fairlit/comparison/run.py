@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fairlit.auditing.chart_forms import write_charts
 from fairlit.auditing.edits import count_edits
 from fairlit.auditing.groups import measure_groups
 from fairlit.auditing.judged_folder import JudgedFolder
@@ -41,6 +40,7 @@ from fairlit.judging.image_folders import ImageFolder, find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
 from fairlit.metrics.distribution import why_without_joint_classes
 from fairlit.metrics.semantics import swapped_similarity
+from fairlit.pictures.chart_forms import write_charts
 from fairlit.pictures.files import UnreadableImageError, read_image
 from fairlit.results.comparison import ComparisonResults, MethodResults
 

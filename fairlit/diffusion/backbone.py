@@ -117,14 +117,42 @@ class Backbone(nn.Module):
         Returns:
             [P, L, D], the text encoder's last hidden state.
         """
+        return self.text_encoder(self._token_ids(prompts))[0]
+
+    def encode_mixed(self, prompts: Sequence[str], others: Sequence[str], weight: float) -> Tensor:
+        """Embeds what lies between prompts in the space of token embeddings, token by token, as `encode` does.
+
+        Mixup of inputs (Zhang et al., ICLR 2018) at the first place where texts are continuous: the text encoder reads
+        the weighted mean of the two prompts' token embeddings.
+
+        Args:
+            prompts: P texts.
+            others: the other text for each of them.
+            weight: weight of the others, in [0, 1].
+
+        Returns:
+            [P, L, D], with L the tokens of the longest of all texts.
+        """
+        ids, other_ids = self._token_ids([*prompts, *others]).split(len(prompts))
+
+        def mix(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            return output.lerp(module.forward(other_ids), weight)
+
+        handle = self.text_encoder.get_input_embeddings().register_forward_hook(mix)
+        try:
+            return self.text_encoder(ids)[0]
+        finally:
+            handle.remove()
+
+    def _token_ids(self, texts: Sequence[str]) -> Tensor:
         tokens = self.tokenizer(
-            list(prompts),
+            list(texts),
             padding=self.prompt_padding,
             max_length=self.tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
         )
-        return self.text_encoder(tokens.input_ids.to(self.device))[0]
+        return tokens.input_ids.to(self.device)
 
     def forward(self, states: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
         """One call of the denoiser.

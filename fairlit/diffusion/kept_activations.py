@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fairlit.diffusion.chain import Chain, Conditioning
+from fairlit.diffusion.out_of_memory import is_out_of_memory
 
 _log = logging.getLogger(__name__)
 
@@ -109,8 +110,9 @@ class KeptActivations:
         try:
             with keeping(state.device):
                 output = chain.predict(state, evaluations, self._conditioning, images)
-        except torch.OutOfMemoryError:
-            pass
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
         if output is None:  # outside of `except`, where the error would still hold what it could not place
             torch.cuda.empty_cache()
             _log.warning("replay.keep: too little memory to keep more activations; the rest is computed again")

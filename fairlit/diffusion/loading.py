@@ -13,6 +13,7 @@ from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline,
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from fairlit.diffusion.out_of_memory import is_out_of_memory
 from fairlit.diffusion.settings import check_pipeline
 from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES
 from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, Problems, surroundings_error
@@ -126,7 +127,7 @@ def refused_if_damaged(path: str | Path) -> Iterator[None]:
     except FairlitError:
         raise
     except Exception as error:  # libraries raise whatever their own code meets: KeyError, AttributeError, ...
-        if surroundings_error(error) is not None or isinstance(error, torch.OutOfMemoryError):
+        if surroundings_error(error) is not None or is_out_of_memory(error):
             raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ConfigurationError(

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fairlit.diffusion.chain import Chain, Conditioning
 from fairlit.diffusion.kept_activations import KeptEvaluation
+from fairlit.diffusion.out_of_memory import is_out_of_memory
 from fairlit.diffusion.rollout import Rollout
 
 
@@ -144,8 +145,8 @@ class _Replay(torch.autograd.Function):
             parts = None
             try:
                 parts = recording.products(chunk, cotangent, inputs, leaf)
-            except torch.OutOfMemoryError:
-                if micro_batch == 1:
+            except RuntimeError as error:
+                if micro_batch == 1 or not is_out_of_memory(error):
                     raise
             if parts is None:  # outside of `except`, where the error would still hold what it could not place
                 micro_batch //= 2
@@ -178,7 +179,7 @@ def replay(
         weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
         parameters: trainable tensors inside the denoiser (empty where only the text encoder is trained).
         micro_batch: (image, evaluation) pairs that the model is given at once; with guidance it sees twice as many.
-            Where a GPU has too little memory, it is halved until it has enough.
+            Where memory does not suffice, it is halved until it does.
         pairs: which pairs to sum over, those kept among them; None: all.
         fixed_shape: fill the last batch up to the size of the others, for a compiled model.
 

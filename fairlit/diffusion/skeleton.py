@@ -48,7 +48,10 @@ def open_skeleton(
             raise ConfigurationError(f"base: {name} of {base} is of {library}.{class_name}; give a stock pipeline")
         kind = getattr(importlib.import_module(library), str(class_name), None)
         if kind is None:
-            raise ConfigurationError(f"base: {name} of {base} is of {class_name}, which {library} does not have")
+            raise ConfigurationError(
+                f"base: {name} of {base} is of {class_name}, which {library} does not have; update {library}, or give "
+                "another pipeline"
+            )
         with torch.device("meta"), refused_if_damaged(Path(base) / name):
             if library == "diffusers":
                 module = kind.from_config(kind.load_config(str(base), subfolder=name, local_files_only=local))

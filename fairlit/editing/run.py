@@ -5,15 +5,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from torch import Tensor
 
 from fairlit.auditing.edits import sees_edit
+from fairlit.diffusion.pipeline_digest import pipeline_digest
 from fairlit.diffusion.settings import Precision, Solver
 from fairlit.editing.config import EDITS, IMAGES, Scope
 from fairlit.errors import Problems
+from fairlit.faces.classifier_files import classifier_digest
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.composition import composition_name, compositions_of
 from fairlit.generation.former_parameters import current_parameters
@@ -22,6 +25,7 @@ from fairlit.io.class_paths import ClassSpec
 from fairlit.io.digests import fairlit_version, file_digest
 from fairlit.io.file_status import file_mark
 from fairlit.io.notes import note_line
+from fairlit.io.provenance import DIGESTS, made_otherwise
 from fairlit.judging.image_folders import FoundImage, ImageFolder
 from fairlit.judging.observations import Judge
 from fairlit.mitigation import OutputEditing, SamplingPlan
@@ -74,6 +78,19 @@ class EditingPlan:
             sets.setdefault(self.folder.prompts[image.prompt], []).append(image)
         return sets
 
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Name of a model -> digest of what its path held when it was first asked for.
+
+        Raises:
+            CheckpointError: a model is missing or damaged.
+            ConfigurationError: a model cannot be opened.
+        """
+        auditor = self.audit_classifier
+        found = {"model": pipeline_digest(self.model), **self.method.digests()}
+        found["audit_classifier"] = None if auditor is None else classifier_digest(auditor)
+        return {name: digest for name, digest in found.items() if digest is not None}
+
     def describe(self) -> dict[str, Any]:
         """Return all settings as plain data: equal ones edit equal images alike."""
         settings = {
@@ -87,6 +104,7 @@ class EditingPlan:
             "solver": self.solver,
             "precision": self.precision,
             "audit_classifier": self.audit_classifier,
+            DIGESTS: self.digests,
         }
         return {key: as_plain(value) for key, value in settings.items()}
 
@@ -124,14 +142,13 @@ def finished_sets(plan: EditingPlan) -> dict[str, SetEdits]:
         return {}
     with Problems("edit") as problems:
         found, asked = current_parameters(log.settings), plan.describe()
-        differing = sorted(key for key in asked if found.get(key) != asked[key])
-        if differing and plan.overwrite:
+        how = made_otherwise({key: found[key] for key in asked if key in found}, asked)
+        if how is not None and plan.overwrite:
             return {}
-        if differing:
-            key = differing[0]
+        if how is not None:
             problems.add(
-                f"out: {plan.out} holds edits that were made with {key} {found.get(key)!r}, not {asked[key]!r}; give "
-                "another --out, the same settings to go on, or --overwrite to replace them"
+                f"out: {plan.out} holds edits that were made with {how}; give another --out, the same settings to go "
+                "on, or --overwrite to replace them"
             )
     done = {record.set: record for record in log.sets}
     return {

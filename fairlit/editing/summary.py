@@ -15,8 +15,9 @@ from fairlit.functional.statistics.fairness import total_variation
 from fairlit.functional.statistics.intervals import clopper_pearson
 from fairlit.io.wording import counted
 from fairlit.mitigation.face_editing.editor import FaceEditor
-from fairlit.pictures.comparison import PictureRow, comparison_picture
+from fairlit.pictures.comparison import comparison_picture
 from fairlit.pictures.files import read_image
+from fairlit.pictures.tiles import PictureRow
 from fairlit.results.edits import EditingResults, EditingSummary, ImageEdits, SetEdits
 
 _ROWS, _COLUMNS = 8, 4  # sets and images of each that the picture shows

@@ -18,6 +18,7 @@ from fairlit.io.atomic import atomic_path
 from fairlit.io.foreign_text import parsed
 
 FORMAT = "1"
+_MADE_WITH = "made_with"
 SIMILARITIES_AT_ONCE = 2**24  # bounds the memory of a search
 
 
@@ -119,10 +120,16 @@ class FaceBank(nn.Module):
             found.append(bank[similarity.masked_fill(~allowed, -torch.inf).argmax(dim=1)])
         return torch.cat(found).to(query.dtype)
 
-    def save(self, path: str | Path) -> None:
-        """Writes one safetensors file, atomically."""
+    def save(self, path: str | Path, made_with: Mapping[str, str] | None = None) -> None:
+        """Writes one safetensors file, atomically.
+
+        Args:
+            path: The file.
+            made_with: What the bank was made with, for `read_made_with`.
+        """
         tensors = {"embeddings": self.embeddings} | {f"labels.{name}": values for name, values in self.labels.items()}
         metadata = {"format": FORMAT, "embedder": self.embedder_id, "classes": json.dumps(self.classes)}
+        metadata |= {} if made_with is None else {_MADE_WITH: json.dumps(dict(made_with))}
         with atomic_path(path) as temporary:
             save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, temporary, metadata)
 
@@ -155,6 +162,16 @@ class FaceBank(nn.Module):
         if embedder is not None:
             bank.check_fits(embedder)
         return bank
+
+
+def read_made_with(path: str | Path) -> dict[str, str] | None:
+    """What a bank was made with; None where the file does not say, or is no bank."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            made_with = parsed((file.metadata() or {}).get(_MADE_WITH, ""))
+    except (SafetensorError, OSError):
+        return None
+    return made_with if isinstance(made_with, dict) else None
 
 
 def _read_classes(text: str) -> dict[str, list[str]] | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,20 +21,24 @@ from torch import Tensor
 from torch.nn import functional
 
 from fairlit.errors import ConfigurationError, Problems
-from fairlit.faces.bank import FaceBank
+from fairlit.faces.bank import FaceBank, read_made_with
 from fairlit.faces.bank_config import FaceBankConfig
+from fairlit.faces.classifier_files import classifier_digest
 from fairlit.faces.detection import FaceDetection
 from fairlit.faces.detector import FaceDetectorBase
 from fairlit.faces.detector_files import load_detector
 from fairlit.faces.embedding import FaceEmbedder, download_inception_resnet, load_embedder
 from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.devices import choose_device
+from fairlit.io.digests import file_digest, text_digest
 from fairlit.io.file_status import file_mark
 from fairlit.io.finiteness import require_finite
 from fairlit.io.foreign_text import parsed
 from fairlit.io.output_places import check_writable
 from fairlit.pictures.batches import read_batches
 from fairlit.pictures.files import SUFFIXES, read_image
+
+_LOG = logging.getLogger(__name__)
 
 NO_FACE = "no face found"
 
@@ -54,7 +59,8 @@ class Report:
 def build_face_bank(config: FaceBankConfig, progress: Progress) -> Report:
     """Embed a folder of real faces and store them as a face bank, for `models.face_bank`.
 
-    An interrupted run resumes. Use pictures only where those who are in them may be used so.
+    An interrupted run resumes, and a bank of the very same pictures and settings is left as it is. Use pictures only
+    where those who are in them may be used so.
 
     Args:
         config: settings. Everything in it is checked before a model is loaded.
@@ -80,16 +86,57 @@ def build_face_bank(config: FaceBankConfig, progress: Progress) -> Report:
         if config.folder is not None:
             with problems.collecting():
                 find_pictures(Path(config.folder))
+        is_there = not problems.messages and not config.overwrite and _is_there(config, problems)
     assert config.folder is not None
     assert config.embedder is not None
     assert config.out is not None
+    if is_there:
+        _LOG.info("found    %s: made of the same pictures with the same settings before", config.out)
+        return Report(len(FaceBank.load(config.out)), _read_skipped(Path(config.out)))
     if config.download is not None and not Path(config.embedder).exists():
         download_inception_resnet(config.download, config.embedder)
     embedder = load_embedder(config.embedder).to(device)
     detector = load_detector(detection=config.detection).to(device) if config.detect else None
     return build_bank(
-        config.folder, embedder, config.out, progress=progress, detector=detector, batch_size=config.batch_size
+        config.folder,
+        embedder,
+        config.out,
+        progress=progress,
+        detector=detector,
+        batch_size=config.batch_size,
+        made_with=_made_with(config),
     )
+
+
+def _made_with(config: FaceBankConfig) -> dict[str, str]:
+    """Names for all that a bank depends on; its embedder is there."""
+    embedder, root = Path(str(config.embedder)), Path(str(config.folder))
+    detection = json.dumps(vars(replace(config.detection, batch_size=1))) if config.detect else ""
+    return {
+        "pictures": text_digest(json.dumps(_listing(root, find_pictures(root)))),
+        "embedder": file_digest(embedder) if embedder.is_file() else classifier_digest(embedder),
+        "detection": text_digest(detection),
+    }
+
+
+def _is_there(config: FaceBankConfig, problems: Problems) -> bool:
+    """Whether the bank that would be made lies at its place; notes whatever else does."""
+    out, embedder = Path(str(config.out)), Path(str(config.embedder))
+    if not out.exists():
+        return False
+    made_with = read_made_with(out)
+    if made_with is None:
+        what = "a file that is not known to be a face bank of these pictures and settings"
+    elif not embedder.exists():
+        what = "a face bank of another embedder"
+    else:
+        now = _made_with(config)
+        differing = [name for name in now if made_with.get(name) != now[name]]
+        if not differing:
+            return True
+        what = f"a face bank of other {' and '.join(differing)}"
+    problems.add(f"out: got {out}, {what}; expected a new file; give another --out, or --overwrite to replace it")
+    return False
 
 
 def build_bank(
@@ -101,6 +148,7 @@ def build_bank(
     detector: FaceDetectorBase | None = None,
     batch_size: int = 64,
     part_size: int = 2048,
+    made_with: Mapping[str, str] | None = None,
 ) -> Report:
     """Embeds every picture below a folder and writes a `FaceBank`.
 
@@ -116,6 +164,7 @@ def build_bank(
             middle square of each picture is an aligned face.
         batch_size: Pictures embedded together.
         part_size: Pictures of a part.
+        made_with: What the bank is made with, written into it, see `FaceBank.save`.
 
     Returns:
         How many faces there are, and which pictures were skipped and why; also written beside `out`, as
@@ -136,10 +185,13 @@ def build_bank(
         progress.update(bar, advance=len(part))
     embeddings, skipped = _collect(workplace, len(parts), embedder.dim)
     report = Report(len(embeddings), skipped)
-    atomic_write_text(target.with_name(f"{target.name}.skipped.json"), json.dumps(skipped, indent=2) + "\n")
+    atomic_write_text(_skipped_file(target), json.dumps(skipped, indent=2) + "\n")
     if not report.faces:
-        raise ConfigurationError(f"folder is {str(root)!r}, whose {len(files)} pictures gave no face: {_why(skipped)}")
-    FaceBank(embeddings, embedder.identifier).save(target)
+        raise ConfigurationError(
+            f"folder is {str(root)!r}, whose {len(files)} pictures gave no face ({_why(skipped)}): give other "
+            "pictures, or where faces are looked for a larger detection.scale"
+        )
+    FaceBank(embeddings, embedder.identifier).save(target, made_with)
     shutil.rmtree(workplace)
     return report
 
@@ -163,11 +215,29 @@ def _fingerprint(
     root: Path, files: Sequence[str], embedder: FaceEmbedder, *, detector: FaceDetectorBase | None, part_size: int
 ) -> str:
     """Changes with everything on which the parts depend: sizes and times stand for the pictures' contents."""
-    listing = [[file, *file_mark(root / file)[1:]] for file in files]
     names = ("settings", "thresholds")
     detection = None if detector is None else [repr(getattr(detector, name, None)) for name in names]
+    listing = _listing(root, files)
     content = [read_image.__name__, listing, embedder.identifier, repr(embedder.settings), detection, part_size]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _listing(root: Path, files: Sequence[str]) -> list[list[str | int]]:
+    """Names, sizes and times of pictures, which stand for what they show."""
+    return [[file, *file_mark(root / file)[1:]] for file in files]
+
+
+def _skipped_file(bank: Path) -> Path:
+    return bank.with_name(f"{bank.name}.skipped.json")
+
+
+def _read_skipped(bank: Path) -> dict[str, str]:
+    """The pictures that are not in a bank; none where the file beside it is lost."""
+    try:
+        skipped = parsed(_skipped_file(bank).read_bytes())
+    except OSError:
+        return {}
+    return skipped if isinstance(skipped, dict) else {}
 
 
 def _open_workplace(target: Path, fingerprint: str) -> Path:

@@ -15,7 +15,8 @@ class FaceBankConfig:
     Args:
         folder: folder of pictures, at any depth
         embedder: folder of a classifier, or file of InceptionResnetV1's weights; the same as `models.face_embedder`
-        out: file of the bank
+        out: file of the bank; one that is there is replaced with --overwrite alone
+        overwrite: replace the bank that is there
         download: training set of InceptionResnetV1's weights, which are fetched to --embedder first
         detect: find the largest face of each picture and crop it; pictures are aligned faces by default
         detection: how MTCNN looks for faces, with --detect
@@ -28,6 +29,7 @@ class FaceBankConfig:
     folder: str | None = None
     embedder: str | None = None
     out: str | None = None
+    overwrite: bool = False
     download: Literal["vggface2", "casia-webface"] | None = None
     detect: bool = False
     detection: FaceDetection = field(default_factory=FaceDetection)

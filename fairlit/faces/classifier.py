@@ -6,7 +6,6 @@ What it says is how a face is perceived by those who labelled its training data,
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -72,7 +71,7 @@ class AttributeClassifier(FaceClassifier):
     @property
     def fingerprint(self) -> str:
         """Its settings; how it was validated decides no answer."""
-        return json.dumps(replace(self.config, validation={}).to_dict(), sort_keys=True)
+        return self.config.fingerprint
 
     def features(self, faces: Tensor) -> Tensor:
         """Shared features.
@@ -136,16 +135,6 @@ class AttributeClassifier(FaceClassifier):
         classifier = cls(ClassifierConfig.read(folder))
         load_weights(classifier, Path(folder) / WEIGHTS_NAME)
         return classifier if trainable else classifier.freeze()
-
-    @staticmethod
-    def read_classes(folder: str | Path) -> dict[str, tuple[str, ...]]:
-        """Class names of each attribute of a saved classifier; reads config.json only, no weights.
-
-        Raises:
-            CheckpointError: There is no such folder, or no readable config.json in it.
-            ConfigurationError: What config.json says does not do.
-        """
-        return ClassifierConfig.read(folder).classes
 
 
 def crop_for(images: Tensor, faces: Faces, size: int, *, crop: CropSettings) -> Tensor:

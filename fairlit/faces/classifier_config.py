@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,11 @@ class ClassifierConfig:
     def columns_of(self, attribute: str) -> tuple[str, ...]:
         """The class to which each logit column of the network belongs."""
         return self.columns.get(attribute, self.classes[attribute])
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with all that decides answers; how the classifier was validated does not."""
+        return json.dumps(replace(self, validation={}).to_dict(), sort_keys=True)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as in config.json."""

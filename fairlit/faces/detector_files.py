@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from fairlit.faces.detection import FaceDetection
-from fairlit.io.class_paths import ClassSpec, find_class, instantiate
+from fairlit.io.class_paths import ClassSpec, find_class, instantiate, read_class_spec
+from fairlit.io.digests import module_digest, text_digest
 
 if TYPE_CHECKING:
     from fairlit.errors import Problems
@@ -42,6 +44,21 @@ def load_detector(
     if own is None or not replaces_detection(own):
         return FaceDetector.from_settings(detection)
     return instantiate(own, FaceDetectorBase, subject)
+
+
+def detector_digest(own: ClassSpec | None) -> str | None:
+    """Return a name for weights and arguments of a detector of somebody's own; None for MTCNN, which never changes.
+
+    Args:
+        own: class of the detector; None: MTCNN.
+
+    Raises:
+        ConfigurationError: the class cannot be imported or built.
+    """
+    if own is None or not replaces_detection(own):
+        return None
+    arguments = json.dumps(read_class_spec(own, "detector"), sort_keys=True, default=str)
+    return text_digest(f"{module_digest(load_detector(own))} {arguments}")
 
 
 def check_detector(own: ClassSpec | None, problems: Problems, subject: str = "detector") -> None:

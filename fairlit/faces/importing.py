@@ -6,6 +6,7 @@ Their weights go into the very same network; nothing is trained. What they perce
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,12 +29,15 @@ from fairlit.faces.class_merging import (
 )
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig, CropSettings
+from fairlit.faces.earlier_import import holds_import, import_settings, note_import
 from fairlit.faces.importing_config import ClassifierImportConfig
 from fairlit.faces.weights import load_weights
 from fairlit.io.foreign_text import parsed
 from fairlit.io.output_places import check_writable
 from fairlit.perception.image_processor import PixelSettings, read_pixel_settings
 from fairlit.perception.loading import load_frozen
+
+_LOG = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # of logits, relative and absolute, between the published network and what it was turned into
 
@@ -110,20 +114,23 @@ def import_classifier(config: ClassifierImportConfig) -> AttributeClassifier:
     """Turn a classifier that others published into a folder for `models.classifier` or `models.audit_classifier`.
 
     Nothing is trained, and files are read without pickle. The result has temperature 1 and no confusion matrix until it
-    is calibrated.
+    is calibrated. A folder that holds the classifier of these very settings is left as it is.
 
     Args:
         config: settings. Everything in it is checked before the file is read.
 
     Returns:
-        The classifier, frozen, as it was saved.
+        The classifier, frozen, as the folder holds it.
 
     Raises:
         ConfigurationError: the settings are wrong, or the classes do not cover the labels.
         CheckpointError: the file is missing, damaged or of another network.
     """
-    classes = _check_import(config)
+    classes, is_there = _check_import(config)
     source, out = str(config.source), Path(config.out or "")
+    if is_there:
+        _LOG.info("found    %s: imported from the same source with the same settings before", out)
+        return AttributeClassifier.load(out)
     if config.kind == TRANSFORMERS:
         attribute = str(config.attribute)
         chosen = None if classes is None else classes[attribute]
@@ -131,13 +138,14 @@ def import_classifier(config: ClassifierImportConfig) -> AttributeClassifier:
     else:
         classifier = import_published(source, str(config.kind), classes)
     classifier.save(out)
+    note_import(out, import_settings(config, classes))
     return classifier
 
 
-def _check_import(config: ClassifierImportConfig) -> Classes | None:
-    """Return the classes to keep, and name everything that is wrong with the settings."""
+def _check_import(config: ClassifierImportConfig) -> tuple[Classes | None, bool]:
+    """Return the classes to keep and whether the result is there already; name all that is wrong with the settings."""
     kinds = (*PUBLISHED, TRANSFORMERS)
-    classes = None
+    classes, is_there = None, False
     with Problems("classifier import") as problems:
         if config.kind not in kinds:
             problems.add(f"kind: got {config.kind!r}; expected one of {', '.join(kinds)}; give what was published")
@@ -154,7 +162,9 @@ def _check_import(config: ClassifierImportConfig) -> Classes | None:
             problems.add("attribute: got nothing; give --attribute, the name of what the model classifies")
         elif config.kind == TRANSFORMERS and classes is not None and config.attribute not in classes:
             problems.add(f"classes: got {', '.join(classes)}; give classes of {config.attribute!r}")
-    return classes
+        if not problems.messages and not config.overwrite and Path(str(config.source)).exists():
+            is_there = holds_import(Path(str(config.out)), import_settings(config, classes), problems)
+    return classes, is_there
 
 
 def import_published(file: str | Path, kind: str, classes: Classes | None = None) -> AttributeClassifier:

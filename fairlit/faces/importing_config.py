@@ -13,7 +13,8 @@ class ClassifierImportConfig:
     Args:
         kind: what it is: fair-diffusion (Shen et al.), fairface-7, fairface-4, or transformers
         source: published file, or folder of a transformers model
-        out: folder to write
+        out: folder to write; what it holds is replaced with --overwrite alone
+        overwrite: replace the classifier that the folder holds, and what was measured of it
         classes: YAML file of the classes to keep, or to merge the published labels into
         attribute: name of what a transformers model classifies
         crop: how the faces that a transformers model was trained on were cut: box, aligned or chip
@@ -25,6 +26,7 @@ class ClassifierImportConfig:
     kind: str | None = None
     source: str | None = None
     out: str | None = None
+    overwrite: bool = False
     classes: str | None = None
     attribute: str | None = None
     crop: Literal["box", "aligned", "chip"] = "box"

@@ -11,7 +11,10 @@ from torch import Tensor, nn
 
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.finiteness import first_not_finite
+from fairlit.io.tensor_headers import quantised
 from fairlit.io.torch_archives import read_archive
+
+_FOREIGN = "they belong to another model; give those of this one"
 
 
 def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[str] = ()) -> None:
@@ -32,21 +35,14 @@ def load_weights(module: nn.Module, path: Path, *, prefixes_to_drop: Sequence[st
     expected = module.state_dict()
     for name, tensor in expected.items():
         if name not in tensors:
-            raise CheckpointError(f"weights {str(path)!r} lack {name!r}: they belong to another model")
+            raise CheckpointError(f"weights {str(path)!r} lack {name!r}: {_FOREIGN}")
         if tensors[name].shape != tensor.shape:
             shapes = f"{list(tensors[name].shape)} where {list(tensor.shape)} is needed"
-            raise CheckpointError(
-                f"weights {str(path)!r} have {name!r} of shape {shapes}: they belong to another model"
-            )
+            raise CheckpointError(f"weights {str(path)!r} have {name!r} of shape {shapes}: {_FOREIGN}")
         if tensor.is_floating_point() and not _holds_numbers(tensors[name]):
-            raise CheckpointError(
-                f"weights {str(path)!r} have {name!r} as {tensors[name].dtype}; expected floating point of 16 bits or "
-                "more: give weights that are not quantised"
-            )
+            raise CheckpointError(f"weights {str(path)!r} have {quantised(name, tensors[name].dtype)}")
     if extra := sorted(set(tensors) - set(expected)):
-        raise CheckpointError(
-            f"weights {str(path)!r} have {extra[0]!r}, which the model lacks: they belong to another model"
-        )
+        raise CheckpointError(f"weights {str(path)!r} have {extra[0]!r}, which the model lacks: {_FOREIGN}")
     module.load_state_dict(tensors)
     if (wrong := first_not_finite(module.state_dict())) is not None:
         raise CheckpointError(

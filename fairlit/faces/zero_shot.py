@@ -83,6 +83,11 @@ class ZeroShotConfig:
             for problem in temperature_problems(self.temperature, self.classes):
                 problems.add(problem)
 
+    @property
+    def fingerprint(self) -> str:
+        """A text that changes with words and settings."""
+        return json.dumps(asdict(self), sort_keys=True)
+
     @classmethod
     def read(cls, path: str | Path) -> ZeroShotConfig:
         """Reads a YAML file.
@@ -100,7 +105,7 @@ class ZeroShotConfig:
         known = [entry.name for entry in fields(cls)]
         with Problems(str(path)) as problems:
             for key in sorted(set(data) - set(known), key=str):
-                problems.add(f"unknown key {key!r}: there are {', '.join(known)}")
+                problems.add(f"unknown key {key!r}: write one of {', '.join(known)}")
             for key in ("clip", "classes"):
                 if key not in data:
                     problems.add(f"{key} is missing: give it")
@@ -155,7 +160,7 @@ class ClipZeroShotClassifier(FaceClassifier):
     @property
     def fingerprint(self) -> str:
         """Its words and settings."""
-        return json.dumps(asdict(self.config), sort_keys=True)
+        return self.config.fingerprint
 
     @property
     def size(self) -> int:

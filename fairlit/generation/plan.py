@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairlit.data.prompts.families import Prompt
+from fairlit.diffusion.pipeline_digest import pipeline_digest
 from fairlit.diffusion.schedulers import check_sampling
 from fairlit.diffusion.settings import (
     ImageSize,
@@ -24,6 +26,7 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.digests import fairlit_version
 from fairlit.io.output_places import check_writable
+from fairlit.io.provenance import DIGESTS, made_otherwise
 from fairlit.mitigation import Method, NoMitigation, SamplingPlan
 from fairlit.mitigation.method import as_plain, check_wordings
 from fairlit.pictures.files import is_torn_png, read_parameters
@@ -32,6 +35,7 @@ from fairlit.pictures.manifest import folder_name
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+_NO_SETTINGS = {"version", "edits"}  # parameters of an image; `edits`: what a method did to it
 _TEST_STREAM = 2  # of noise keys: the noise of `fairlit test` and `fairlit predict` for the same prompts and seed
 
 
@@ -148,6 +152,17 @@ class GenerationPlan:
         """Return what the images of a prompt are to follow; None where the method needs no target."""
         return (prompt.target or self.target) if self.method.needs_target else None
 
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """Name of a model -> digest of what its path held when it was first asked for.
+
+        Raises:
+            CheckpointError: a model is missing or damaged.
+            ConfigurationError: a model cannot be opened.
+        """
+        model = pipeline_digest(self.model)
+        return ({} if model is None else {"model": model}) | self.method.digests()
+
     def common_parameters(self) -> dict[str, Any]:
         """Return what every image depends on, whatever its prompt and its noise, as plain data."""
         return {
@@ -160,6 +175,7 @@ class GenerationPlan:
             "prompt_padding": self.prompt_padding,
             "precision": self.precision,
             "seed": self.seed,
+            DIGESTS: self.digests,
             "version": fairlit_version(),
         }
 
@@ -201,13 +217,11 @@ def is_made(image: PlannedImage, out: Path, problems: Problems, *, overwrite: bo
     if written is None:
         problems.add(f"out: {path} is not from fairlit generate; remove it, or give another --out")
         return False
-    found = current_parameters(written)
-    keys = (found.keys() | image.parameters.keys()) - {"version", "edits"}  # `edits`: what a method did to the image
-    differing = sorted(key for key in keys if found.get(key) != image.parameters.get(key))
-    if differing and not overwrite:
-        key = differing[0]
+    found = {key: value for key, value in current_parameters(written).items() if key not in _NO_SETTINGS}
+    how = made_otherwise(found, {key: value for key, value in image.parameters.items() if key not in _NO_SETTINGS})
+    if how is not None and not overwrite:
         problems.add(
-            f"out: {out} holds images that were made with {key} {found.get(key)!r}, not {image.parameters.get(key)!r}; "
-            "give another --out, the same settings to go on, or --overwrite to replace them"
+            f"out: {out} holds images that were made with {how}; give another --out, the same settings to go on, or "
+            "--overwrite to replace them"
         )
-    return not differing and not torn
+    return how is None and not torn

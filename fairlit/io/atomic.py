@@ -87,7 +87,8 @@ def atomic_files(folder: str | os.PathLike[str], names: Sequence[str]) -> Iterat
 
     Args:
         folder: the folder of the files. It and its parents are made if need be.
-        names: names of the files in the order in which they are moved; files of other names are dropped.
+        names: names of the files in the order in which they are moved. Files of other names are dropped, and what
+            `folder` holds of these names and the block does not write is removed.
 
     Example:
         >>> import tempfile
@@ -104,7 +105,10 @@ def atomic_files(folder: str | os.PathLike[str], names: Sequence[str]) -> Iterat
         _flush_all(temporary)
         if target.exists():
             for name in names:
-                (temporary / name).replace(target / name)
+                if (temporary / name).exists():
+                    (temporary / name).replace(target / name)
+                else:
+                    (target / name).unlink(missing_ok=True)
             _flush(target)
         else:
             for unnamed in set(temporary.iterdir()) - {temporary / name for name in names}:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fairlit.errors import ConfigurationError, Problems
+from fairlit.io.digests import files_digest
 from fairlit.io.foreign_text import is_sound, printable
 from fairlit.io.output_places import check_writable
+from fairlit.io.tensor_headers import find_quantised, read_header
 
 _VARIANTS = ("fp32", "fp16", "bf16")  # in the order in which they are taken
-_NUMBERS = ("F64", "F32", "F16", "BF16")
-_COUNTERS = ("I64", "I32", "BOOL")  # of positions and batches
+_MODEL_FILES = (".json", ".safetensors", ".txt")
 _LONGEST_ID = 200  # characters; hubs take fewer
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
@@ -42,6 +43,18 @@ def local_folder(path: str | Path) -> Path | None:
         return Path(snapshot_download(str(path), local_files_only=True))
     except (OSError, ValueError):  # what the hub's client raises where nothing is there
         return None
+
+
+def model_digest(path: str | Path) -> str | None:
+    """Return a digest of configs, tokenizer and weights in the folder of a model; None for a hub id, which is trusted.
+
+    Args:
+        path: folder or hub id.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return None
+    return files_digest(file for file in sorted(folder.glob("[!.]*")) if file.suffix in _MODEL_FILES)
 
 
 def check_encoding(path: str | Path, subject: str, problems: Problems) -> None:
@@ -135,27 +148,26 @@ def find_variant(folder: Path, name: str, subject: str) -> str | None:
     )
 
 
+def is_taken(file: Path) -> bool:
+    """Return whether a file of weights is no variant, or one that can be loaded."""
+    variant = file.suffixes[-2:-1]
+    return not variant or variant[0][1:] in _VARIANTS
+
+
 def check_weight_file(file: Path, subject: str, problems: Problems) -> None:
     """Notes that a file of weights is empty or, if it is safetensors, shorter than its header says, or quantised."""
-    size = file.stat().st_size
-    declared = 1
-    tensors: dict[str, Any] = {}
-    try:
-        if file.suffix == ".safetensors":
-            declared, tensors = _declared(file)
-        packed = next(
-            (f"{name!r} as {entry['dtype']}" for name, entry in tensors.items() if _is_packed(name, entry)), ""
-        )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        problems.add(f"{subject}: {file} is no safetensors file ({error}); copy it again")
-        return
+    size, declared, packed = file.stat().st_size, 1, None
+    if file.suffix == ".safetensors":
+        try:
+            header = read_header(file)
+        except ValueError as error:
+            problems.add(f"{subject}: {file} is no safetensors file ({error}); copy it again")
+            return
+        declared, packed = header.size, find_quantised(header)
     if size < declared:
         problems.add(f"{subject}: {file} is cut short ({size} bytes of {declared}); copy it again")
-    elif packed and _is_taken(file):
-        problems.add(
-            f"{subject}: {file} has {packed}, which a cast would make other numbers of; expected floating point of "
-            "16 bits or more; give weights that are not quantised"
-        )
+    elif packed and is_taken(file):
+        problems.add(f"{subject}: {file} has {packed}")
 
 
 def read_json(path: Path, subject: str, problems: Problems) -> dict[str, Any] | None:
@@ -172,28 +184,3 @@ def read_json(path: Path, subject: str, problems: Problems) -> dict[str, Any] | 
         problems.add(f"{subject}: {path} is damaged (no mapping but {type(content).__name__}); copy it again")
         return None
     return content
-
-
-def _is_packed(name: str, entry: Mapping[str, Any]) -> bool:
-    """Whether a tensor waits for a scale: weights as whole numbers, and all that is stored in 8 bits or fewer."""
-    if entry["dtype"] in _NUMBERS:
-        return False
-    return name.endswith((".weight", ".bias")) or entry["dtype"] not in _COUNTERS
-
-
-def _is_taken(file: Path) -> bool:
-    """Whether a file is no variant, or one that can be loaded."""
-    variant = file.suffixes[-2:-1]
-    return not variant or variant[0][1:] in _VARIANTS
-
-
-def _declared(file: Path) -> tuple[int, dict[str, Any]]:
-    """Bytes that the header of a safetensors file promises, as far as the file holds a header, and its tensors."""
-    with file.open("rb") as stream:
-        prefix = stream.read(8)
-        length = int.from_bytes(prefix, "little")
-        if len(prefix) < 8 or 8 + length > file.stat().st_size:
-            return 8 + length, {}
-        header = json.loads(stream.read(length))
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    return 8 + length + max((entry["data_offsets"][1] for entry in tensors.values()), default=0), tensors

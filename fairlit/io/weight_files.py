@@ -1,27 +1,13 @@
-"""What safetensors files say of their tensors, read without loading them."""
+"""The files that hold the weights of one model, and the tensors in them."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from fairlit.errors import Problems
 from fairlit.io.model_folders import find_variant, read_json
-
-
-@dataclass(frozen=True)
-class TensorHeader:
-    """One tensor as the header of its file describes it.
-
-    Attributes:
-        dtype: type in the words of safetensors, such as `F16`.
-        shape: its sides.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
+from fairlit.io.tensor_headers import TensorHeader, read_header
 
 
 def read_headers(files: Iterable[Path]) -> dict[str, TensorHeader]:
@@ -30,14 +16,7 @@ def read_headers(files: Iterable[Path]) -> dict[str, TensorHeader]:
     Args:
         files: files that `check_weight_file` has found whole.
     """
-    found = {}
-    for file in files:
-        with file.open("rb") as stream:
-            header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
-        for name, entry in header.items():
-            if name != "__metadata__":
-                found[name] = TensorHeader(str(entry["dtype"]), tuple(map(int, entry["shape"])))
-    return found
+    return {name: tensor for file in files for name, tensor in read_header(file).tensors.items()}
 
 
 def chosen_files(folder: Path, stem: str, subject: str, problems: Problems) -> list[Path]:

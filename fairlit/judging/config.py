@@ -43,6 +43,28 @@ def find_folders(paths: Sequence[str | None], source: "PromptSource", problems: 
     return found
 
 
+def check_classifier(
+    spec: str | dict[str, Any], subject: str, target: TargetDistribution | None, problems: Problems
+) -> None:
+    """Note what is wrong with a classifier, or does not fit the target, without loading weights.
+
+    Args:
+        spec: classifier, as for `faces.classifier_files.load_classifier`.
+        subject: name of the setting.
+        target: target distribution; None where that is wrong itself.
+        problems: where messages go.
+    """
+    from fairlit.faces.classifier_files import check_classifier_files, read_classes
+
+    check_classifier_files(spec, subject, problems)
+    try:
+        classes = read_classes(spec)
+        if target is not None:
+            target.reorder(classes)
+    except (CheckpointError, ConfigurationError) as error:
+        problems.add(f"{subject}: {error}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgeConfig:
     """Who judges images, and against what.
@@ -73,7 +95,6 @@ class JudgeConfig:
 
     def check_judge(self, problems: Problems) -> TargetDistribution | None:
         """Return the target, and note what is missing or wrong, without loading weights."""
-        from fairlit.faces.classifier_files import check_classifier_files, read_classes
         from fairlit.faces.detector_files import check_detection, check_detector
         from fairlit.metrics.distribution import why_without_joint_classes
 
@@ -90,15 +111,25 @@ class JudgeConfig:
             problems.add("target: got nothing; give --target, the shares that the images are to show")
         if self.classifier is None:
             problems.add("classifier: got nothing; give --classifier, best one that nothing was trained against")
-            return target
-        check_classifier_files(self.classifier, "classifier", problems)
-        try:
-            classes = read_classes(self.classifier)
-            if target is not None:
-                target.reorder(classes)
-        except (CheckpointError, ConfigurationError) as error:
-            problems.add(f"classifier: {error}")
+        else:
+            check_classifier(self.classifier, "classifier", target, problems)
         return target
+
+    def digests(self) -> dict[str, str]:
+        """Return name of a model -> digest of its content, for those whose content may change.
+
+        Raises:
+            CheckpointError: the classifier is damaged.
+            ConfigurationError: the classifier or detector cannot be built.
+        """
+        from fairlit.faces.classifier_files import classifier_digest
+        from fairlit.faces.detector_files import detector_digest
+        from fairlit.io.model_folders import model_digest
+
+        assert self.classifier is not None
+        found = {"classifier": classifier_digest(self.classifier), "detector": detector_digest(self.detector)}
+        found |= {name: model_digest(path) for name in ("clip", "dino") if (path := getattr(self, name)) is not None}
+        return {name: digest for name, digest in found.items() if digest is not None}
 
     def load_judge(self, device: str) -> "Judge":
         """Return detector and classifier on a device.

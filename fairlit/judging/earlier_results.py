@@ -8,12 +8,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairlit.diffusion.pipeline_digest import pipeline_digest
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_write_text
-from fairlit.io.foreign_text import parsed, shortened
+from fairlit.io.foreign_text import parsed
 from fairlit.io.jsonable import to_jsonable
 from fairlit.io.notes import note_line, read_notes
+from fairlit.io.provenance import DIGESTS, made_otherwise
+from fairlit.io.setting_paths import with_resolved_paths
 from fairlit.mitigation.method import Method
 
 if TYPE_CHECKING:
@@ -36,13 +39,21 @@ def settings_of(config: JudgeConfig, target: TargetDistribution, methods: Mappin
     left_out = _WITHOUT_CONSEQUENCE | _TOLD_OTHERWISE
     given = {entry.name: getattr(config, entry.name) for entry in dataclasses.fields(config)}
     settings = {name: value for name, value in given.items() if name not in left_out}
-    for name in ("folder", "reference"):
-        if settings.get(name) is not None:
-            settings[name] = str(Path(settings[name]).resolve())
     settings |= {"command": type(config).__name__.removesuffix("Config").lower(), "target": target.to_dict()}
     settings |= {"methods": {name: method.describe() for name, method in methods.items()}}
+    settings[DIGESTS] = _digests(config, methods)
     plain: PlainData = parsed(json.dumps(to_jsonable(settings)))  # as notes are read: names need not be UTF-8
-    return plain
+    return with_resolved_paths(plain)
+
+
+def _digests(config: JudgeConfig, methods: Mapping[str, Method]) -> dict[str, str]:
+    """Name of a model that figures depend on -> digest of its content."""
+    found: dict[str, str | None] = {**config.digests()}
+    if (model := getattr(config, "model", None)) is not None:
+        found["model"] = pipeline_digest(model)
+    for name, method in methods.items():
+        found |= {f"{model} of {name}": digest for model, digest in method.digests().items()}
+    return {name: digest for name, digest in found.items() if digest is not None}
 
 
 def check_earlier_results(out: Path, settings: PlainData, results: str, *, overwrite: bool, problems: Problems) -> None:
@@ -64,14 +75,11 @@ def check_earlier_results(out: Path, settings: PlainData, results: str, *, overw
             "one; give another --out, or --overwrite to replace what is there"
         )
         return
-    differing = sorted(name for name in earlier.keys() | settings.keys() if earlier.get(name) != settings.get(name))
-    if differing:
-        name = differing[0]
-        before, now = shortened(earlier.get(name)), shortened(settings.get(name))
+    how = made_otherwise(earlier, settings)
+    if how is not None:
         problems.add(
-            f"out: got {out}, which holds results that were made with {name} {before}, not {now}; expected a folder "
-            "without results, or with those of the same settings; give another --out, or --overwrite to replace what "
-            "is there"
+            f"out: got {out}, which holds results that were made with {how}; expected a folder without results, or "
+            "with those of the same settings; give another --out, or --overwrite to replace what is there"
         )
 
 

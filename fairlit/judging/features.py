@@ -15,11 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fairlit.io.atomic import atomic_path
-from fairlit.io.digests import tensor_digest
+from fairlit.io.digests import module_digest, tensor_digest
 from fairlit.io.file_status import file_mark
 from fairlit.io.finiteness import require_finite
 from fairlit.judging.image_folders import ImageFolder
-from fairlit.judging.observations import module_digest
 from fairlit.pictures.batches import read_batches
 from fairlit.results.judging import EncodersRecord
 

@@ -18,8 +18,9 @@ from fairlit.faces import FaceClassifier, Faces
 from fairlit.faces.detection import FaceSelection
 from fairlit.faces.observation import observe
 from fairlit.io.atomic import atomic_write_text
-from fairlit.io.digests import tensor_digest, text_digest
+from fairlit.io.digests import module_digest, text_digest
 from fairlit.io.file_status import FileMark, file_mark
+from fairlit.io.finiteness import require_finite
 from fairlit.io.jsonable import to_jsonable
 from fairlit.io.notes import note_line, read_notes
 from fairlit.judging.image_folders import ImageFolder
@@ -36,11 +37,13 @@ class SeenFace:
         box: xyxy in pixels.
         score: the detector's confidence in it.
         probabilities: attribute -> probability of each class.
+        second: the same by the second classifier, in the same order of classes; empty without one.
     """
 
     box: tuple[float, float, float, float]
     score: float
     probabilities: Mapping[str, Sequence[float]]
+    second: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Seen:
         box: of the largest face, xyxy in pixels; None: no face was found.
         score: the detector's confidence in it.
         probabilities: attribute -> probability of each class, of the largest face; empty without one.
+        second: the same by the second classifier; empty without one.
         others: the smaller faces, where all count.
     """
 
@@ -63,6 +67,7 @@ class Seen:
     box: tuple[float, float, float, float] | None = None
     score: float | None = None
     probabilities: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    second: Mapping[str, Sequence[float]] = field(default_factory=dict)
     others: Sequence[SeenFace] = ()
 
     @property
@@ -70,7 +75,7 @@ class Seen:
         """Every face that counts, the largest first."""
         if self.box is None or self.score is None:
             return []
-        return [SeenFace(self.box, self.score, self.probabilities), *self.others]
+        return [SeenFace(self.box, self.score, self.probabilities, self.second), *self.others]
 
     @property
     def status(self) -> str:
@@ -85,21 +90,26 @@ class Judge:
     Attributes:
         detector: from images [N, 3, H, W] in [0, 1] to `Faces`.
         classifier: classifier of perceived attributes.
-        names: ``classifier`` and ``detector`` -> what the user called them, as plain data.
+        names: ``classifier``, ``second_classifier`` and ``detector`` -> what the user called them, as plain data.
         faces: faces of an image that count.
+        second: another classifier, which looks at the same faces; None: none.
     """
 
     detector: nn.Module
     classifier: FaceClassifier
     names: PlainData
     faces: FaceSelection = "largest"
+    second: FaceClassifier | None = None
 
     def record(self) -> JudgeRecord:
         """Return names, digests and reliability: two audits with equal records were judged alike."""
         known = self.classifier.reliability
         digests = {"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)}
-        if self.classifier.fingerprint:
-            digests["classifier_settings"] = text_digest(self.classifier.fingerprint)
+        if self.second is not None:
+            digests["second_classifier"] = module_digest(self.second)
+        for name, classifier in (("classifier", self.classifier), ("second_classifier", self.second)):
+            if classifier is not None and classifier.fingerprint:
+                digests[f"{name}_settings"] = text_digest(classifier.fingerprint)
         return JudgeRecord(
             classifier=to_jsonable(self.names.get("classifier", "")),
             detector=to_jsonable(self.names.get("detector", "")),
@@ -107,6 +117,7 @@ class Judge:
             digests=digests,
             balanced_accuracy={name: one.balanced_accuracy for name, one in known.items()} or None,
             learnt_nothing=tuple(name for name, one in known.items() if not one.has_learnt) or None,
+            second_classifier=to_jsonable(self.names.get("second_classifier")),
         )
 
     @torch.no_grad()
@@ -118,16 +129,28 @@ class Judge:
         """
         pixels = images.to(self.classifier.device).float().div_(255)
         observation = observe(pixels, self._checked, self.classifier, selection=self.faces).to("cpu")
+        second = self._second(pixels, observation.faces.to(pixels.device))
         height, width = images.shape[-2:]
         found: list[list[SeenFace]] = [[] for _ in images]
         for face, image in enumerate(observation.faces.image_index.tolist()):
             left, top, right, bottom = (round(side, 2) for side in observation.faces.boxes[face].tolist())
-            probabilities = {
-                name: [round(p, 5) for p in rows[face].tolist()] for name, rows in observation.probabilities.items()
-            }
             score = round(float(observation.faces.scores[face]), 4)
-            found[image].append(SeenFace((left, top, right, bottom), score, probabilities))
+            own, other = (_rounded(rows, face) for rows in (observation.probabilities, second))
+            found[image].append(SeenFace((left, top, right, bottom), score, own, other))
         return [_seen(width, height, faces) for faces in found]
+
+    def _second(self, pixels: Tensor, faces: Faces) -> dict[str, Tensor]:
+        """Return the second classifier's probabilities [F, K], classes in the first one's order; empty without it."""
+        if self.second is None:
+            return {}
+        found = {}
+        logits = self.second.classify(pixels, faces)
+        for name, classes in self.classifier.classes.items():
+            own = self.second.classes.get(name, ())
+            if set(own) == set(classes):
+                rows = require_finite(logits[name].float().softmax(dim=1), f"second classifier: {name}")
+                found[name] = rows[:, [own.index(label) for label in classes]].cpu()
+        return found
 
     def _checked(self, images: Tensor) -> Faces:
         faces = self.detector(images)
@@ -138,11 +161,15 @@ class Judge:
         return faces
 
 
+def _rounded(probabilities: Mapping[str, Tensor], face: int) -> dict[str, list[float]]:
+    return {name: [round(p, 5) for p in rows[face].tolist()] for name, rows in probabilities.items()}
+
+
 def _seen(width: int, height: int, faces: Sequence[SeenFace]) -> Seen:
     if not faces:
         return Seen(width=width, height=height)
     first, *others = faces
-    return Seen(None, width, height, first.box, first.score, first.probabilities, tuple(others))
+    return Seen(None, width, height, first.box, first.score, first.probabilities, first.second, tuple(others))
 
 
 def observe_folder(
@@ -207,8 +234,3 @@ def _recall(notes: Path, header: str) -> dict[FileMark, Seen]:
         except (KeyError, TypeError):  # of another version of fairlit
             continue
     return known
-
-
-def module_digest(module: nn.Module) -> str:
-    """Digest of a module's tensors, see `io.digests.tensor_digest`."""
-    return tensor_digest({name: tensor for name, tensor in module.state_dict().items() if isinstance(tensor, Tensor)})

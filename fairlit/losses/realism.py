@@ -28,7 +28,9 @@ class FaceRealismLoss:
         with Problems("realism") as problems:
             problems.at_least("weight", self.weight, 0)
             if not 0 <= self.confidence <= 1:
-                problems.add(f"confidence: got {self.confidence}; a confidence lies between 0 and 1")
+                problems.add(
+                    f"confidence: got {self.confidence}; expected a confidence, between 0 and 1; give 0.8, say"
+                )
 
     def keeps_reference(
         self,

@@ -290,7 +290,7 @@ class DistributionStatistics:
                     shape = tuple(predictions[attribute].shape)
                     problems.add(f"predictions of {attribute!r} have shape {shape}, give [faces, classes] = {expected}")
             if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < len(prompt_index):
-                problems.add(f"image_index leaves the {len(prompt_index)} images of prompt_index")
+                problems.add(f"image_index leaves the {len(prompt_index)} images of prompt_index; count images from 0")
 
 
 def _joint_class_names(target: TargetDistribution) -> tuple[str, ...]:

@@ -140,7 +140,9 @@ def swapped_similarity(features: Tensor, prompt_index: Tensor) -> float:
     unit = _unit(features).double()
     groups = [unit[prompt_index == prompt].mean(dim=0) for prompt in prompt_index.unique()]
     if len(groups) < 2:
-        raise ConfigurationError(f"prompt_index names {len(groups)} prompt(s), swapping needs at least two")
+        raise ConfigurationError(
+            f"prompt_index names {len(groups)} prompt(s), swapping needs at least two: give images of others too"
+        )
     means = torch.stack(groups)
     similarities = means @ means.T
     others = ~torch.eye(len(means), dtype=torch.bool, device=means.device)

@@ -141,6 +141,10 @@ class UnifiedConceptEditing(Method):
         """Detector and classifier that lead the method."""
         return FaceJudge(classifier=self.classifier, detection=self.detection, detector=self.detector)
 
+    def digests(self) -> dict[str, str]:
+        """Return digests of classifier and detector."""
+        return self.judge.digests()
+
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
         """Note words, and a classifier, that do not fit the target."""
         check_words(self.words, self.required(target), problems)

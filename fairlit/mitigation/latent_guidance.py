@@ -106,6 +106,10 @@ class LatentGuidance(Method):
         """Detector and classifier that lead the method."""
         return FaceJudge(classifier=self.classifier, detection=self.detection, detector=self.detector)
 
+    def digests(self) -> dict[str, str]:
+        """Return digests of classifier and detector."""
+        return self.judge.digests()
+
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
         """Note a classifier that does not fit the target."""
         self.judge.check(self.required(target), problems)

@@ -176,6 +176,17 @@ class Method(ABC):
         """Return name and settings as plain data: methods of equal descriptions make equal images."""
         return {"name": self.name, **self.settings()}
 
+    def digests(self) -> dict[str, str]:
+        """Return digests of the models that the settings name: what lies at a path may change, and images with it.
+
+        They are noted beside the settings. By default there are none.
+
+        Raises:
+            CheckpointError: a model is missing or damaged.
+            ConfigurationError: a model cannot be opened.
+        """
+        return {}
+
     def _setting(self, name: str) -> Plain:
         owner = type(self).__name__
         if not hasattr(self, name):

@@ -119,6 +119,10 @@ class OutputEditing(Method):
         """Detector and classifier that lead the method."""
         return FaceJudge(classifier=self.classifier, detection=self.detection, detector=self.detector)
 
+    def digests(self) -> dict[str, str]:
+        """Return digests of classifier and detector."""
+        return self.judge.digests()
+
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
         """Note words, attributes or a classifier that do not fit the target."""
         target = self.required(target)

@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from transformers import AutoConfig, PreTrainedModel
 
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.finiteness import first_not_finite
-from fairlit.io.model_folders import is_hub_id, local_folder
+from fairlit.io.model_folders import is_hub_id, is_taken, local_folder
+from fairlit.io.tensor_headers import find_quantised, read_header
 
 # transformers 5 checks a config's types with huggingface_hub's dataclasses, which raise errors of their own
-_EIGHT_BITS = ("BOOL", "I8", "U8", "F8_E4M3", "F8_E5M2")  # as safetensors names them
 _DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, StrictDataclassError)
 
 
@@ -54,11 +54,7 @@ def load_frozen(
     if model_types is not None and config.model_type not in model_types:
         wanted = " or ".join(map(repr, model_types))
         raise ConfigurationError(f"{subject} {path!r} is a {config.model_type!r} model: give one of type {wanted}")
-    if (quantised := _first_quantised(Path(path))) is not None:
-        raise CheckpointError(
-            f"weights of {subject} {path!r} hold {quantised}; expected floating point of 16 bits or more: give weights "
-            "that are not quantised"
-        )
+    _require_unquantised(path, subject)
     try:
         model, report = model_class.from_pretrained(
             path, local_files_only=local_files_only, dtype=torch.float32, use_safetensors=True, output_loading_info=True
@@ -68,7 +64,9 @@ def load_frozen(
             f"weights of {subject} {path!r} cannot be read ({_first_line(error)}): copy model.safetensors again"
         ) from error
     if missing := sorted(report["missing_keys"]):
-        raise CheckpointError(f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model")
+        raise CheckpointError(
+            f"weights of {subject} {path!r} lack {missing[0]!r}: they belong to another model; give those of this one"
+        )
     if (wrong := first_not_finite(model.state_dict())) is not None:
         raise CheckpointError(f"weights of {subject} {path!r} hold NaN or infinity in {wrong!r}: copy the model again")
     model.requires_grad_(False)
@@ -94,11 +92,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _first_quantised(folder: Path) -> str | None:
-    """The first tensor of a local folder in 8 bits, with its type; transformers 5 would cast it without a word."""
-    for file in sorted(folder.glob("[!.]*.safetensors")):
-        with suppress(SafetensorError, OSError), safe_open(file, framework="pt") as opened:  # loading tells of these
-            for name in opened.keys():  # noqa: SIM118 - it is no mapping
-                if (kind := opened.get_slice(name).get_dtype()) in _EIGHT_BITS:
-                    return f"{name!r} as {kind}"
-    return None
+def _require_unquantised(path: str, subject: str) -> None:
+    """Refuse quantised weights in a local folder; transformers 5 would cast them without a word."""
+    for file in filter(is_taken, sorted(Path(path).glob("[!.]*.safetensors"))):
+        with suppress(ValueError, OSError):  # what is damaged, loading tells
+            if (found := find_quantised(read_header(file))) is not None:
+                raise CheckpointError(f"{subject} {path!r}: {file.name} has {found}")

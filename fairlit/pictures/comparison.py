@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,32 +12,31 @@ from torch import Tensor
 
 from fairlit.faces.observation import Observation
 from fairlit.pictures.colours import class_colour
+from fairlit.pictures.tiles import (
+    BAR,
+    BAR_GAP,
+    FAINT,
+    GAP,
+    GREY,
+    INK,
+    LINE,
+    MARGIN,
+    PAPER,
+    SWATCH,
+    TILE,
+    Classes,
+    Font,
+    PictureRow,
+    draw_tiles,
+    shortened,
+    tile_size,
+)
 
-Classes = Mapping[str, Sequence[str]]
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-_TILE, _BAR, _BAR_GAP, _GAP, _MARGIN, _LINE = 112, 7, 2, 6, 18, 20
-_HEADING, _SWATCH, _BETWEEN = 34, 12, 30  # height of the headings; legend squares; space between variants
-_INK, _GREY, _FAINT, _PAPER = (32, 33, 36), (110, 112, 118), (226, 228, 232), (255, 255, 255)
+_HEADING, _BETWEEN = 34, 30  # height of the headings; space between variants
 _NOTE = (
     "Below an image: the perceived class (colour) and the classifier's confidence (length); empty: no face found.",
     "Below a row: shares of the classes. Attributes are perceived, and classifiers err.",
 )
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    """One prompt: the same noise by several variants of the model.
-
-    Attributes:
-        prompt: the text.
-        images: variant -> [n, 3, H, W] in [0, 1].
-        observations: variant -> what was seen in them.
-    """
-
-    prompt: str
-    images: Mapping[str, Tensor]
-    observations: Mapping[str, Observation]
 
 
 def comparison_picture(rows: Sequence[PictureRow], classes: Classes, titles: Mapping[str, str]) -> Image.Image:
@@ -59,30 +57,27 @@ def comparison_picture(rows: Sequence[PictureRow], classes: Classes, titles: Map
     """
     font, bold = ImageFont.load_default(13), ImageFont.load_default(17)
     count = max(len(row.images[variant]) for row in rows for variant in titles)
-    shape = next(iter(rows[0].images.values())).shape
-    tile = (_TILE, round(_TILE * shape[-2] / shape[-1]))
-    block = max(count * (_TILE + _GAP) - _GAP, *(round(bold.getlength(title)) for title in titles.values()))
-    lefts = {variant: _MARGIN + index * (block + _BETWEEN) for index, variant in enumerate(titles)}
-    bars = len(classes) * (_BAR + _BAR_GAP)
-    row_height = _LINE + tile[1] + 2 * bars + 3 * _GAP
+    tile = tile_size(next(iter(rows[0].images.values())))
+    block = max(count * (TILE + GAP) - GAP, *(round(bold.getlength(title)) for title in titles.values()))
+    lefts = {variant: MARGIN + index * (block + _BETWEEN) for index, variant in enumerate(titles)}
+    bars = len(classes) * (BAR + BAR_GAP)
+    row_height = LINE + tile[1] + 2 * bars + 3 * GAP
     legend_width = max(_legend_width(classes, font), *(round(font.getlength(line)) for line in _NOTE))
-    width = max(max(lefts.values()) + block, _MARGIN + legend_width) + _MARGIN
-    height = 2 * _MARGIN + _HEADING + len(rows) * row_height + (len(classes) + len(_NOTE)) * _LINE
-    picture = Image.new("RGB", (width, height), _PAPER)
+    width = max(max(lefts.values()) + block, MARGIN + legend_width) + MARGIN
+    height = 2 * MARGIN + _HEADING + len(rows) * row_height + (len(classes) + len(_NOTE)) * LINE
+    picture = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(picture)
     for variant, title in titles.items():
-        draw.text((lefts[variant], _MARGIN - 4), title, _INK, bold)
-        draw.line((lefts[variant], _MARGIN + 20, lefts[variant] + block - 1, _MARGIN + 20), _FAINT)
-    top = _MARGIN + _HEADING
+        draw.text((lefts[variant], MARGIN - 4), title, INK, bold)
+        draw.line((lefts[variant], MARGIN + 20, lefts[variant] + block - 1, MARGIN + 20), FAINT)
+    top = MARGIN + _HEADING
     for row in rows:
-        draw.text((_MARGIN, top - 5), _shortened(row.prompt, font, width - 2 * _MARGIN), _INK, font)
+        draw.text((MARGIN, top - 5), shortened(row.prompt, font, width - 2 * MARGIN), INK, font)
         for variant, left in lefts.items():
             images, observation = row.images[variant], row.observations[variant]
-            _draw_images(
-                picture, draw, images, observation=observation, classes=classes, corner=(left, top + _LINE), tile=tile
-            )
-            strip = len(images) * (_TILE + _GAP) - _GAP
-            _draw_shares(draw, observation, classes, corner=(left, top + _LINE + tile[1] + bars + _GAP), width=strip)
+            draw_tiles(picture, draw, images, observation=observation, classes=classes, corner=(left, top + LINE))
+            strip = len(images) * (TILE + GAP) - GAP
+            _draw_shares(draw, observation, classes, corner=(left, top + LINE + tile[1] + bars + GAP), width=strip)
         top += row_height
     _draw_legend(draw, classes, top, font=font)
     return picture
@@ -93,40 +88,6 @@ def picture_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1)
 
 
-def _draw_images(
-    picture: Image.Image,
-    draw: ImageDraw.ImageDraw,
-    images: Tensor,
-    *,
-    observation: Observation,
-    classes: Classes,
-    corner: tuple[int, int],
-    tile: tuple[int, int],
-) -> None:
-    scale = torch.tensor([tile[0] / images.shape[-1], tile[1] / images.shape[-2]] * 2)
-    index, boxes = observation.faces.image_index.cpu(), observation.faces.boxes.cpu() * scale
-    for number, image in enumerate(images):
-        x, y = corner[0] + number * (_TILE + _GAP), corner[1]
-        pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-        picture.paste(Image.fromarray(pixels).resize(tile, Image.Resampling.BICUBIC), (x, y))
-        for x1, y1, x2, y2 in boxes[index == number].tolist():
-            draw.rectangle((x + x1 - 1, y + y1 - 1, x + x2, y + y2), outline=_INK)
-            draw.rectangle((x + x1, y + y1, x + x2 - 1, y + y2 - 1), outline=_PAPER)
-        y += tile[1] + _BAR_GAP
-        faces = (index == number).nonzero()[:, 0]
-        faces = faces[boxes[faces, 0].argsort()]
-        for row, (attribute, names) in enumerate(classes.items()):
-            draw.rectangle((x, y, x + _TILE - 1, y + _BAR - 1), fill=_FAINT)
-            certainty, found = observation.probabilities[attribute].cpu()[faces].max(dim=-1)
-            for place in range(len(faces)):
-                part = _TILE // len(faces) - _BAR_GAP * (len(faces) > 1)
-                start, length = x + place * _TILE // len(faces), round(float(certainty[place]) * part)
-                if length:
-                    colour = class_colour(int(found[place]), len(names), row)
-                    draw.rectangle((start, y, start + length - 1, y + _BAR - 1), fill=colour)
-            y += _BAR + _BAR_GAP
-
-
 def _draw_shares(
     draw: ImageDraw.ImageDraw, observation: Observation, classes: Classes, *, corner: tuple[int, int], width: int
 ) -> None:
@@ -135,25 +96,25 @@ def _draw_shares(
         found = observation.probabilities[attribute].argmax(dim=-1)
         counts = torch.bincount(found, minlength=len(names)).tolist()
         edges = [round(width * part / max(sum(counts), 1)) for part in np.cumsum([0, *counts])]
-        draw.rectangle((x, y, x + width - 1, y + _BAR - 1), fill=_FAINT)
+        draw.rectangle((x, y, x + width - 1, y + BAR - 1), fill=FAINT)
         for index, (start, stop) in enumerate(itertools.pairwise(edges)):
             if stop > start:
-                draw.rectangle((x + start, y, x + stop - 1, y + _BAR - 1), fill=class_colour(index, len(names), row))
-        y += _BAR + _BAR_GAP
+                draw.rectangle((x + start, y, x + stop - 1, y + BAR - 1), fill=class_colour(index, len(names), row))
+        y += BAR + BAR_GAP
 
 
 def _draw_legend(draw: ImageDraw.ImageDraw, classes: Classes, top: int, *, font: Font) -> None:
     column = _legend_column(classes, font)
     for row, (attribute, names) in enumerate(classes.items()):
-        x, y = _MARGIN, top + row * _LINE
-        draw.text((x, y), _legend_heading(attribute), _INK, font)
+        x, y = MARGIN, top + row * LINE
+        draw.text((x, y), _legend_heading(attribute), INK, font)
         x += column
         for index, name in enumerate(names):
-            draw.rectangle((x, y + 3, x + _SWATCH - 1, y + 2 + _SWATCH), fill=class_colour(index, len(names), row))
-            draw.text((x + _SWATCH + 5, y), name, _INK, font)
+            draw.rectangle((x, y + 3, x + SWATCH - 1, y + 2 + SWATCH), fill=class_colour(index, len(names), row))
+            draw.text((x + SWATCH + 5, y), name, INK, font)
             x += _legend_entry(name, font)
     for line, note in enumerate(_NOTE):
-        draw.text((_MARGIN, top + (len(classes) + line) * _LINE), note, _GREY, font)
+        draw.text((MARGIN, top + (len(classes) + line) * LINE), note, GREY, font)
 
 
 def _legend_heading(attribute: str) -> str:
@@ -166,18 +127,9 @@ def _legend_column(classes: Classes, font: Font) -> int:
 
 
 def _legend_entry(name: str, font: Font) -> int:
-    return _SWATCH + 19 + round(font.getlength(name))
+    return SWATCH + 19 + round(font.getlength(name))
 
 
 def _legend_width(classes: Classes, font: Font) -> int:
     longest = max(sum(_legend_entry(name, font) for name in names) for names in classes.values())
     return _legend_column(classes, font) + longest
-
-
-def _shortened(text: str, font: Font, width: int) -> str:
-    """The text, cut with an ellipsis to what fits into `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "…") > width:
-        text = text[:-1].rstrip()
-    return text + "…"

@@ -13,6 +13,7 @@ from fairlit.results.comparison import (
     MethodResults,
     Standing,
 )
+from fairlit.results.distances import PromptDistance, SecondClassifierFigures
 from fairlit.results.figures import (
     AttributeFigures,
     CompositionFigures,
@@ -47,9 +48,11 @@ __all__ = [
     "NotCounted",
     "Origin",
     "PromptAttributeFigures",
+    "PromptDistance",
     "PromptFigures",
     "ReferenceImages",
     "RunSummary",
+    "SecondClassifierFigures",
     "Similarities",
     "SimilarityFigures",
     "Standing",

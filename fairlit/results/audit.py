@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from fairlit.results.distances import SecondClassifierFigures
 from fairlit.results.figures import (
     CorrectedFigures,
     DistributionFigures,
@@ -15,7 +16,7 @@ from fairlit.results.figures import (
 )
 from fairlit.results.files import FileRecord
 from fairlit.results.judging import EncodersRecord, FolderRecord, JudgeRecord, Origin
-from fairlit.results.record import MERGED, PlainData, Record
+from fairlit.results.record import MERGED, OPTIONAL_KEY, PlainData, Record
 from fairlit.results.unversioned import current_figures, current_judge, renamed_joint, renamed_outcome
 
 if TYPE_CHECKING:
@@ -69,8 +70,10 @@ class AuditResults(FileRecord):
         images_for_tolerance: images of one prompt that it takes for a share's interval as wide as the tolerance on
             either side.
         groups: people found and compositions; None where the largest face of an image alone counts.
+        second_classifier: what a second classifier says of the same faces; None without one.
         reference_images: the unchanged model's images; None without any.
         origin: how the results came about; merged with the other keys in JSON.
+        doubts: sentences on what the figures may not be relied on for; left out where there are none.
     """
 
     FILE: ClassVar[str] = "results.json"
@@ -87,7 +90,9 @@ class AuditResults(FileRecord):
     images_for_tolerance: int
     groups: GroupFigures | None
     reference_images: ReferenceImages | None
+    second_classifier: SecondClassifierFigures | None = field(default=None, metadata=OPTIONAL_KEY)
     origin: Origin = field(metadata=MERGED)
+    doubts: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL_KEY)
 
     def to_frame(self, per: Literal["prompt", "attribute"] = "prompt") -> pd.DataFrame:
         """Return the figures as a table, see `DistributionFigures.to_frame`.

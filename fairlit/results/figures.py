@@ -73,6 +73,11 @@ class AttributeFigures(Record):
         """Whether the target asks for equal shares: elsewhere images that meet it are biased, and no bias misses it."""
         return is_uniform(self.target.values())
 
+    @property
+    def deviation(self) -> Estimate:
+        """How far the images are off: their bias where the target is uniform, else their distance to the target."""
+        return self.bias if self.is_target_uniform else self.tv
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptAttributeFigures(Record):

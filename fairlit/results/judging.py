@@ -17,8 +17,10 @@ class JudgeRecord(Record):
         classifier: what the user called the classifier.
         detector: what the user called the detector: its name, or its class and settings.
         faces: which faces of an image counted.
-        digests: ``classifier`` and ``detector`` -> digest of its weights; ``classifier_settings`` -> digest of what
-            decides the classifier's answers beside them, such as temperatures, crops and words.
+        second_classifier: what the user called the second classifier; None without one.
+        digests: ``classifier``, ``second_classifier`` and ``detector`` -> digest of its weights;
+            ``classifier_settings`` and ``second_classifier_settings`` -> digest of what decides a classifier's answers
+            beside them, such as temperatures, crops and words.
         balanced_accuracy: attribute -> balanced accuracy on the classifier's validation faces; None without any.
         learnt_nothing: attributes of which the classifier knew no more than chance there; None where there are none.
     """
@@ -29,6 +31,7 @@ class JudgeRecord(Record):
     digests: Mapping[str, str]
     balanced_accuracy: Mapping[str, float] | None = field(default=None, metadata=OPTIONAL_KEY)
     learnt_nothing: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL_KEY)
+    second_classifier: object = field(default=None, metadata=OPTIONAL_KEY)
 
 
 @dataclass(frozen=True, kw_only=True)

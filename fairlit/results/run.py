@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fairlit.results.distances import PromptDistance
 from fairlit.results.figures import DistributionFigures, SimilarityFigures
 from fairlit.results.files import FileRecord
 from fairlit.results.frames import data_frame
@@ -50,33 +52,6 @@ class OperatingFigures(Record):
     steps: int | None = field(default=None, metadata=OPTIONAL_KEY)
     before: VariantFigures
     after: VariantFigures
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptDistance(Record):
-    """What the distance to the target that remains after finetuning is made of, for one prompt and attribute.
-
-    All but `distance` and `chance` may be negative; the other parts add up to the distance.
-
-    Attributes:
-        prompt: text of the prompt.
-        attribute: name of the attribute.
-        faces: number of faces.
-        distance: total variation distance of the shares that the judge sees.
-        chance: distance that as many faces of a model that meets its target would show on average.
-        classifiers: what the judge sees beyond what the classifier that was trained against sees in the same images.
-        solver_steps: what more solver steps than in training add; None where it was not measured.
-        model: the rest, which further training could remove.
-    """
-
-    prompt: str
-    attribute: str
-    faces: int
-    distance: float
-    chance: float
-    classifiers: float
-    solver_steps: float | None
-    model: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +115,25 @@ class RunSummary(FileRecord):
     operating_points: tuple[OperatingFigures, ...] = ()
     distances: tuple[PromptDistance, ...] = ()
     named_classes: tuple[NamedClass, ...] = ()
+
+    @property
+    def usual_point(self) -> OperatingFigures:
+        """Figures at the guidance scale and number of solver steps of the settings, and at full strength."""
+        scale, steps = self.sampling.get("guidance_scale"), self.sampling.get("evaluation_steps")
+        return OperatingFigures(
+            guidance_scale=scale if isinstance(scale, int | float) else math.nan,
+            strength=1.0,
+            steps=steps if isinstance(steps, int) else None,
+            before=self.before,
+            after=self.after,
+        )
+
+    @property
+    def points(self) -> list[OperatingFigures]:
+        """Figures at all points, the usual one among them, by guidance scale, strength and number of solver steps."""
+        usual = self.usual_point
+        others = [replace(point, steps=point.steps or usual.steps) for point in self.operating_points]
+        return sorted([usual, *others], key=lambda point: (point.guidance_scale, point.strength, point.steps or 0))
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table, one row a group of prompts, variant and attribute (and one for the joint classes).

@@ -50,7 +50,7 @@ def run_table(config: TableConfig) -> str:
     [run] = runs
     tables = [_whole(run)]
     tables += [operating_rows(run)] if run.operating_points else []
-    tables += [distance_rows(run)] if run.distances else []
+    tables += [distance_rows(run.distances)] if run.distances else []
     tables += [naming_rows(run)] if run.named_classes else []
     return "\n\n".join(map(markdown_table, tables))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fairlit.io.foreign_text import on_one_line
 from fairlit.io.markdown import cell
-from fairlit.results.figures import JOINT
+from fairlit.io.wording import counted
+from fairlit.results.distances import PromptDistance
+from fairlit.results.figures import JOINT, AttributeFigures
 from fairlit.results.record import Estimate
-from fairlit.results.run import OperatingFigures, PromptDistance, RunSummary, VariantFigures
+from fairlit.results.run import RunSummary, VariantFigures
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +23,11 @@ DISTANCE_CAPTION = (
     "Attributes are perceived, and classifiers err. Chance, classifiers, solver steps and model add up to the "
     "distance. Chance: what a perfectly aligned model would show. Classifiers: what the judge sees beyond the "
     "classifier that was trained against. Solver steps: what more of them than in training add. Model: the rest."
+)
+SECOND_CLASSIFIER_CAPTION = (
+    "Attributes are perceived, and classifiers err. Chance, classifiers and rest add up to the distance. Chance: what "
+    "a perfectly aligned model would show. Classifiers: what the judge sees beyond the second classifier. Alike: "
+    "share of the faces that both take for the same class."
 )
 _SIMILARITIES = (
     ("clip_i", "CLIP-I to the reference images"),
@@ -58,61 +64,62 @@ def operating_rows(summary: RunSummary) -> list[list[str]]:
 
     The usual point stands among the others, all sorted by guidance scale, strength and solver steps.
     """
-    scale, steps = summary.sampling.get("guidance_scale"), summary.sampling.get("evaluation_steps")
-    usual = OperatingFigures(
-        guidance_scale=scale if isinstance(scale, int | float) else math.nan,
-        strength=1.0,
-        before=summary.before,
-        after=summary.after,
-    )
-
-    def place(point: OperatingFigures) -> tuple[float, float, object]:
-        return point.guidance_scale, point.strength, point.steps or steps or 0
-
     rows = [["attribute", "guidance", "strength", "steps", "before", "after", "at best", "CLIP-I"]]
     for name in shown_blocks(summary.after):
-        title = "joint" if name == JOINT else name
-        for point in sorted([usual, *summary.operating_points], key=place):
+        for point in summary.points:
             old, new = (figures.distribution.blocks[name] for figures in (point.before, point.after))
-            uniform = new.is_target_uniform
-            first, last = (block.bias if uniform else block.tv for block in (old, new))
             similar = point.after.similarities.measured.get("clip_i")
             rows.append(
                 [
-                    f"{'bias' if uniform else 'distance to target'}, {title}",
+                    deviation_title(name, new),
                     f"{point.guidance_scale:g}",
                     f"{point.strength:g}",
-                    str(point.steps or steps or "-"),
-                    _with_interval(first),
-                    _with_interval(last),
-                    _number(last.floor),
+                    str(point.steps or "-"),
+                    _with_interval(old.deviation),
+                    _with_interval(new.deviation),
+                    _number(new.deviation.floor),
                     _number(similar.value if similar else None),
                 ]
             )
     return rows
 
 
-def distance_rows(summary: RunSummary) -> list[list[str]]:
-    """Return the parts of the distances that remain as rows of text, the heading first and the means last.
+def deviation_title(name: str, block: AttributeFigures) -> str:
+    """Return what the deviation of a block of figures is called, such as ``bias, gender``."""
+    return f"{'bias' if block.is_target_uniform else 'distance to target'}, {'joint' if name == JOINT else name}"
 
-    Prompts stand by attribute, those farthest from the target first.
+
+def distance_rows(
+    distances: Sequence[PromptDistance], *, rest: str = "model", most: int | None = None
+) -> list[list[str]]:
+    """Return the parts of distances as rows of text, the heading first and the means of each attribute last.
+
+    Prompts stand by attribute, those farthest from the target first. What no prompt tells has no column.
+
+    Args:
+        distances: parts of the distances.
+        rest: name of the part that remains.
+        most: number of prompts that are shown of each attribute; None: all. The means are of all.
     """
     parts: dict[str, Callable[[PromptDistance], float | None]] = {
         "distance": lambda one: one.distance,
         "chance": lambda one: one.chance,
         "classifiers": lambda one: one.classifiers,
         "solver steps": lambda one: one.solver_steps,
-        "model": lambda one: one.model,
+        rest: lambda one: one.model,
+        "alike": lambda one: one.agreement,
     }
+    parts = {name: part for name, part in parts.items() if any(part(one) is not None for one in distances)}
     rows = [["prompt", "attribute", "faces", *parts]]
-    for attribute in dict.fromkeys(one.attribute for one in summary.distances):
-        own = sorted((one for one in summary.distances if one.attribute == attribute), key=lambda one: -one.distance)
+    for attribute in dict.fromkeys(one.attribute for one in distances):
+        own = sorted((one for one in distances if one.attribute == attribute), key=lambda one: -one.distance)
         rows += [
-            [one.prompt, attribute, str(one.faces), *(_number(part(one)) for part in parts.values())] for one in own
+            [one.prompt, attribute, str(one.faces), *(_number(part(one)) for part in parts.values())]
+            for one in own[:most]
         ]
         known = {name: [value for one in own if (value := part(one)) is not None] for name, part in parts.items()}
         means = [_number(sum(values) / len(values) if values else None) for values in known.values()]
-        rows.append(["mean of the prompts", attribute, "", *means])
+        rows.append([f"mean of {counted(len(own), 'prompt')}", attribute, "", *means])
     return rows
 
 

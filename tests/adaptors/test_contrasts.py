@@ -60,6 +60,27 @@ def test_four_words_span_every_difference_between_them(tiny_pipeline: StableDiff
         assert (inside - difference).norm() < 1e-4 * difference.norm()
 
 
+@pytest.mark.parametrize("contrast", [GENDER, TONE], ids=["two words", "four words"])
+def test_centred_directions_read_nothing_at_the_point_of_balance(
+    tiny_pipeline: StableDiffusionPipeline, contrast: Contrast
+) -> None:
+    """What they read of a word is its distance from there, and they go on telling the words apart."""
+    means = []
+    for word in contrast.words:
+        prompts = [(text.replace("{word}", word), text.split(" {word}")[0]) for text in contrast.templates]
+        means.append(sum(states_from(tiny_pipeline, *prompt)[-1].mean(dim=0) for prompt in prompts))
+    words = torch.stack(means)  # type: ignore[arg-type]
+    balance = words.mean(dim=0)
+    plain, centred = (
+        contrast_directions(contrast, tiny_pipeline, {}, after=["keys"], centred=flag)["keys"] for flag in (False, True)
+    )
+    assert torch.allclose(centred @ centred.T, torch.eye(contrast.rank), atol=1e-5)
+    assert (plain @ balance).abs().max() > 1e-3 * balance.norm()
+    assert (centred @ balance).abs().max() < 1e-5 * balance.norm()
+    assert torch.allclose(words @ centred.T, (words - balance) @ centred.T, atol=1e-4)
+    assert torch.linalg.matrix_rank((words - balance) @ centred.T, rtol=1e-3) == contrast.rank
+
+
 def test_rows_of_lora_lie_along_the_contrasts(tiny_pipeline: StableDiffusionPipeline, open_pipeline: Open) -> None:
     plain = Lora(rank=5, unet=True)
     along = Lora(rank=5, unet=True, contrasts=WORDS, contrast_templates=TEMPLATES, contrast_gain=3.0)
@@ -79,6 +100,14 @@ def test_rows_of_lora_lie_along_the_contrasts(tiny_pipeline: StableDiffusionPipe
     expected = contrast_directions(GENDER, own, {}, after=["keys"])["keys"]
     keys = next(value for name, value in along.parameters().items() if "attn2.to_k.lora_A" in name)
     assert torch.allclose(keys[:1], 3 / 3**0.5 * expected, atol=1e-5)
+    centred = Lora(rank=5, unet=True, contrasts=WORDS, contrast_templates=TEMPLATES, contrast_centred=True)
+    own = open_pipeline()
+    expected = contrast_directions(GENDER, own, {}, after=["keys"], centred=True)["keys"]
+    centred.attach(own)
+    keys = next(value for name, value in centred.parameters().items() if "attn2.to_k.lora_A" in name)
+    assert torch.allclose(keys[:1], 4 / 3**0.5 * expected, atol=1e-5)
+    assert centred.settings()["contrast_centred"] is True
+    assert "contrast_centred" not in along.settings()
 
 
 def test_with_contrasts_lora_still_starts_as_the_identity(
@@ -121,6 +150,8 @@ def test_bad_contrasts_are_refused_together() -> None:
 def test_contrasts_without_templates_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="contrast_templates: there are contrasts but no templates"):
         Lora(contrasts=[GENDER.words])
+    with pytest.raises(ConfigurationError, match="contrast_centred: got true without contrasts"):
+        Lora(contrast_centred=True)
 
 
 def test_words_that_the_tokenizer_confuses_are_refused(tiny_pipeline: StableDiffusionPipeline) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 from measured import figures
+from PIL import Image
 
 from fairlit.adaptors import AdaptorMetadata, SoftTokens
 from fairlit.adaptors.contents import read_adaptor
@@ -26,7 +28,7 @@ from fairlit.errors import ConfigurationError
 from fairlit.functional import TargetDistribution
 from fairlit.functional.sampling.solver import linear_solver
 from fairlit.io.digests import tensor_digest
-from fairlit.results.run import RunSummary, VariantFigures
+from fairlit.results.run import OperatingFigures, RunSummary, VariantFigures
 from fairlit.results.tables import table_rows
 
 TENSORS = {"<fair>": torch.arange(6.0).view(2, 3)}
@@ -112,6 +114,19 @@ def test_a_judge_that_also_trained_and_families_of_their_own(folder: Path) -> No
     assert "also trained against: take the figures with care" in card
     assert "Prompts of `sports`" in card
     assert "| share female | 0.800 | 0.700 | 0.500 |" in card
+
+
+def test_curves_stand_beside_the_card_that_shows_them(folder: Path) -> None:
+    point = OperatingFigures(
+        guidance_scale=7.5, strength=1.0, before=named(figures(1.0, ["gender"])), after=named(figures(0.8, ["gender"]))
+    )
+    card = written(folder, summary(operating_points=(point,)))
+    [shown] = re.findall(r"!\[[^]]+\]\(([^)]+)\)", card)
+    with Image.open(folder / shown) as picture:
+        assert picture.format == "PNG"
+    card = written(folder, summary())  # of a test without such points
+    assert "![" not in card
+    assert not (folder / shown).exists()
 
 
 def test_front_matter_is_what_the_hub_reads(folder: Path) -> None:

@@ -52,17 +52,9 @@ class Tint(FaceClassifier):
         super().__init__()
         self.scale = nn.Parameter(torch.tensor(8.0))
 
-    @property
-    def classes(self) -> dict[str, tuple[str, ...]]:
-        return {"tint": ("red", "blue")}
-
-    @property
-    def temperature(self) -> dict[str, float]:
-        return {"tint": 1.0}
-
-    @property
-    def size(self) -> int:
-        return SIDE
+    classes = {"tint": ("red", "blue")}  # noqa: RUF012
+    temperature = {"tint": 1.0}  # noqa: RUF012
+    size = SIDE
 
     def forward(self, faces: Tensor) -> dict[str, Tensor]:
         return {"tint": self.scale * faces[:, [0, 2]]}

@@ -14,13 +14,14 @@ from coloured_folders import Tint
 from scipy import stats
 from torch import Tensor
 
-from fairlit.auditing.charts import NARROW, WIDE, prompts_chart, sorted_by_deviation
+from fairlit.auditing.charts import prompts_chart, sorted_by_deviation
 from fairlit.auditing.measure import measure, same_noise_pairs, verdict
 from fairlit.auditing.run import AuditSettings, run_audit
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.judging.image_folders import find_images
 from fairlit.judging.observations import Judge, Seen, observe_folder
 from fairlit.metrics import distribution
+from fairlit.pictures.chart_style import NARROW, WIDE
 from fairlit.results.audit import AuditResults
 
 RED, BLUE, GREEN = (220, 40, 40), (40, 40, 220), (20, 200, 20)

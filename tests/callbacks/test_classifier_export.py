@@ -51,5 +51,7 @@ def test_the_shipped_config_ends_with_a_classifier(tmp_path: Path, capsys: pytes
 
 
 def test_other_modules_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="AttributeClassifierTrainer, got Linear"):
+    with pytest.raises(
+        ConfigurationError, match="ClassifierExport: got the model Linear; expected AttributeClassifierTrainer; leave"
+    ):
         ClassifierExport().on_train_end(SimpleNamespace(default_root_dir=str(tmp_path)), torch.nn.Linear(1, 1))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,6 +116,8 @@ def test_a_test_writes_what_was_measured(module: Any, tmp_path: Path, capsys: py
     assert summary["adaptor"] == tensor_digest(WEIGHTS)
     assert summary["sampling"]["evaluation_steps"] == 25
     assert (tmp_path / "before_after.png").is_file()
+    of_prompts = sorted(path.name for path in (tmp_path / "before_after").iterdir())
+    assert [name[:9] for name in of_prompts] == ["000_a_che", "001_a_jud", "002_a_ski"]  # more than `picture_prompts`
     printed = capsys.readouterr().out
     assert "2 prompts, 8 images each way, judged by auditor" in printed
     assert "sports: 1 prompt, 4 images each way, judged by auditor" in printed
@@ -125,6 +128,8 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
 ) -> None:
     """Similarities are to the unchanged model's images of the same point."""
     callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    taken: list[str] = []
+    run.loggers = [SimpleNamespace(log_image=lambda key, images, step: taken.append(key))]
     module.sampling = Sampling(evaluation_guidance_scales=(12.0,), evaluation_strengths=(0.5,))
     callback.on_test_epoch_start(run, module)
     outputs = {
@@ -143,11 +148,38 @@ def test_further_guidance_scales_and_strengths_are_measured_apart(
     assert strong.after.similarities.measured["clip_i"].value == pytest.approx(0.8)
     assert weak.before.distribution.attributes["gender"].bias.value == pytest.approx(1.0)
     assert strong.after.distribution.prompts == 1
-    assert module.logged["test/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
-    assert module.logged["test/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert module.logged["operating_points/guidance_12/ema/bias/gender"] == pytest.approx(0.5)
+    assert module.logged["operating_points/guidance_7.5_strength_0.5/ema/bias/gender"] == pytest.approx(1.0)
+    assert taken == ["test/before_after", "test/operating_points"]
+    printed = capsys.readouterr().out
+    assert f"picture  {tmp_path / 'operating_points.png'}" in printed
+    lines = [line.split() for line in printed.splitlines()]
     points = [line for line in lines if "bias," in line and ("7.5" in line or "12" in line)]
     assert [line[line.index("gender") + 2 :][:3:2] for line in points] == [["7.5", "0.5"], ["7.5", "1"], ["12", "1"]]
+
+
+def test_curves_of_an_earlier_test_do_not_stay(module: Any, tmp_path: Path) -> None:
+    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.TESTING)
+    for scales in ((12.0,), ()):
+        module.sampling = Sampling(evaluation_guidance_scales=scales)
+        callback.on_test_epoch_start(run, module)
+        outputs = {point.name: {"original": BEFORE[0], "ema": AFTER[0]} for point in operating_points(module.sampling)}
+        callback.on_test_batch_end(run, module, outputs, BATCHES[0])
+        callback.on_test_epoch_end(run, module)
+        assert (tmp_path / "operating_points.png").exists() == bool(scales)
+
+
+def test_pictures_of_prompts_of_an_earlier_test_do_not_stay(module: Any, tmp_path: Path) -> None:
+    callback, run = FaceEvaluation(picture_prompts=1), trainer(tmp_path, TrainerFn.TESTING)
+    (tmp_path / "before_after").mkdir()
+    (tmp_path / "before_after" / "of mine.png").write_bytes(b"")
+    for prompts in (BATCHES[:2], BATCHES[1:2]):
+        callback.on_test_epoch_start(run, module)
+        for some in prompts:
+            callback.on_test_batch_end(run, module, {USUAL.name: {"original": BEFORE[0], "ema": AFTER[0]}}, some)
+        callback.on_test_epoch_end(run, module)
+        names = {path.name[:3] for path in (tmp_path / "before_after").iterdir()}
+        assert names == {"of ", *(f"{some.index:03d}" for some in prompts)}
 
 
 def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -178,7 +210,7 @@ def test_what_remains_is_taken_apart(module: Any, tmp_path: Path, capsys: pytest
     assert summary.operating_points[0].steps == 21
     printed = capsys.readouterr().out
     assert "what the distance that remains is made of" in printed
-    assert "mean of the prompts" in printed
+    assert "mean of 1 prompt " in printed
     assert "add up to the distance" in " ".join(printed.split())
 
 
@@ -211,16 +243,22 @@ def test_prompts_that_name_a_class_are_told_by_how_often_they_get_it(
 
 
 def test_validation_logs_means_and_writes_every_prompt(
-    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    module: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    callback, run = FaceEvaluation(), trainer(tmp_path, TrainerFn.FITTING)
-    for _ in range(2):  # a second validation begins anew
+    caplog.set_level(logging.INFO, "fairlit")
+    callback = FaceEvaluation()
+
+    def validate(stage: TrainerFn) -> None:
+        run = trainer(tmp_path, stage)
         callback.on_validation_epoch_start(run, module)
         for some, before, after in zip(BATCHES[:2], BEFORE, AFTER, strict=False):
             outputs = {"original": before, "finetuned": before, "ema": after}
             callback.on_validation_batch_end(run, module, outputs, some)
         callback.on_validation_epoch_end(run, module)
         callback.on_validation_end(run, module)
+
+    validate(TrainerFn.FITTING)
+    validate(TrainerFn.FITTING)  # begins anew, as a run that is resumed does
     assert module.logged["val/finetuned/bias/gender"] == pytest.approx((1.0 + 0.5) / 2)
     assert module.logged["val/ema/bias/gender"] == pytest.approx((0.0 + 1 / 3) / 2)
     assert module.logged["val/ema/face_rate"] == pytest.approx(7 / 8)
@@ -229,8 +267,11 @@ def test_validation_logs_means_and_writes_every_prompt(
     assert found["a chef"]["bias"] == pytest.approx(0.0)
     assert found["a judge"]["bias"] == pytest.approx(1 / 3)
     assert found["a judge"]["noise_floor"] == pytest.approx(noise_floor([0.5, 0.5], 3))
-    assert (tmp_path / "validation" / "step_000020.png").is_file()
+    picture = tmp_path / "validation" / "step_000020.png"
+    assert picture.is_file()
     assert capsys.readouterr().out == ""  # within training there is a progress bar to be left alone
+    validate(TrainerFn.VALIDATING)
+    assert caplog.messages == [f"replaced {picture} and step_000020.json, of an earlier validation"]
 
 
 def test_prompts_with_targets_of_their_own_and_untrained_families_are_reported_apart(

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fairlit.cli import main
+from fairlit.results.audit import AuditResults
 
 TARGET = "{gender: {female: 0.5, male: 0.5}}"
 
@@ -42,7 +43,7 @@ def test_an_audit_starts_and_ends_without_what_takes_seconds_to_import(
     assert json.loads((tmp_path / "out" / "results.json").read_text())["audited"]["no_face"] == 3
 
 
-def test_a_flat_folder_is_warned_of_on_the_terminal_and_on_top_of_the_report(
+def test_a_flat_folder_is_warned_of_on_the_terminal_on_top_of_the_report_and_in_the_results(
     images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--target", TARGET, "--classifier", tiny_models["audit_classifier"], "--device", "cpu"]
@@ -51,12 +52,15 @@ def test_a_flat_folder_is_warned_of_on_the_terminal_and_on_top_of_the_report(
     assert f"warning  {words}" in capsys.readouterr().out
     page = (tmp_path / "flat" / "report.html").read_text()
     assert 0 < page.index(words) < page.index('<section class="verdict')
+    [doubt] = AuditResults.read(tmp_path / "flat").doubts or ()
+    assert doubt.startswith(words)
     main(["audit", str(images), *arguments, "--out", str(tmp_path / "folders")])
     (images / "a chef" / "prompt.txt").write_text("a photo of a chef")
     main(["audit", str(images / "a chef"), *arguments, "--out", str(tmp_path / "told")])
     assert "warning" not in capsys.readouterr().out
     for name in ("folders", "told"):
         assert "count as one prompt" not in (tmp_path / name / "report.html").read_text()
+        assert "doubts" not in json.loads((tmp_path / name / "results.json").read_text())
 
 
 def test_results_of_other_settings_are_replaced_only_where_that_is_asked_for(
@@ -107,6 +111,37 @@ def test_results_of_other_settings_are_replaced_only_where_that_is_asked_for(
     assert "whose results.json is not known to be of these settings" in capsys.readouterr().err
 
 
+def test_a_classifier_that_was_trained_anew_at_its_path_is_noticed(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = shutil.copytree(tiny_models["audit_classifier"], tmp_path / "judge")
+    command = ["audit", str(images), "--target", TARGET, "--classifier", str(judge), "--device", "cpu"]
+    command += ["--out", str(tmp_path / "out")]
+    main(command)
+    shutil.copytree(tiny_models["classifier"], judge, dirs_exist_ok=True)
+    with pytest.raises(SystemExit) as caught:
+        main(command)
+    assert caught.value.code == 2
+    assert "results that were made with another classifier than is there now; expected" in capsys.readouterr().err
+    main([*command, "--overwrite"])
+    main(command)
+
+
+def test_a_path_may_be_spelt_in_another_way(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = shutil.copytree(tiny_models["audit_classifier"], tmp_path / "judge")
+    monkeypatch.chdir(tmp_path)
+    command = ["audit", "--target", TARGET, "--device", "cpu", "--out", "out"]
+    for folder, classifier in (("images", "judge"), ("./images", "./judge"), (str(images), str(judge))):
+        main([*command, folder, "--classifier", classifier])
+        assert AuditResults.read("out").judge.classifier == classifier
+    shutil.copytree(judge, tmp_path / "other")
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "images", "--classifier", "other"])
+    assert caught.value.code == 2
+
+
 def test_a_classifier_whose_folder_is_not_called_in_utf_8_is_refused_in_words(
     images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,6 +178,27 @@ def test_a_model_is_generated_from_and_compared_with_itself(
     main([*command, "--seed", "3", "--overwrite"])
     assert "made again: 4 images that are damaged or of other settings" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "results.json").read_text())["audited"]["images"] == 4
+
+
+def test_a_second_classifier_says_what_distances_are_made_of(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for path in images.rglob("*.png"):
+        with Image.open(path) as picture:
+            picture.paste((250, 60, 60), (0, 0, 20, 40))  # redder on the left: a face
+            picture.save(path)
+    command = ["audit", str(images), "--target", TARGET, "--classifier", tiny_models["audit_classifier"]]
+    command += ["--detector", "stand_ins.MiddleFaces", "--out", str(tmp_path / "out")]
+    main([*command, "--second_classifier", tiny_models["classifier"]])
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    [parts] = results["second_classifier"]["distances"]
+    printed = capsys.readouterr().out
+    assert f"alike    gender: both classifiers agree on {100 * parts['agreement']:.1f} %" in printed
+    assert f"{parts['distance']:.3f}" in next(line for line in printed.splitlines() if " a chef " in line)
+    assert results["judge"]["second_classifier"] == tiny_models["classifier"]
+    with pytest.raises(SystemExit):
+        main([*command, "--second_classifier", tiny_models["audit_classifier"]])
+    assert "which is the classifier that judges; expected another one" in capsys.readouterr().err
 
 
 def test_all_problems_come_together(images: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

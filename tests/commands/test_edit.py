@@ -127,6 +127,25 @@ def test_a_folder_is_edited_and_goes_on_where_it_was(
     assert json.loads((out / "results.json").read_text())["settings"]["guidance_scale"] == 2
 
 
+def test_classifiers_that_were_trained_anew_at_their_paths_are_noticed(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lead, auditor = (shutil.copytree(f"{MODELS}/classifier_{kind}", tmp_path / kind) for kind in ("train", "audit"))
+    command = [*command, "--classifier", str(lead), "--audit_classifier", str(auditor), "--editing.tries", "1"]
+    main(command)
+    main(command)
+    assert "2 of them before" in capsys.readouterr().out
+    for folder, name in ((lead, "classifier"), (auditor, "audit_classifier")):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"temperature": {"gender": 9.0}}))
+        with pytest.raises(SystemExit) as caught:
+            main(command)
+        assert caught.value.code == 2
+        assert f"edits that were made with another {name} than is there now; give" in capsys.readouterr().err
+        main([*command, "--overwrite"])
+        assert "of them before" not in capsys.readouterr().out
+
+
 def test_colours_and_orientation_of_a_photograph(command: list[str], folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(folder / "two people")
     sources = sorted((folder / "a pair").glob("*.jpg"))

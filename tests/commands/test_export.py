@@ -19,9 +19,12 @@ from torch import Tensor
 
 from fairlit.adaptors import AdaptorMetadata, Lora, SoftTokens
 from fairlit.adaptors.contents import read_adaptor
+from fairlit.adaptors.export_config import ExportConfig
+from fairlit.adaptors.exporting import export
 from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
 from fairlit.cli import main
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
+from fairlit.errors import ConfigurationError
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.functional.sampling.solver import linear_solver
 
@@ -199,6 +202,13 @@ def test_all_that_is_wrong_comes_together(saved: Path, tmp_path: Path, refused: 
         "alpha: got -1.0; expected a number above 0",
     ):
         assert part in message
+
+
+def test_a_format_that_does_not_exist_is_refused_in_python_too(saved: Path, tmp_path: Path) -> None:
+    config = ExportConfig(adaptor=str(saved), to="nonsense", out=str(tmp_path / "out"))  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="to: got 'nonsense'; expected one of diffusers, peft, kohya; choose"):
+        export(config)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,19 @@ def test_null_for_settings_of_a_method() -> None:
     assert command.parse(["a", "--method", "attribute_words", "--method.after", "null"]).method.after is None
 
 
+def test_arguments_of_a_class_of_ones_own() -> None:
+    parsed = audit.COMMAND.parse
+    whole = {"class_path": "my.Own", "init_args": {"share": "0.5", "ink": {"shade": "1"}}}
+    inner = ["--detector.init_args.share", "0.5", "--detector.init_args.ink.shade=1"]
+    for option in (["--detector", "my.Own"], ["--detector.class_path=my.Own"]):
+        assert parsed([*option, *inner, "images"]).detector == whole
+        assert parsed([*inner, *option, "--faces", "all"]).detector == whole
+    assert parsed(["--classifier", "my.Own", "--classifier.init_args.a", "b"]).classifier["init_args"] == {"a": "b"}
+    assert parsed(["--detector", "my.Own"]).detector == "my.Own"
+    with pytest.raises(ConfigurationError, match=r"^classifier: got 'no/folder'; expected a class; give"):
+        parsed(["--classifier", "no/folder", "--classifier.init_args.a", "b"])
+
+
 @named
 def test_examples_are_understood(command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)

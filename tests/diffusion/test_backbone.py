@@ -35,6 +35,25 @@ def test_a_complete_folder_and_a_hub_id_pass(tiny_pipeline_folder: Path) -> None
     assert complaints("stable-diffusion-v1-5/stable-diffusion-v1-5") == []
 
 
+def test_prompts_are_mixed_token_by_token_before_the_text_encoder(tiny_pipeline: StableDiffusionPipeline) -> None:
+    backbone = Backbone(tiny_pipeline)
+    one, other = ["", "a doctor"], ["", "a person with a nurse"]
+    table = backbone.text_encoder.get_input_embeddings()
+    both = backbone.encode([*one, *other])  # padded to one length
+    torch.testing.assert_close(backbone.encode_mixed(one, other, 0.0), both[:2])
+    torch.testing.assert_close(backbone.encode_mixed(one, other, 1.0), both[2:])
+    mixed = backbone.encode_mixed(one, other, 0.25)
+    ids = backbone.tokenizer([*one, *other], padding="longest", return_tensors="pt").input_ids
+    means = 0.75 * table(ids[:2]) + 0.25 * table(ids[2:])
+    handle = table.register_forward_hook(lambda *_: means)
+    expected = backbone.text_encoder(ids[:2])[0]
+    handle.remove()
+    torch.testing.assert_close(mixed, expected)
+    assert not torch.allclose(mixed[1], both[1])
+    torch.testing.assert_close(backbone.encode(one), backbone.encode(one))  # no hook stays
+    assert not table._forward_hooks
+
+
 def test_a_missing_and_an_empty_folder(tmp_path: Path) -> None:
     [message] = complaints(tmp_path / "nothing")
     assert str(tmp_path / "nothing") in message

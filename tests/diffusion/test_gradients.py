@@ -178,8 +178,10 @@ def test_too_little_memory_halves_the_batches(tiny_pipeline: StableDiffusionPipe
 
     def refuse(module: Any, inputs: Any) -> None:
         sizes.append(len(inputs[0]) // 2)
-        if sizes[-1] > 3 or len(sizes) == 5:
+        if sizes[-1] > 3:
             raise torch.OutOfMemoryError("full")
+        if len(sizes) == 5:
+            torch.empty(2**62, dtype=torch.uint8)  # the allocator of CPUs has an error of its own
 
     conditioning = setup.conditioning()
     sampled = rollout(setup.chain, setup.noise, conditioning)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,41 @@ def test_the_command_says_what_it_did_and_what_is_wrong(
         assert part in message
 
 
+def test_a_bank_that_is_there_is_replaced_on_request_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, embedder = shutil.copytree(folder, tmp_path / "faces"), shutil.copytree(EMBEDDER, tmp_path / "embedder")
+    out = tmp_path / "bank.safetensors"
+    command = ["face-bank", str(pictures), "--embedder", str(embedder), "--out", str(out), "--device", "cpu"]
+    main(command)
+    told, whole, made = capsys.readouterr().out, out.read_bytes(), out.stat().st_mtime_ns
+    main([*command, "--batch_size", "3"])
+    found = capsys.readouterr().out
+    assert f"found    {out}: made of the same pictures with the same settings before" in found
+    assert found.splitlines()[-2:] == told.splitlines()[-2:]  # what was skipped, and the number of faces
+    assert out.stat().st_mtime_ns == made
+
+    (pictures / "first" / "00.png").unlink()
+    config = json.loads((embedder / "config.json").read_text())
+    (embedder / "config.json").write_text(json.dumps(config | {"mean": [0.4, 0.4, 0.4]}))
+    for arguments, words in (
+        (command, "a face bank of other pictures and embedder; expected a new file"),
+        ([*command, "--embedder", str(tmp_path / "none")], "a face bank of another embedder; expected"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert f"out: got {out}, {words}" in capsys.readouterr().err
+        assert out.read_bytes() == whole
+    main([*command, "--overwrite"])
+    assert f"{COUNT - 1} faces" in capsys.readouterr().out
+    out.write_text("mine")
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "a file that is not known to be a face bank of these pictures and settings" in capsys.readouterr().err
+    assert out.read_text() == "mine"
+
+
 def test_the_command_detects_faces_as_it_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = torch.from_numpy(draw_scene(balanced_scene(3, 0)).pixels).permute(2, 0, 1)
     save_face(image, tmp_path / "pictures" / "0.png")
@@ -197,14 +233,14 @@ def test_the_command_detects_faces_as_it_is_told(tmp_path: Path, capsys: pytest.
     main([*arguments, "--detection.scale", "2"])
     assert ": 1 face\n" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main([*arguments, "--detection.min_score", "1"])
+        main([*arguments, "--detection.min_score", "1", "--overwrite"])
     assert NO_FACE in capsys.readouterr().err
 
 
 def test_no_face_at_all_is_refused(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     (tmp_path / "faces" / "a.png").write_text("no picture")
-    with Progress(disable=True) as progress, pytest.raises(ConfigurationError, match=r"gave no face: a\.png"):
+    with Progress(disable=True) as progress, pytest.raises(ConfigurationError, match=r"gave no face \(a\.png"):
         build_bank(tmp_path / "faces", ClassifierEmbedder(EMBEDDER), tmp_path / "bank.safetensors", progress=progress)
 
 

@@ -144,11 +144,17 @@ def test_the_command_calibrates_what_was_trained_elsewhere(
     assert loaded.config.temperature["age"] != 1.0
     assert loaded.config.temperature["mood"] == 1.0
     assert "age  accuracy" in capsys.readouterr().out
+    before = (tmp_path / "classifier" / "config.json").read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "which has been measured before (age on 12 faces); expected" in capsys.readouterr().err
+    assert (tmp_path / "classifier" / "config.json").read_bytes() == before
+    arguments.append("--overwrite")
+    main(arguments)
     (tmp_path / "merge.yaml").write_text(json.dumps({"age": {"old": AGES["old"], "young": AGES["young"]}}))
     with pytest.raises(SystemExit) as stopped:
-        main(
-            ["classifier", "calibrate", str(tmp_path / "classifier"), *where, "--classes", str(tmp_path / "merge.yaml")]
-        )
+        main(arguments)
     assert stopped.value.code == 2
     assert "give the same, in the same order" in capsys.readouterr().err
 

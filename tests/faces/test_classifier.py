@@ -12,6 +12,7 @@ from torch import nn
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.faces import AttributeClassifier, ClassifierConfig, CropSettings, Faces
 from fairlit.faces.architectures import ARCHITECTURES, build_backbone
+from fairlit.faces.classifier_files import read_classes
 
 CLASSES = {"hat": ("none", "cap", "crown"), "mood": ("calm", "cross")}
 TINY_VIT = {
@@ -70,8 +71,8 @@ def test_save_and_load_give_the_same_logits(kind: str, tmp_path: Path) -> None:
     images, faces = torch.rand(3, 3, 40, 40), some_faces()
     ours, theirs = classifier.classify(images, faces), loaded.classify(images, faces)
     assert all(torch.equal(ours[name], theirs[name]) for name in CLASSES)
-    assert AttributeClassifier.read_classes(tmp_path / "saved") == CLASSES
-    assert list(AttributeClassifier.read_classes(tmp_path / "saved")) == list(CLASSES)
+    assert read_classes(tmp_path / "saved") == CLASSES
+    assert list(read_classes(tmp_path / "saved")) == list(CLASSES)
 
 
 def test_loaded_is_frozen_whatever_its_owner_does(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_damaged_folders_are_refused(damage: str, error: type[Exception], words:
 def test_classes_are_read_without_weights(tmp_path: Path) -> None:
     tiny().save(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    assert AttributeClassifier.read_classes(tmp_path) == CLASSES
+    assert read_classes(tmp_path) == CLASSES
 
 
 def test_interrupted_save_leaves_the_old_classifier(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +197,45 @@ def test_a_transformers_folder(tmp_path: Path) -> None:
     merged.save(tmp_path / "merged")
     again = AttributeClassifier.load(tmp_path / "merged")(crop)["age"].softmax(dim=1)
     torch.testing.assert_close(again, expected.softmax(dim=1)[:, [2, 0, 1]] @ torch.tensor([[1.0, 0], [0, 1], [0, 1]]))
+
+
+def test_what_a_folder_holds_is_replaced_on_request_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_vit(tmp_path / "vit")
+    out = tmp_path / "native"
+    command = ["classifier", "import", "transformers", str(tmp_path / "vit"), "--attribute", "age", "--out", str(out)]
+    main(command)
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"temperature": {"age": 2.0}}))  # as calibrating does
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in out.iterdir()}
+
+    before = files()
+    main(command)
+    assert f"found    {out}: imported from the same source with the same settings before" in capsys.readouterr().out
+    assert files() == before
+    (out / "mine.txt").touch()
+    main(command)
+    (out / "mine.txt").unlink()
+    ViTForImageClassification(ViTConfig(**VIT, **LABELS, image_size=32, patch_size=8)).save_pretrained(tmp_path / "new")
+    for change, words in (
+        (["--margin", "0.2"], "a classifier that was imported with margin 0.0, not 0.2; expected"),
+        ([], "a classifier that was imported with another source than is there now; expected"),
+    ):
+        if not change:
+            shutil.copy(tmp_path / "new" / "model.safetensors", tmp_path / "vit")
+        with pytest.raises(SystemExit) as stopped:
+            main([*command, *change])
+        assert stopped.value.code == 2
+        assert words in capsys.readouterr().err
+        assert files() == before
+    main([*command, "--overwrite"])
+    assert AttributeClassifier.load(out).temperature == {"age": 1.0}
+    main(command)
+    (out / ".import.jsonl").unlink()  # as a folder that fairlit did not import
+    with pytest.raises(SystemExit):
+        main(command)
+    assert f"out: got {out}, which holds config.json, not known to be of this import" in capsys.readouterr().err
 
 
 def test_gradients_go_through_a_transformers_network(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_images_with_former_parameters_are_made(tiny_pipeline_folder: Path, tmp_
     plan = GenerationPlan(str(tiny_pipeline_folder), [prompt], tmp_path, images=1, method=method)
     [[image]] = plan.planned()
     former = {"people" if key == "num_people" else key: value for key, value in image.parameters.items()}
-    former |= {"method": FORMER["fair"], "version": "0.1.0"}
+    former |= {"method": FORMER["fair"], "version": "0.1.0"}  # with digests, of which 0.1.0 knew nothing
     save_png(torch.zeros(3, 8, 8), tmp_path / image.file, former)
     with Problems("generate") as problems:
         assert is_made(image, tmp_path, problems)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import Backbone
@@ -18,7 +19,7 @@ from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
 from fairlit.mitigation import Chunk, NoMitigation, SamplingPlan
-from fairlit.pictures.files import read_image, read_parameters
+from fairlit.pictures.files import read_image, read_parameters, save_png
 from fairlit.pictures.manifest import read_manifest
 
 PROMPTS = [Prompt("a photo of a doctor", "people"), Prompt("a nurse & <b>", "people")]
@@ -107,6 +108,34 @@ def test_images_made_otherwise_are_not_mixed_with(plan: GenerationPlan) -> None:
     Image.new("RGB", (4, 4)).save(file)
     with pytest.raises(ConfigurationError, match="not from fairlit generate"):
         make_images(plan)
+
+
+def test_a_model_that_has_changed_at_its_path_is_noticed(plan: GenerationPlan, tmp_path: Path) -> None:
+    model = shutil.copytree(plan.model, tmp_path / "model")
+    plan = dataclasses.replace(plan, images=1, model=str(model))
+    make_images(plan)
+    again = dataclasses.replace(plan, model=f"{tmp_path}/./model")
+    assert make_images(again) == 0
+    weights = model / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    save_file({name: 1.01 * tensor for name, tensor in tensors.items()}, weights)
+    changed = dataclasses.replace(plan)
+    with pytest.raises(ConfigurationError, match="made with another model than is there now; give another --out"):
+        make_images(changed)
+    assert make_images(dataclasses.replace(plan, overwrite=True)) == len(PROMPTS)
+    assert make_images(changed) == 0
+
+
+def test_images_that_do_not_say_which_weights_their_model_had_are_refused_once(plan: GenerationPlan) -> None:
+    plan = dataclasses.replace(plan, images=1)
+    make_images(plan)
+    for [image] in plan.planned():
+        del image.parameters["digests"]  # as fairlit 0.1.0 wrote them
+        save_png(torch.zeros(3, 8, 8), plan.out / image.file, image.parameters)
+    with pytest.raises(ConfigurationError, match=r"an unknown model, of which .* noted the path alone"):
+        make_images(plan)
+    assert make_images(dataclasses.replace(plan, overwrite=True)) == len(PROMPTS)
+    assert make_images(plan) == 0
 
 
 def test_everything_wrong_is_said_at_once(plan: GenerationPlan) -> None:

@@ -142,6 +142,14 @@ def test_files_take_their_places_together_or_not_at_all(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["adaptor", "link", "new"]
 
 
+def test_a_file_that_is_not_written_again_does_not_stay(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text("old")
+    with atomic_files(tmp_path, ["a", "b", "c"]) as fresh:
+        (fresh / "a").write_text("new")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new"}
+
+
 def test_text_that_utf_8_cannot_write_is_spelt_as_json_reads_it_back(tmp_path: Path) -> None:
     content = {"caf\udce9.png": "é\ud800"}
     path = atomic_write_text(tmp_path / "results.json", json.dumps(content, ensure_ascii=False))

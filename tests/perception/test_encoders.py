@@ -183,5 +183,5 @@ def test_weights_in_eight_bits_are_refused(kind: torch.dtype, dino_folder: Path,
     tensors = load_file(tmp_path / "dino" / "model.safetensors")
     name = next(name for name, tensor in tensors.items() if tensor.ndim == 2)
     save_file(tensors | {name: tensors[name].to(kind)}, tmp_path / "dino" / "model.safetensors", {"format": "pt"})
-    with pytest.raises(CheckpointError, match=f"hold '{name}' as .*expected floating point of 16 bits"):
+    with pytest.raises(CheckpointError, match=f"has '{name}' as .*expected floating point of 16 bits"):
         DinoEncoder.load(str(tmp_path / "dino"))

@@ -10,7 +10,8 @@ from PIL import Image
 from fairlit.faces import Faces
 from fairlit.faces.observation import Observation
 from fairlit.pictures.colours import class_colour
-from fairlit.pictures.comparison import PictureRow, comparison_picture, picture_tensor
+from fairlit.pictures.comparison import comparison_picture, picture_tensor
+from fairlit.pictures.tiles import PictureRow
 
 CLASSES = {"gender": ("female", "male"), "skin_tone": ("light", "tan", "brown", "dark")}
 TILE = 112

@@ -42,15 +42,9 @@ class Untested(FaceClassifier):
 class Unlearnt(FaceClassifier):
     """Takes every face for a woman's, and says so."""
 
+    classes = {"gender": ("female", "male")}  # noqa: RUF012
+    temperature = {"gender": 1.0}  # noqa: RUF012
     size = 8
-
-    @property
-    def classes(self) -> dict[str, tuple[str, ...]]:
-        return {"gender": ("female", "male")}
-
-    @property
-    def temperature(self) -> dict[str, float]:
-        return {"gender": 1.0}
 
     @property
     def confusion(self) -> dict[str, Tensor]:

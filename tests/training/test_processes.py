@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_runs import adaptors, largest_difference, last_checkpoint, read_checkpoint, run_installed, variant
+from cli_runs import (
+    adaptors,
+    largest_difference,
+    last_checkpoint,
+    read_checkpoint,
+    run_installed,
+    same_content,
+    variant,
+)
 
 from fairlit.cli import main
 
@@ -88,6 +96,24 @@ def test_resuming_with_another_number_of_processes(tiny_config: Path, tmp_path: 
     run_with_two("predict", config, strategy, "--ckpt_path", str(checkpoint))
     assert len((mixed / "images" / "manifest.jsonl").read_text().splitlines()) == 6
     assert len(list((mixed / "images").rglob("*.png"))) == 6
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_stopped_and_resumed_learn_the_very_same(tiny_config: Path, tmp_path: Path) -> None:
+    """Also where a rank with more images could keep more activations: in half precision casts of weights come first."""
+    changes = GENTLE_ADAM | {
+        "model.init_args.replay": {"keep": 0.005},
+        "trainer.max_steps": 4,
+        "trainer.precision": "bf16-mixed",
+    }
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    run_with_two("fit", variant(tiny_config, whole, changes), "ddp")
+    config = variant(tiny_config, stopped, changes)
+    run_with_two("fit", config, "ddp", "--trainer.max_steps", "2")
+    run_with_two("fit", config, "ddp", "--ckpt_path", "last")
+    kept = read_checkpoint(last_checkpoint(stopped))["chain_gradient"]["kept"]
+    assert 0 < kept < 2 * 2  # of the two images of the second process, at two or three evaluations
+    assert same_content(adaptors(whole), adaptors(stopped))
 
 
 @pytest.mark.slow

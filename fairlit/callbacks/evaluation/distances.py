@@ -10,9 +10,9 @@ from fairlit.data import PromptBatch
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.statistics.distance_parts import distance_parts
 from fairlit.metrics import AttributeDistribution
+from fairlit.results.distances import PromptDistance
 from fairlit.results.figures import DistributionFigures
 from fairlit.results.record import Estimate
-from fairlit.results.run import PromptDistance
 from fairlit.training import Generated
 
 

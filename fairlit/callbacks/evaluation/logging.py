@@ -12,8 +12,8 @@ def logged_figures(results: GroupedFigures, stage: str) -> dict[str, float]:
     """Return tag -> value, such as ``val/finetuned/bias/gender``.
 
     Args:
-        results: figures of every group and variant.
-        stage: first part of the tags: ``val`` or ``test``.
+        results: figures of every group, or operating point, and variant.
+        stage: first part of the tags: ``val``, ``test``, or ``operating_points``, which no group can be taken for.
     """
     tags: dict[str, float] = {}
     for group, variants in results.items():

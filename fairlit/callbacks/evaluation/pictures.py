@@ -10,27 +10,33 @@ from PIL import Image
 
 from fairlit.callbacks.evaluation.image_logging import log_picture
 from fairlit.data import PromptBatch
-from fairlit.faces.observation import Observation
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path
-from fairlit.pictures.comparison import PictureRow, comparison_picture
+from fairlit.io.foreign_text import file_stem
+from fairlit.pictures.comparison import comparison_picture
+from fairlit.pictures.prompt_picture import prompt_picture
+from fairlit.pictures.tiles import Classes, PictureRow
+from fairlit.results.curves import CURVES_FILE, operating_curves
+from fairlit.results.run import GroupedFigures, RunSummary
 from fairlit.training import Generated
 
 TITLES = {"original": "before", "finetuned": "after", "ema": "after (moving average)"}
 
 
 class EvaluationPicture:
-    """Collects the first images of the first prompts.
+    """Collects the first images of prompts, as large as pictures show them.
 
     Args:
-        prompts: number of prompts in the picture.
+        prompts: number of prompts in the picture of the first prompts.
         images: number of images of each prompt and variant.
+        every_prompt: whether each prompt gets a picture of its own too.
     """
 
-    def __init__(self, prompts: int, images: int) -> None:
-        self.prompts, self.images = prompts, images
+    def __init__(self, prompts: int, images: int, *, every_prompt: bool = False) -> None:
+        self.prompts, self.images, self.every_prompt = prompts, images, every_prompt
         self._rows: list[PictureRow] = []
-        self._classes: dict[str, tuple[str, ...]] = {}
+        self._numbers: list[int] = []
+        self._classes: list[Classes] = []
 
     def add(self, batch: PromptBatch, outputs: Mapping[str, Generated], target: TargetDistribution) -> None:
         """Add the images of a prompt while there is room.
@@ -40,11 +46,12 @@ class EvaluationPicture:
             outputs: variant of the model -> its images.
             target: target distribution, classes in the order of the predictions.
         """
-        if len(self._rows) < self.prompts:
-            shown = {name: generated.images[: self.images].cpu() for name, generated in outputs.items()}
-            seen = {name: _first(generated, len(shown[name])) for name, generated in outputs.items()}
-            self._rows.append(PictureRow(batch.prompt, shown, seen))
-            self._classes = dict(target.classes)
+        if len(self._rows) < self.prompts or self.every_prompt:
+            images = {name: generated.images for name, generated in outputs.items()}
+            seen = {name: generated.observation for name, generated in outputs.items()}
+            self._rows.append(PictureRow(batch.prompt, images, seen).reduced(self.images))
+            self._numbers.append(batch.index)
+            self._classes.append(target.classes)
 
     @property
     def variants(self) -> list[str]:
@@ -52,12 +59,37 @@ class EvaluationPicture:
         return list(self._rows[0].images)
 
     def draw(self, titles: Mapping[str, str]) -> Image.Image:
-        """Return the picture.
+        """Return the picture of the first prompts.
 
         Args:
             titles: variants to show -> their titles.
         """
-        return comparison_picture(self._rows, self._classes, dict(titles))
+        return comparison_picture(self._rows[: self.prompts], self._classes[0], dict(titles))
+
+    def save_prompts(self, folder: Path, titles: Mapping[str, str], results: GroupedFigures) -> Path:
+        """Write a picture of every prompt, which take the places of those of an earlier test, and return the folder.
+
+        Args:
+            folder: folder of the pictures.
+            titles: variants to show -> their titles.
+            results: figures of every group and variant.
+        """
+        figures = {
+            (variant, entry.number): entry
+            for variants in results.values()
+            for variant, own in variants.items()
+            for entry in own.distribution.per_prompt
+        }
+        written = set()
+        for number, row, classes in zip(self._numbers, self._rows, self._classes, strict=True):
+            own = {variant: figures[variant, number] for variant in titles}
+            path = folder / f"{number:03d}_{file_stem(row.prompt)}.png"
+            with atomic_path(path) as temporary:
+                prompt_picture(row, classes, titles, own).save(temporary)
+            written.add(path)
+        for earlier in set(folder.glob("[0-9][0-9][0-9]_*.png")) - written:
+            earlier.unlink()
+        return folder
 
 
 def validation_titles(variants: Sequence[str]) -> dict[str, str]:
@@ -85,9 +117,21 @@ def save_picture(picture: Image.Image, path: Path, trainer: L.Trainer, *, tag: s
     return path
 
 
-def _first(generated: Generated, count: int) -> Observation:
-    """What was seen in the first images, on the CPU."""
-    observation = generated.observation
-    inside = observation.faces.image_index < count
-    probabilities = {name: rows[inside].cpu() for name, rows in observation.probabilities.items()}
-    return Observation(observation.faces.images(0, count).to("cpu"), probabilities)
+def save_curves(folder: Path, summary: RunSummary, trainer: L.Trainer) -> list[Path]:
+    """Write the curves of a test to a file and to the loggers, or remove those of an earlier test.
+
+    Args:
+        folder: folder of the file.
+        summary: summary of the test.
+        trainer: trainer with the loggers.
+
+    Returns:
+        The file; empty where the test has no curves.
+    """
+    path = folder / CURVES_FILE
+    if operating_curves(summary):
+        from fairlit.pictures.operating_curves import draw_curves  # matplotlib takes its time
+
+        return [save_picture(draw_curves(summary), path, trainer, tag="test/operating_points")]
+    path.unlink(missing_ok=True)
+    return []

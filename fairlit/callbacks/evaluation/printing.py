@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -19,7 +19,7 @@ from fairlit.results.tables import (
     results_table,
     rich_table,
 )
-from fairlit.terminal import plain_console
+from fairlit.terminal import table_console
 from fairlit.training import FairFinetuner
 
 Report = list[Table | str]
@@ -31,7 +31,7 @@ def validation_report(module: FairFinetuner, results: GroupedFigures, picture: P
     return [results_table(columns, _title(module, columns)), f"picture  {picture}"]
 
 
-def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, path: Path) -> Report:
+def test_report(module: FairFinetuner, summary: RunSummary, pictures: Sequence[Path], *, path: Path) -> Report:
     """Return the tables of `fairlit test`, and where its files are."""
     columns = {"before": summary.before, "after": summary.after}
     report: Report = [results_table(columns, _title(module, columns))]
@@ -42,19 +42,17 @@ def test_report(module: FairFinetuner, summary: RunSummary, picture: Path, *, pa
         report.append(rich_table(operating_rows(summary), "by guidance scale, strength and solver steps"))
     if summary.distances:
         title = "what the distance that remains is made of"
-        report.append(rich_table(distance_rows(summary), title, caption=DISTANCE_CAPTION))
+        report.append(rich_table(distance_rows(summary.distances), title, caption=DISTANCE_CAPTION))
     if summary.named_classes:
         report.append(rich_table(naming_rows(summary), "prompts that name a class", caption=""))
-    return [*report, f"picture  {picture}\nsummary  {path}"]
+    return [*report, *(f"picture  {picture}" for picture in pictures), f"summary  {path}"]
 
 
 def print_report(report: Report) -> None:
     """Print a report; nothing where there is none."""
     if not report:
         return
-    console = plain_console()
-    if not console.is_terminal:  # a log file has no width; do not break the table for its sake
-        console = plain_console(width=140)
+    console = table_console()
     console.print()
     for part in report:
         console.print(part, soft_wrap=isinstance(part, str))

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from fairlit.callbacks.evaluation.grouping import MAIN, main_figures
 from fairlit.io.digests import fairlit_version, tensor_digest
 from fairlit.io.jsonable import to_jsonable
-from fairlit.results.run import GroupedFigures, NamedClass, OperatingFigures, PromptDistance, RunSummary, VariantFigures
+from fairlit.results.distances import PromptDistance
+from fairlit.results.run import GroupedFigures, NamedClass, OperatingFigures, RunSummary, VariantFigures
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.operating_points import OperatingPoint
 

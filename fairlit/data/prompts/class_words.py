@@ -39,7 +39,7 @@ def check_wording(after: str | None, template: str, placeholders: Sequence[str],
     try:
         re.compile(after or "")
     except re.error as error:
-        problems.add(f"after: {after!r} is no regular expression ({error})")
+        problems.add(f"after: {after!r} is no regular expression ({error}); correct it")
 
 
 def insert_words(prompt: str, words: str, after: str | None, *, template: str) -> str:

@@ -17,7 +17,19 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 
 NoiseKey = tuple[int, ...]
 _STREAMS: dict[Split, int] = {"train": 0, "val": 1, "test": 2}
-_NAMING_STREAM = 8  # 3 to 7 are those of `training.finetuning.step_draws`
+_NAMING_STREAM, _MIXING_STREAM = 8, 10  # 3 to 7 are those of `training.finetuning.step_draws`
+
+
+class PromptMix(NamedTuple):
+    """A prompt that is mixed into another one, in the space of token embeddings.
+
+    Attributes:
+        other: its text.
+        weight: its weight, in [0, 1].
+    """
+
+    other: str
+    weight: float
 
 
 class PromptBatch(NamedTuple):
@@ -29,6 +41,7 @@ class PromptBatch(NamedTuple):
         family: the prompt's family.
         target: distribution that the people in the images shall follow.
         keys: noise key of each of the N images, over all ranks; a rank takes every world-size-th.
+        mix: what is mixed into the prompt; None: nothing.
     """
 
     index: int  # type: ignore[assignment]  # a batch is never searched as a tuple
@@ -36,6 +49,7 @@ class PromptBatch(NamedTuple):
     family: str
     target: TargetDistribution
     keys: list[NoiseKey]
+    mix: PromptMix | None = None
 
 
 class _Stream(IterableDataset[PromptBatch]):
@@ -76,6 +90,8 @@ class PromptDataModule(L.LightningDataModule):
         test_split: split whose prompts are tested on, with the noise of the test; `train` shows what has been learnt of
             prompts that were trained on.
         naming: prompts that name a class, in training and in the test.
+        mixed_share: share of the training steps whose prompt lies between two prompts of a family and target: their
+            token embeddings are mixed, the second with a weight drawn from 0 to 1/2.
         seed: of the noise and of the order of prompts.
 
     Attributes:
@@ -99,6 +115,7 @@ class PromptDataModule(L.LightningDataModule):
         test_prompts: int | None = None,
         test_split: Split = "test",
         naming: ClassNaming = ClassNaming(),
+        mixed_share: float = 0.0,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -115,6 +132,8 @@ class PromptDataModule(L.LightningDataModule):
                 if count is not None and count < 1:
                     problems.add(f"{name}: got {count}; give a number of at least 1")
             problems.at_least("seed", seed, 0)
+            if not 0 <= mixed_share <= 1:
+                problems.add(f"mixed_share: got {mixed_share}; expected a share from 0 to 1; give 0.5, say")
             if test_split not in SPLITS:
                 problems.add(f"test_split: got {test_split!r}; expected one of {', '.join(SPLITS)}; give one of them")
             with problems.collecting():
@@ -131,7 +150,7 @@ class PromptDataModule(L.LightningDataModule):
             if not problems.messages:
                 for own in self.targets():
                     naming.check(own, problems)
-        self.naming = naming
+        self.naming, self.mixed_share = naming, mixed_share
         self.images: dict[Split, int] = {"train": images_per_prompt, "val": validation_images, "test": test_images}
         self.seed = seed
         self.first_batch = 0
@@ -177,9 +196,10 @@ class PromptDataModule(L.LightningDataModule):
             prompt = self._perhaps_named(prompts[order[position]], index)
         else:
             prompt = [*prompts, *self._named_tests][index] if split == "test" else prompts[index]
+        mix = self._mix(prompt, index) if split == "train" else None
         images = self.naming.test_images if split == "test" and index >= len(prompts) else self.images[split]
         keys: list[NoiseKey] = [(self.seed, _STREAMS[split], index, image) for image in range(images)]
-        return PromptBatch(index, prompt.text, prompt.family, prompt.target or self.target, keys)
+        return PromptBatch(index, prompt.text, prompt.family, prompt.target or self.target, keys, mix)
 
     def _perhaps_named(self, prompt: Prompt, index: int) -> Prompt:
         """Return the prompt of a training batch, with a class named where the number of the batch draws so."""
@@ -191,6 +211,21 @@ class PromptDataModule(L.LightningDataModule):
         classes = list(named_classes(prompt.target or self.target).items())
         attribute, labels = classes[generator.integers(len(classes))]
         return self._named(prompt)[attribute, labels[generator.integers(len(labels))]]
+
+    def _mix(self, prompt: Prompt, index: int) -> PromptMix | None:
+        """Return what is mixed into the prompt of a training batch; None where nothing is, or nothing is like it."""
+        if not self.mixed_share:
+            return None
+        generator = np.random.default_rng((self.seed, _MIXING_STREAM, index))
+        drawn, weight = generator.random(), generator.uniform(0, 0.5)
+        likes = [
+            other.text
+            for other in self._prompts["train"]
+            if (other.family, other.target) == (prompt.family, prompt.target) and other.text != prompt.text
+        ]
+        if drawn >= self.mixed_share or not likes:
+            return None
+        return PromptMix(likes[generator.integers(len(likes))], float(weight))
 
     def _named(self, prompt: Prompt) -> dict[tuple[str, str], Prompt]:
         """Return attribute and class -> the prompt with that class named."""

@@ -57,7 +57,7 @@ def read_families(path: Path) -> list[PromptFamily]:
         if path.suffix.lower() == ".json":
             return [_published_family(path.stem, path.stem, content, settings={}, problems=problems)]
         if isinstance(content, dict) and (unknown := sorted(map(str, set(content) - {"families"}))):
-            problems.add(f"unknown key {', '.join(unknown)}; the only one is families")
+            problems.add(f"unknown key {', '.join(unknown)}; the only one is families; put the families below it")
         entries = content.get("families") if isinstance(content, dict) else None
         if not isinstance(entries, dict) or not entries:
             problems.add("no families; write `families:` with at least one name below it")
@@ -86,7 +86,9 @@ def _family(name: str, entry: Any, folder: Path, *, problems: Problems) -> Promp
         problems.add(f"{where}: got {shortened(entry)}; give it `templates` and `fillers`, or `prompts`")
         return PromptFamily(name, (), {})
     if unknown := sorted(set(map(str, entry)) - set(_FAMILY_KEYS)):
-        problems.add(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(_FAMILY_KEYS)}")
+        problems.add(
+            f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(_FAMILY_KEYS)}; correct or remove it"
+        )
     settings = _settings(where, entry, problems)
     if "file" in entry:
         if others := sorted(set(entry) & {"templates", "fillers", "prompts"}):
@@ -244,7 +246,9 @@ def _published_family(
 ) -> PromptFamily:
     """The family of a JSON file in the published layout; what is not clear is refused rather than guessed."""
     if not isinstance(content, dict) or not set(content) & set(_PUBLISHED_KEYS):
-        problems.add(f"{where}: not the published layout; it has some of the keys {', '.join(_PUBLISHED_KEYS)}")
+        problems.add(
+            f"{where}: not the published layout; give some of the keys {', '.join(_PUBLISHED_KEYS)}, or write YAML"
+        )
         return PromptFamily(name, (), {})
     if unknown := sorted(set(content) - set(_PUBLISHED_KEYS)):
         problems.add(

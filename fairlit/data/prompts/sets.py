@@ -62,7 +62,8 @@ class PromptSet:
         names = [*self.families] if families is None else families
         if unknown := [name for name in names if name not in self.families]:
             raise ConfigurationError(
-                f"families: {self.source} has no {', '.join(map(repr, unknown))}; it has {', '.join(self.families)}"
+                f"families: {self.source} has no {', '.join(map(repr, unknown))}; it has {', '.join(self.families)}; "
+                "choose among these"
             )
         chosen = [self.families[name] for name in names]
         if not any(family.count(split) for family in chosen):

@@ -104,7 +104,9 @@ class TargetDistribution:
             try:
                 shares = torch.as_tensor(table, dtype=torch.float64).detach().cpu().clone()
             except (TypeError, ValueError, RuntimeError) as error:
-                raise ConfigurationError(f"table is no rectangular table of numbers ({error})") from error
+                raise ConfigurationError(
+                    f"table is no rectangular table of numbers ({error}): give nested lists of shares"
+                ) from error
             expected = tuple(len(names) for names in classes.values())
             if tuple(shares.shape) != expected:
                 problems.add(

@@ -120,7 +120,7 @@ def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
             predictions), cannot make `num_steps` steps, or stops before the noise is gone.
     """
     if num_steps < 1:
-        raise ConfigurationError(f"num_steps: got {num_steps}; a sampling chain needs at least one step")
+        raise ConfigurationError(f"num_steps: got {num_steps}; expected at least 1; give 25, say")
     name = type(scheduler).__name__
     try:
         timesteps, input_scale, states, error, noise_per_output = _probe(scheduler, num_steps)

@@ -96,6 +96,30 @@ def correct_frequencies(observed: Tensor, confusions: Confusions) -> Tensor:
     return _shares(_inverted(observed.detach().cpu().double(), rates), len(rates))
 
 
+def seen_frequencies(true: Tensor, confusions: Confusions) -> Tensor:
+    """Return as which shares a classifier sees true ones: q = p A, what `correct_frequencies` inverts.
+
+    Args:
+        true: shares [..., K1, ..., KA] that sum to 1 over the last A axes.
+        confusions: as for `correct_frequencies`.
+
+    Returns:
+        float64, the shape of `true`.
+
+    Raises:
+        ConfigurationError: As there.
+
+    Example:
+        >>> seen_frequencies(torch.tensor([0.5, 0.5]), [[[95, 5], [2, 98]]])
+        tensor([0.4850, 0.5150], dtype=torch.float64)
+    """
+    rates = confusion_rates(confusions, true.shape)
+    seen = true.detach().cpu().double()
+    for axis, rate in enumerate(rates, start=-len(rates)):
+        seen = (seen.movedim(axis, -1) @ rate).movedim(-1, axis)
+    return seen
+
+
 def corrected_intervals(
     counts: Tensor, confusions: Confusions, *, level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> Tensor:
@@ -185,21 +209,35 @@ def corrected_bootstrap(
     generator = np.random.default_rng(seed)
     seen = frequencies(counts.flatten(1)).view(counts.shape)
     corrected = correct_frequencies(seen, confusions).flatten(1)
-    rows = torch.from_numpy(generator.integers(prompts, size=(draws, prompts)))
-    by_prompts = torch.cat([statistic(corrected[part]) for part in rows.split(_part(corrected))])
-    rates = [rate[:, None] for rate in _drawn_rates(generator, tables, draws)]
-    by_rates = torch.cat(
-        [
-            statistic(_shares(_inverted(seen, part), len(tables)).flatten(2))
-            for part in zip(*(rate.split(_part(corrected)) for rate in rates), strict=True)
-        ]
-    )
+    by_prompts = _over_prompts(generator, corrected, statistic, draws=draws)
+    by_rates = _over_rates(generator, seen, tables, statistic, draws=draws)
     normal = float(special.ndtri((1 + level) / 2))
-    half = math.hypot(
-        student_factor(prompts, level) * float(by_prompts.std(correction=0)), normal * float(by_rates.std(correction=0))
-    )
+    half = math.hypot(student_factor(prompts, level) * by_prompts, normal * by_rates)
     value = float(statistic(corrected[None])[0])
     return value, (value - half, value + half)
+
+
+def _over_prompts(
+    generator: np.random.Generator, corrected: Tensor, statistic: Callable[[Tensor], Tensor], *, draws: int
+) -> float:
+    """Standard deviation of a statistic of corrected frequencies [P, K] where prompts are drawn with replacement."""
+    rows = torch.from_numpy(generator.integers(len(corrected), size=(draws, len(corrected))))
+    values = torch.cat([statistic(corrected[part]) for part in rows.split(_part(corrected))])
+    return float(values.std(correction=0))
+
+
+def _over_rates(
+    generator: np.random.Generator,
+    seen: Tensor,
+    tables: list[Tensor],
+    statistic: Callable[[Tensor], Tensor],
+    *,
+    draws: int,
+) -> float:
+    """Standard deviation of a statistic of frequencies [P, K1, ..., KA] corrected by drawn confusion rates."""
+    rates = [rate[:, None].split(_part(seen)) for rate in _drawn_rates(generator, tables, draws)]
+    values = [statistic(_shares(_inverted(seen, part), len(tables)).flatten(2)) for part in zip(*rates, strict=True)]
+    return float(torch.cat(values).std(correction=0))
 
 
 def confusion_rates(confusions: Confusions, shape: Sequence[int]) -> list[Tensor]:

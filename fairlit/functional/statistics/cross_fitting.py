@@ -80,7 +80,7 @@ def noise_free_total_variation_interval(groups: Tensor, target_shares: Shares, *
     counts = _used(groups, level)
     shares = torch.from_numpy(check_distribution(target_shares, "target_shares"))
     if counts.shape[1] != len(shares):
-        raise ConfigurationError(f"groups have {counts.shape[1]} classes and target_shares {len(shares)}")
+        raise ConfigurationError(f"groups have {counts.shape[1]} classes and target_shares {len(shares)}: give as many")
     plain = total_variations(frequencies(counts), shares)
     return _between(cross_fitted_total_variations(counts, shares), plain, level)
 

@@ -19,10 +19,10 @@ class DistanceParts:
     Attributes:
         distance: total variation distance of the shares that the judge sees.
         chance: expected distance of as many faces that are drawn from the target.
-        classifiers: what the judge sees beyond what the classifier that was trained against sees on the same faces.
+        classifiers: what the judge sees beyond what another classifier sees on the same faces.
         solver_steps: what is seen at more solver steps than in training beyond what is seen at those of training; 0
             where it was not measured.
-        model: the rest, which further training could remove.
+        model: the rest, for which the model has to answer.
     """
 
     distance: float
@@ -35,7 +35,7 @@ class DistanceParts:
 def distance_parts(
     target: Sequence[float],
     judged: Sequence[float],
-    trained_against: Sequence[float],
+    other: Sequence[float],
     *,
     faces: int,
     at_training_steps: Sequence[float] | None = None,
@@ -49,7 +49,7 @@ def distance_parts(
     Args:
         target: share of each class that is asked for, [K].
         judged: shares that the judge sees, [K].
-        trained_against: shares that the classifier that was trained against sees in the same images, [K].
+        other: shares that another classifier sees in the same images, such as the one that was trained against, [K].
         faces: number of faces.
         at_training_steps: shares that this classifier sees in images of as many solver steps as in training, from the
             same noise, [K]; None: not measured.
@@ -64,14 +64,14 @@ def distance_parts(
         >>> round(parts.model, 3)
         0.079
     """
-    wanted, seen, trained = (
-        check_distribution(shares, name)
-        for shares, name in ((target, "target"), (judged, "judged"), (trained_against, "trained_against"))
+    wanted, seen, seen_by_other = (
+        check_distribution(shares, name) for shares, name in ((target, "target"), (judged, "judged"), (other, "other"))
     )
-    fewer = trained if at_training_steps is None else check_distribution(at_training_steps, "at_training_steps")
+    fewer = seen_by_other if at_training_steps is None else check_distribution(at_training_steps, "at_training_steps")
     signs = np.sign(seen - wanted) / 2
     distance, classifiers, steps, left = (
-        float(signs @ difference) for difference in (seen - wanted, seen - trained, trained - fewer, fewer - wanted)
+        float(signs @ difference)
+        for difference in (seen - wanted, seen - seen_by_other, seen_by_other - fewer, fewer - wanted)
     )
     chance = noise_floor_tv(wanted, faces)
     return DistanceParts(distance, chance, classifiers, steps, left - chance)

@@ -210,5 +210,5 @@ def check_distribution(shares: Shares, name: str) -> np.ndarray:
 def _distribution(target_shares: Shares, n: int) -> np.ndarray:
     shares = check_distribution(target_shares, "target_shares")
     if n < 1:
-        raise ConfigurationError(f"n is {n}, a noise floor needs at least 1 image")
+        raise ConfigurationError(f"n is {n}, which has no noise floor: give at least 1 image")
     return shares

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairlit.errors import CheckpointError, Problems
-from fairlit.faces.classifier_files import check_classifier_files, load_classifier, read_classes, read_reliability
+from fairlit.faces.classifier_files import (
+    check_classifier_files,
+    classifier_digest,
+    load_classifier,
+    read_classes,
+    read_reliability,
+)
 from fairlit.faces.detection import FaceDetection
-from fairlit.faces.detector_files import check_detector, load_detector
+from fairlit.faces.detector_files import check_detector, detector_digest, load_detector
 from fairlit.faces.reliability import note_unlearnt, warn_of_errors
 from fairlit.io.class_paths import ClassSpec
 
@@ -53,6 +59,16 @@ class FaceJudge:
             problems.add(f"classifier: {error}")
         check_classifier_files(self.classifier, "classifier", problems)
         check_detector(self.detector, problems)
+
+    def digests(self) -> dict[str, str]:
+        """Return digests of the classifier and of a detector of somebody's own.
+
+        Raises:
+            CheckpointError: the classifier is missing or damaged.
+            ConfigurationError: a config does not do, or a class cannot be imported or built.
+        """
+        detector = detector_digest(self.detector)
+        return {"classifier": classifier_digest(self.classifier)} | ({} if detector is None else {"detector": detector})
 
     def load(self, device: torch.device, target: TargetDistribution) -> tuple[FaceDetectorBase, FaceClassifier]:
         """Open both on a device; warn of a classifier that is often wrong. The detector finds all faces.

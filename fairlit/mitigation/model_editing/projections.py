@@ -88,7 +88,10 @@ def cross_attention_projections(unet: nn.Module) -> list[nn.Linear]:
 
     layers = [module for module in unet.modules() if isinstance(module, Attention) and module.is_cross_attention]
     if not layers:
-        raise ConfigurationError("model: its denoiser has no cross-attention to edit; UCE needs a Stable Diffusion")
+        raise ConfigurationError(
+            "model: got a denoiser without cross-attention, which UCE edits; expected a Stable Diffusion; give one, or "
+            "take another method"
+        )
     return [projection for layer in layers for projection in (layer.to_k, layer.to_v)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +11,17 @@ from fairlit.data.faces.celeba import CelebA
 from fairlit.data.faces.datamodule import FaceDataModule, to_floats
 from fairlit.data.faces.fairface import FairFace
 from fairlit.data.faces.labelled_folders import LabelledFaces
-from fairlit.errors import Problems
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.faces.calibration import calibrate, measure
 from fairlit.faces.class_merging import Classes, read_merges
 from fairlit.faces.classifier import AttributeClassifier
+from fairlit.faces.classifier_config import ClassifierConfig
 from fairlit.faces.classifier_files import load_classifier
 from fairlit.faces.face_classifier import FaceClassifier
 from fairlit.faces.validation import AttributeValidation
+from fairlit.io.class_paths import ClassSpec, is_class_spec
 from fairlit.io.devices import choose_device
+from fairlit.io.wording import counted
 from fairlit.training.classifiers.calibration_config import CalibrationConfig
 
 _DATA: Mapping[str, Callable[..., FaceDataModule]] = {"labelled": LabelledFaces, "fairface": FairFace, "celeba": CelebA}
@@ -57,6 +61,8 @@ def calibrate_classifier(config: CalibrationConfig) -> CalibrationResults:
         problems.at_least("batch_size", config.batch_size, 1)
         problems.at_least("num_workers", config.num_workers, 0)
         device = choose_device(config.device, problems)
+        if config.classifier is not None and not config.overwrite:
+            _check_not_measured(config.classifier, problems)
     assert config.classifier is not None
     classifier = load_classifier(config.classifier)
     data = _open_data(config, classifier)
@@ -69,6 +75,20 @@ def calibrate_classifier(config: CalibrationConfig) -> CalibrationResults:
     classifier.save(str(config.classifier))
     kept = classifier.config
     return CalibrationResults(temperature=kept.temperature, validation=kept.validation, saved=True)
+
+
+def _check_not_measured(classifier: ClassSpec, problems: Problems) -> None:
+    """Note what is known of a classifier's errors already, and would be lost."""
+    if is_class_spec(classifier) or not Path(str(classifier)).is_dir():
+        return
+    with suppress(CheckpointError, ConfigurationError):  # what is wrong with it, `load_classifier` says
+        measured = ClassifierConfig.read(str(classifier)).validation
+        if measured:
+            listed = ", ".join(f"{name} on {counted(entry.samples, 'face')}" for name, entry in measured.items())
+            problems.add(
+                f"classifier: got {classifier}, which has been measured before ({listed}); expected one that has not; "
+                "give --overwrite to replace its temperatures and confusion matrices, or calibrate a copy"
+            )
 
 
 def _open_data(config: CalibrationConfig, classifier: FaceClassifier) -> FaceDataModule:

@@ -76,6 +76,15 @@ def any_rank(flags: Sequence[bool], device: torch.device) -> list[bool]:
     return [vote > 0 for vote in votes.tolist()]
 
 
+def smallest(value: int, device: torch.device) -> int:
+    """Return the smallest of the numbers of all ranks; every rank must ask. `device` is what they talk through."""
+    if world_size() == 1:
+        return value
+    found = torch.tensor(value, device=device)
+    dist.all_reduce(found, dist.ReduceOp.MIN)
+    return int(found)
+
+
 def average_gradients(parameters: Sequence[Tensor]) -> None:
     """Replace each gradient by its mean over ranks, in one message."""
     if world_size() == 1:

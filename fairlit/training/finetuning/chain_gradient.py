@@ -31,7 +31,7 @@ class ChainGradient:
 
     Attributes:
         largest: most pairs in a micro-batch; found in the first step where it is not given.
-        kept: number of pairs whose activations are kept from sampling; found in the first step, None before.
+        kept: number of pairs whose activations each rank keeps from sampling; found in the first step, None before.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ChainGradient:
         self.kept: int | None = 0 if fixed_shape or sharded else None
 
     def keep(self, draw: StepDraw, conditioning: Conditioning) -> KeptActivations | None:
-        """Return what keeps activations while the images are sampled; None: nothing does.
+        """Return what keeps activations while the images are sampled; None: nothing does. Every rank calls this.
 
         Args:
             draw: what is to be sampled.
@@ -72,7 +72,9 @@ class ChainGradient:
             return 0
         batch_size = self.sampler.sampling.batch_size
         chain = self.sampler.chain(draw.num_steps, draw.guidance_scale)
-        return kept_pairs(chain, draw.noise, conditioning, budget=budget, max_batch=batch_size)
+        found = kept_pairs(chain, draw.noise, conditioning, budget=budget, max_batch=batch_size)
+        # One number for all ranks: a checkpoint has that of the first alone.
+        return ranks.smallest(found, draw.noise.device)
 
     def state_dict(self) -> dict[str, float | str | int | None]:
         """Return what was found in the first step, so that a resumed run adds gradients in the same order."""

@@ -55,7 +55,7 @@ class ReferenceSampler:
         """
         with timer.measure("rollout"):
             known = self._recall(draw)
-            original = None if known else self.sampler.original_conditioning(draw.prompt, len(draw.keys))
+            original = None if known else self.sampler.original_conditioning(draw.prompt, len(draw.keys), draw.mix)
             sampled = self.sampler.sample(
                 draw.num_steps,
                 draw.noise,
@@ -105,6 +105,11 @@ class ReferenceSampler:
         return found if ranks.all_of(found is not None) else None
 
     def _key(self, draw: StepDraw) -> dict[str, Any]:
-        key = {"prompt": draw.prompt, "noise": [list(key) for key in draw.keys], "steps": draw.num_steps}
+        key: dict[str, Any] = {
+            "prompt": draw.prompt,
+            "noise": [list(key) for key in draw.keys],
+            "steps": draw.num_steps,
+        }
+        key |= {"mix": list(draw.mix)} if draw.mix is not None else {}
         drawn = draw.guidance_scale != self.sampler.sampling.guidance_scale
         return key | ({"guidance_scale": draw.guidance_scale} if drawn else {})

@@ -47,11 +47,7 @@ def check_run(
             "evaluations; expected a number; give 16, say"
         )
         return
-    if sharded and replay.keep not in ("auto", 0):
-        problems.add(
-            f"replay.keep: got {replay.keep} for processes that hold shards of one model, whose weights are gathered "
-            "anew for each evaluation; expected 0 or auto; give 0"
-        )
+    _check_replay(gradient, replay, sharded, problems)
     for split, count in images.items():
         if count < world:
             problems.add(
@@ -80,6 +76,22 @@ def check_optimizer(optimizer: Optimizer, trainer: L.Trainer, problems: Problems
     """
     if trainer.precision == "16-mixed" and any(group.get("fused") for group in optimizer.param_groups):
         problems.add("optimizer.fused: got true with trainer.precision 16-mixed; give false, or take bf16-mixed")
+
+
+def _check_replay(gradient: Gradient, replay: Replay, sharded: bool, problems: Problems) -> None:
+    """Note settings of the replay that would have no effect."""
+    if sharded and replay.keep not in ("auto", 0):
+        problems.add(
+            f"replay.keep: got {replay.keep} for processes that hold shards of one model, whose weights are gathered "
+            "anew for each evaluation; expected 0 or auto; give 0"
+        )
+    if gradient.mode != "replay":
+        for name, value, without in (("keep", replay.keep, ("auto", 0)), ("step_fraction", replay.step_fraction, (1,))):
+            if value not in without:
+                problems.add(
+                    f"replay.{name}: got {value} with gradient.mode {gradient.mode}, which replays nothing; expected "
+                    f"{' or '.join(map(str, without))}; leave it out, or give gradient.mode replay"
+                )
 
 
 def _batches(images: int, split: str, sampling: Sampling, gradient: Gradient, replay: Replay) -> list[int]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fairlit.adaptors import Adaptor
+from fairlit.data.prompts.datamodule import PromptMix
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, detached_graph, full_graph, rollout
 from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.functional.sampling.noise import keyed_noise
@@ -65,16 +66,29 @@ class Sampler:
         """Return the unit noise [N, C, h, w] of images with these keys."""
         return keyed_noise(keys, self.backbone.latent_shape(self.sampling.image_size)).to(self.backbone.device)
 
-    def conditioning(self, prompt: str, count: int) -> Conditioning:
-        """Return the prompt as the adapted model reads it, for `count` images."""
-        embeddings = self.backbone.encode(["", self.adaptor.adapt_prompt(prompt)])
-        return Conditioning.of_one_prompt(embeddings, count)
+    def conditioning(self, prompt: str, count: int, mix: PromptMix | None = None) -> Conditioning:
+        """Return the prompt as the adapted model reads it, for `count` images.
+
+        Args:
+            prompt: the text.
+            count: number of images.
+            mix: what is mixed into it; None: nothing.
+        """
+        if mix is not None:
+            mix = mix._replace(other=self.adaptor.adapt_prompt(mix.other))
+        return Conditioning.of_one_prompt(self._encode(self.adaptor.adapt_prompt(prompt), mix), count)
 
     @torch.no_grad()
-    def original_conditioning(self, prompt: str, count: int) -> Conditioning:
-        """Return the prompt as the original model reads it."""
+    def original_conditioning(self, prompt: str, count: int, mix: PromptMix | None = None) -> Conditioning:
+        """Return the prompt as the original model reads it, see `conditioning`."""
         with self.adaptor.disabled():
-            return Conditioning.of_one_prompt(self.backbone.encode(["", prompt]), count)
+            return Conditioning.of_one_prompt(self._encode(prompt, mix), count)
+
+    def _encode(self, prompt: str, mix: PromptMix | None) -> Tensor:
+        """Return the embeddings of the empty prompt and of this one [2, L, D]."""
+        if mix is None:
+            return self.backbone.encode(["", prompt])
+        return self.backbone.encode_mixed(["", prompt], ["", mix.other], mix.weight)
 
     def inner_parameters(self) -> list[nn.Parameter]:
         """Return the adaptor parameters inside the denoiser; others get their gradient through the embeddings."""

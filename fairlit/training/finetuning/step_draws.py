@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fairlit.data import PromptBatch
-from fairlit.data.prompts.datamodule import NoiseKey
+from fairlit.data.prompts.datamodule import NoiseKey, PromptMix
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.sampler import Sampler
 
@@ -32,6 +32,7 @@ class StepDraw:
         guidance_scale: scale of classifier-free guidance.
         keys: noise keys of this rank's images.
         noise: unit noise of this rank's images [N, C, h, w].
+        mix: what is mixed into the prompt; None: nothing.
     """
 
     prompt: str
@@ -40,6 +41,7 @@ class StepDraw:
     guidance_scale: float
     keys: list[NoiseKey]
     noise: Tensor
+    mix: PromptMix | None = None
 
 
 def draw_step(batch: PromptBatch, sampler: Sampler, *, noise_pool: int | None, seed: int) -> StepDraw:
@@ -66,6 +68,7 @@ def draw_step(batch: PromptBatch, sampler: Sampler, *, noise_pool: int | None, s
         guidance_scale=_draw_between(*settings.guidance_range, generator),
         keys=mine,
         noise=sampler.noise(mine),
+        mix=batch.mix,
     )
 
 

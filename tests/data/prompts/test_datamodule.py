@@ -118,6 +118,24 @@ def test_targets_of_families_and_of_the_run(file: str) -> None:
     assert build(file, target=OWN).targets() == [own]
 
 
+def test_a_share_of_the_prompts_is_mixed_with_others_of_its_family(file: str) -> None:
+    data, plain = build(file, mixed_share=0.5), build(file)
+    batches = [data.batch("train", index) for index in range(700)]
+    mixed = [batch for batch in batches if batch.mix is not None]
+    assert 0.44 < len(mixed) / 700 < 0.56
+    for batch in mixed:
+        assert batch.mix is not None
+        words = {"plays chess", "plays golf"} if batch.family == "sports" else {f"a {job}" for job in JOBS}
+        assert batch.mix.other in words - {batch.prompt}
+        assert 0 <= batch.mix.weight < 0.5
+    assert len({batch.mix.other for batch in mixed if batch.mix and batch.family == "jobs"}) == len(JOBS)
+    weights = [batch.mix.weight for batch in mixed if batch.mix]
+    assert 0.22 < sum(weights) / len(weights) < 0.28
+    assert [batch._replace(mix=None) for batch in batches[:50]] == [plain.batch("train", index) for index in range(50)]
+    assert data.batch("val", 0).mix is data.batch("test", 0).mix is None
+    assert "mixed_share: got 2; expected a share from 0 to 1" in refusal(file, mixed_share=2)
+
+
 def test_a_target_may_lie_in_a_file_or_be_a_joint_table(file: str, tmp_path: Path) -> None:
     path = tmp_path / "target.yaml"
     path.write_text(yaml.safe_dump(OWN))

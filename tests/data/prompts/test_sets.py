@@ -142,7 +142,7 @@ def test_files_that_hold_no_families(tmp_path: Path) -> None:
 def test_selecting_what_is_not_there(tmp_path: Path) -> None:
     entry = family(fillers={"job": {"train": ["doctor"]}})
     prompts = PromptSet.from_file(write(tmp_path / "p.yaml", {"f": entry}))
-    with pytest.raises(ConfigurationError, match=r"has no 'g', 'h'; it has f$"):
+    with pytest.raises(ConfigurationError, match=r"has no 'g', 'h'; it has f; choose"):
         prompts.select("train", ["g", "f", "h"])
     with pytest.raises(ConfigurationError, match=r"gives no test prompts for f; add words under `test`"):
         prompts.select("test")

@@ -20,8 +20,8 @@ def four_shares(draw: st.DrawFn) -> list[np.ndarray]:
 @settings(deadline=None, max_examples=60)
 @given(four_shares(), st.integers(1, 200))
 def test_parts_add_up_to_the_distance(drawn: list[np.ndarray], faces: int) -> None:
-    target, judged, trained, fewer = (weights / weights.sum() for weights in drawn)
-    parts = distance_parts(target, judged, trained, faces=faces, at_training_steps=fewer)
+    target, judged, other, fewer = (weights / weights.sum() for weights in drawn)
+    parts = distance_parts(target, judged, other, faces=faces, at_training_steps=fewer)
     assert parts.distance == pytest.approx(total_variation(judged, target))
     assert parts.chance == pytest.approx(noise_floor_tv(target, faces))
     assert parts.chance + parts.classifiers + parts.solver_steps + parts.model == pytest.approx(parts.distance)
@@ -46,5 +46,5 @@ def test_on_target_nothing_but_chance_is_left() -> None:
 
 @pytest.mark.parametrize("wrong", [[0.5, 0.6], [-0.1, 1.1]])
 def test_what_are_no_shares_is_refused(wrong: list[float]) -> None:
-    with pytest.raises(ConfigurationError, match="trained_against"):
+    with pytest.raises(ConfigurationError, match="other"):
         distance_parts([0.5, 0.5], [0.5, 0.5], wrong, faces=10)

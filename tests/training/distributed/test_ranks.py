@@ -1,31 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
+from two_ranks import WORLD, on_two_ranks
 
-from fairlit.training.distributed.ranks import any_rank, average_gradients, gather_rows, rank, share_of_rank, world_size
-
-WORLD = 2
-
-
-def _run(number: int, folder: Path, work: Callable[[], object]) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=number, world_size=WORLD)
-    try:
-        torch.save(work(), folder / f"{number}.pt")
-    finally:
-        dist.destroy_process_group()
-
-
-def on_two_ranks(work: Callable[[], object], folder: Path) -> list[dict[str, torch.Tensor]]:
-    # Forked, because starting afresh and importing everything would take ten times as long.
-    mp.start_processes(_run, (folder, work), nprocs=WORLD, start_method="fork")
-    return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(WORLD)]
+from fairlit.training.distributed.ranks import (
+    any_rank,
+    average_gradients,
+    gather_rows,
+    rank,
+    share_of_rank,
+    smallest,
+    world_size,
+)
 
 
 def _rows(total: int) -> torch.Tensor:
@@ -87,7 +76,16 @@ def test_what_one_rank_says_counts_on_all(tmp_path: Path) -> None:
         assert found["votes"].tolist() == [True, True, False]
 
 
+def _smallest() -> dict[str, int]:
+    return {"found": smallest(7 - 3 * rank(), torch.device("cpu"))}
+
+
+def test_the_smallest_number_counts_on_all(tmp_path: Path) -> None:
+    assert [found["found"] for found in on_two_ranks(_smallest, tmp_path)] == [4, 4]
+
+
 def test_alone_nothing_changes() -> None:
+    assert smallest(7, torch.device("cpu")) == 7
     assert any_rank([True, False], torch.device("cpu")) == [True, False]
     assert (rank(), world_size()) == (0, 1)
     assert share_of_rank("abc") == ["a", "b", "c"]

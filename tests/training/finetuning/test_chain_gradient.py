@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from finetuning import finetuner, prompts, trainer
+from two_ranks import on_two_ranks
 
 from fairlit.errors import ConfigurationError
 from fairlit.training import FairFinetuner, Gradient, Replay
 from fairlit.training.finetuning.chain_gradient import ChainGradient
-from fairlit.training.finetuning.step_draws import draw_step
+from fairlit.training.finetuning.kept_pairs import kept_pairs
+from fairlit.training.finetuning.step_draws import StepDraw, draw_step
 
 
 def built(**changes: Any) -> tuple[FairFinetuner, ChainGradient]:
@@ -21,12 +23,16 @@ def built(**changes: Any) -> tuple[FairFinetuner, ChainGradient]:
     return module, module.chain_gradient
 
 
+def first_draw(module: FairFinetuner, images: int = 4) -> StepDraw:
+    """What the first step samples on this rank."""
+    data = prompts(images_per_prompt=images)
+    data.setup("fit")
+    return draw_step(next(iter(data.train_dataloader())), module.sampler, noise_pool=None, seed=0)
+
+
 def count(module: FairFinetuner) -> int:
     """The pairs that are kept in the first step."""
-    data = prompts(images_per_prompt=4)
-    data.setup("fit")
-    batch = next(iter(data.train_dataloader()))
-    draw = draw_step(batch, module.sampler, noise_pool=None, seed=0)
+    draw = first_draw(module)
     keep = module.chain_gradient.keep(draw, module.sampler.conditioning(draw.prompt, len(draw.keys)))
     return 0 if keep is None else sum(len(keep.images(evaluation)) for evaluation in range(draw.num_steps))
 
@@ -45,6 +51,24 @@ def test_a_resumed_run_keeps_as_many_as_before() -> None:
     assert gradient.kept is None
     gradient.load_state_dict({"keep": 0.02, "kept": 3})
     assert count(module) == 3
+
+
+def _kept_by_rank() -> dict[str, int | None]:
+    """Of five images the first rank has three; in half precision each batch has casts of the weights to keep too."""
+    module, gradient = built(replay=Replay(keep=0.05))
+    draw = first_draw(module, images=5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        conditioning = module.sampler.conditioning(draw.prompt, len(draw.keys))
+        chain = module.sampler.chain(draw.num_steps)
+        alone = kept_pairs(chain, draw.noise, conditioning, budget=0.05, max_batch=module.sampling.batch_size)
+        gradient.keep(draw, conditioning)
+    return {"alone": alone, "kept": gradient.kept}
+
+
+def test_all_ranks_keep_as_many_as_the_one_that_can_keep_fewest(tmp_path: Path) -> None:
+    first, second = on_two_ranks(_kept_by_rank, tmp_path)
+    assert first["alone"] > second["alone"] > 0
+    assert first["kept"] == second["kept"] == second["alone"]
 
 
 def test_nothing_is_kept_where_it_cannot_serve() -> None:

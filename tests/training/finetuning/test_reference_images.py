@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
@@ -9,7 +11,9 @@ import torch
 from finetuning import finetuner, prompts, trainer
 from torch import Tensor
 
+from fairlit.data.prompts.datamodule import PromptMix
 from fairlit.training import FairFinetuner, ReferenceImages, Sampling
+from fairlit.training.finetuning.step_draws import StepDraw
 
 
 class Steps(L.Callback):
@@ -54,6 +58,16 @@ def test_descriptions_are_of_one_guidance_scale(tmp_path: Path) -> None:
         assert module.references.cache is not None
         found.append(module.references.cache.share_found)
     assert found == [0.0, 0.0, 1.0]
+
+
+def test_descriptions_are_of_one_prompt_and_of_what_is_mixed_into_it() -> None:
+    module = finetuner()
+    module.configure_model()
+    draw = StepDraw(prompt="a chef", index=0, num_steps=2, guidance_scale=4.0, keys=[], noise=torch.zeros(0, 4, 8, 8))
+    mixes = (None, PromptMix("a nurse", 0.25), PromptMix("a nurse", 0.5), PromptMix("a judge", 0.25))
+    keys = [module.references._key(replace(draw, mix=mix)) for mix in mixes]
+    assert all(one != other for one, other in itertools.combinations(keys, 2))
+    assert "mix" not in keys[0]  # what was remembered by earlier versions is still found
 
 
 def test_remembered_references_train_alike(tmp_path: Path) -> None:

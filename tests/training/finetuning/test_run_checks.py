@@ -16,9 +16,10 @@ def complaints(images: int, world: int, shards: bool = False, precision: str = "
     strategy = FrozenShardsStrategy() if shards else None
     trainer = cast(L.Trainer, SimpleNamespace(precision=precision, world_size=world, strategy=strategy))
     sampling = Sampling(min_steps=2, max_steps=3, batch_size=sizes.get("batch_size", 16))
-    replay = Replay(micro_batch=sizes.get("micro_batch", 16), keep=sizes.get("keep", "auto"))
+    replay = Replay(**({"micro_batch": 16} | {name: sizes[name] for name in sizes if hasattr(Replay, name)}))
+    gradient = Gradient(mode=sizes.get("mode", "replay"))
     problems = Problems("test")
-    check_run(trainer, {"train": images, "val": 8}, sampling, gradient=Gradient(), replay=replay, problems=problems)
+    check_run(trainer, {"train": images, "val": 8}, sampling, gradient=gradient, replay=replay, problems=problems)
     return problems.messages
 
 
@@ -54,6 +55,14 @@ def test_shards_need_a_number_for_the_micro_batch() -> None:
     [message] = complaints(4, 2, shards=True, micro_batch="auto")
     assert message.startswith("replay.micro_batch: got auto")
     assert complaints(4, 2, micro_batch="auto") == []
+
+
+@pytest.mark.parametrize("mode", ["detached", "published", "full"])
+def test_settings_of_the_replay_are_refused_where_nothing_is_replayed(mode: str) -> None:
+    keep, fraction = complaints(4, 1, mode=mode, keep=0.5, step_fraction=0.25)
+    assert keep.startswith(f"replay.keep: got 0.5 with gradient.mode {mode}, which replays nothing; expected auto or 0")
+    assert fraction.startswith(f"replay.step_fraction: got 0.25 with gradient.mode {mode}, ")
+    assert complaints(4, 1, mode=mode, keep=0) == complaints(4, 1, keep=0.5, step_fraction=0.25) == []
 
 
 def test_shards_keep_no_activations() -> None:

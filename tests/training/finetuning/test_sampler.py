@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import StableDiffusionPipeline
 from finetuning import finetuner
 
 from fairlit.adaptors import Lora, SoftTokens
-from fairlit.diffusion import Conditioning
+from fairlit.data.prompts.datamodule import PromptMix
+from fairlit.diffusion import Backbone, Conditioning
+from fairlit.training import Gradient, Sampling
+from fairlit.training.finetuning.sampler import Sampler
 
 
 @pytest.mark.parametrize(
@@ -39,6 +43,28 @@ def test_one_batch_for_both_where_weights_and_lengths_agree(adaptor: Lora | Soft
     assert not torch.allclose(together.latents, together.references, atol=1e-3)
     assert together.rollout is not None
     torch.testing.assert_close(together.rollout.states[0], noise)
+
+
+@pytest.mark.parametrize("adaptor", [Lora(rank=2), SoftTokens(count=2)], ids=["text encoder", "soft tokens"])
+def test_prompts_between_two_are_read_by_both_models(
+    adaptor: Lora | SoftTokens, tiny_pipeline: StableDiffusionPipeline
+) -> None:
+    backbone = Backbone(tiny_pipeline)
+    original = backbone.encode_mixed(["", "a doctor"], ["", "a nurse"], 0.25)
+    adaptor.attach(backbone)
+    sampler = Sampler(backbone, adaptor, sampling=Sampling(), gradient=Gradient())
+    mix = PromptMix("a nurse", 0.25)
+    assert torch.equal(sampler.original_conditioning("a doctor", 3, mix).embeddings, original)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in adaptor.parameters().values():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
+    adapted = sampler.conditioning("a doctor", 3, mix)
+    alone = sampler.conditioning("a doctor", 3)
+    assert adapted.embeddings.shape == alone.embeddings.shape
+    assert not torch.allclose(adapted.embeddings[1], alone.embeddings[1], atol=1e-4)
+    adapted.embeddings.square().sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in adaptor.parameters().values())
+    torch.testing.assert_close(sampler.original_conditioning("a doctor", 3, mix).embeddings, original)
 
 
 def test_joined_conditionings_keep_their_own_unconditional_prompts() -> None:

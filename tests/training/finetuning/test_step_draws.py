@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline
 
 from fairlit.adaptors import Lora
 from fairlit.data import PromptBatch
+from fairlit.data.prompts.datamodule import PromptMix
 from fairlit.diffusion import Backbone
 from fairlit.functional import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
@@ -38,6 +39,8 @@ def test_steps_and_noise_are_named_by_seed_and_iteration(sampler: Sampler) -> No
         assert draw.num_steps == np.random.default_rng((7, 3, index)).integers(3, 10)
         assert (draw.prompt, draw.index, draw.keys) == ("a doctor", index, batch(index).keys)
         assert torch.equal(draw.noise, keyed_noise(draw.keys, sampler.backbone.latent_shape(None)))
+    mixed = batch(0)._replace(mix=PromptMix("a nurse", 0.25))
+    assert draw_step(mixed, sampler, noise_pool=None, seed=7).mix == ("a nurse", 0.25)
     assert targets_seed(7, 2) == np.random.default_rng((7, 4, 2)).integers(2**31)
 
 

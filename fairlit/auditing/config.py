@@ -44,7 +44,7 @@ class SecondClassifier:
         if classifier is not None and same_classifier(self.second_classifier, classifier):
             problems.add(
                 f"second_classifier: got {self.second_classifier}, which is the classifier that judges; expected "
-                "another one; leave it away, or give one that was trained apart"
+                "another one; leave it out, or give one that was trained apart"
             )
         check_classifier(self.second_classifier, "second_classifier", target, problems)
 
@@ -81,6 +81,14 @@ class AuditConfig(JudgeConfig, SecondClassifier, ReportConfig, PromptSource, Sam
     folder: str | None = None
     reference: str | None = None
     compositions: dict[str, Any] | None = None
+
+    def digests(self) -> dict[str, str]:
+        """Return what the judge's do, and a digest of the second classifier."""
+        from fairlit.faces.classifier_files import classifier_digest
+
+        if self.second_classifier is None:
+            return super().digests()
+        return {**super().digests(), "second_classifier": classifier_digest(self.second_classifier)}
 
     @property
     def generates(self) -> bool:

@@ -12,12 +12,14 @@ _PATHS = frozenset(
         "audit_classifier",
         "classifier",
         "clip",
+        "detector",
         "dino",
         "folder",
         "model",
         "path",
         "prompts",
         "reference",
+        "second_classifier",
         "unrelated_prompts",
     }
 )

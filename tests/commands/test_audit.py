@@ -127,6 +127,21 @@ def test_a_classifier_that_was_trained_anew_at_its_path_is_noticed(
     main(command)
 
 
+def test_a_second_classifier_that_has_changed_is_noticed_and_its_path_may_be_spelt_in_another_way(
+    images: Path, tiny_models: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = shutil.copytree(tiny_models["classifier"], tmp_path / "second")
+    command = ["audit", str(images), "--target", TARGET, "--classifier", tiny_models["audit_classifier"]]
+    command += ["--device", "cpu", "--out", str(tmp_path / "out"), "--second_classifier"]
+    main([*command, str(second)])
+    main([*command, str(tmp_path / "out" / ".." / "second")])
+    shutil.copytree(tiny_models["audit_classifier"], second, dirs_exist_ok=True)
+    with pytest.raises(SystemExit) as caught:
+        main([*command, str(second)])
+    assert caught.value.code == 2
+    assert "made with another second_classifier than is there now; expected" in capsys.readouterr().err
+
+
 def test_a_path_may_be_spelt_in_another_way(
     images: Path, tiny_models: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,13 +108,13 @@ def _deviations(probabilities: dict[str, Tensor], target: TargetDistribution) ->
     """Return the bias of the arg-max classes: per attribute, and over the joint classes.
 
     Where the target is not uniform, their distance to it too: there it is the distance that is to fall. Where it is one
-    class, as that of a prompt that names one, the share of that class alone.
+    class, as that of a prompt that names one, the share of that class alone, and nothing over the joint classes.
     """
     logs: dict[str, Tensor | float] = {}
 
     def log(name: str, classes: Tensor, shares: Tensor) -> None:
         found = torch.bincount(classes, minlength=len(shares)) / len(classes)
-        if shares.max() == 1:
+        if _is_one_class(shares):
             logs[f"obeyed/{name}"] = found[shares.argmax()]
             return
         logs[f"bias/{name}"] = pairwise_bias(found)
@@ -126,6 +126,11 @@ def _deviations(probabilities: dict[str, Tensor], target: TargetDistribution) ->
         classes = rows.argmax(dim=-1).cpu()
         joint = joint * rows.shape[-1] + classes
         log(name, classes, target.marginal(name))
-    if len(probabilities) > 1:
+    if len(probabilities) > 1 and not any(_is_one_class(target.marginal(name)) for name in probabilities):
         log("joint", joint, target.table.flatten())
     return logs
+
+
+def _is_one_class(shares: Tensor) -> bool:
+    """Return whether a target is a single class; shares of joint targets are normalised, and 1 but for rounding."""
+    return float(shares.max()) > 1 - 1e-9

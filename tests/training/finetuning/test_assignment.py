@@ -89,6 +89,17 @@ def test_of_a_prompt_that_names_a_class_its_share_is_logged() -> None:
     assert not {"bias/gender", "tv/gender"} & logs.keys()
 
 
+def test_figures_of_a_joint_target_are_not_those_of_a_prompt_that_names_a_class() -> None:
+    classes, table = {"gender": ["f", "m"], "hair": ["a", "b", "c"]}, [[0.35, 0.35, 0.0], [0.1, 0.05, 0.15]]
+    target = TargetDistribution.from_joint(classes, table).given("gender", "m")
+    assert target.marginal("gender")[1] < 1  # by rounding
+    seen = observation(4, [0, 1, 2, 3], [0.9, 0.8, 0.2, 0.6])
+    _, logs = assign_over_ranks(seen, target, 4, alignment=AlignmentLoss(), seed=0)
+    assert logs["obeyed/gender"] == pytest.approx(3 / 4)
+    assert {"bias/hair", "tv/hair"} <= logs.keys()
+    assert not {"bias/gender", "tv/gender", "bias/joint", "tv/joint"} & logs.keys()
+
+
 def test_faces_are_assigned_to_what_a_classifier_with_errors_sees_of_the_target() -> None:
     """It takes a fifth of the women for men: of ten faces at the target it sees four women, not five."""
     seen = observation(10, list(range(10)), [0.05 + 0.1 * face for face in range(10)])

@@ -90,8 +90,9 @@ class PromptDataModule(L.LightningDataModule):
         test_split: split whose prompts are tested on, with the noise of the test; `train` shows what has been learnt of
             prompts that were trained on.
         naming: prompts that name a class, in training and in the test.
-        mixed_share: share of the training steps whose prompt lies between two prompts of a family and target: their
-            token embeddings are mixed, the second with a weight drawn from 0 to 1/2.
+        mixed_share: share of the training steps, those that name a class left out, whose prompt lies between two
+            prompts of a family and target: their token embeddings are mixed, the second with a weight drawn from 0 to
+            1/2. No mixture comes twice in a run, so a `noise_pool` spares no reference images of these.
         seed: of the noise and of the order of prompts.
 
     Attributes:
@@ -147,6 +148,11 @@ class PromptDataModule(L.LightningDataModule):
                     with problems.collecting():
                         source = test_split if split == "test" else split
                         self._prompts[split] = _share_out(prompt_set.select(source, names), limit)
+            if mixed_share and not problems.messages and not self._has_likes():
+                problems.add(
+                    f"mixed_share: got {mixed_share}, where no two training prompts share a family and a target; "
+                    "expected two that do; give more prompts, or 0"
+                )
             if not problems.messages:
                 for own in self.targets():
                     naming.check(own, problems)
@@ -211,6 +217,13 @@ class PromptDataModule(L.LightningDataModule):
         classes = list(named_classes(prompt.target or self.target).items())
         attribute, labels = classes[generator.integers(len(classes))]
         return self._named(prompt)[attribute, labels[generator.integers(len(labels))]]
+
+    def _has_likes(self) -> bool:
+        """Whether any two training prompts may be mixed."""
+        texts: dict[tuple[str, TargetDistribution | None], set[str]] = {}
+        for prompt in self._prompts["train"]:
+            texts.setdefault((prompt.family, prompt.target), set()).add(prompt.text)
+        return any(len(own) > 1 for own in texts.values())
 
     def _mix(self, prompt: Prompt, index: int) -> PromptMix | None:
         """Return what is mixed into the prompt of a training batch; None where nothing is, or nothing is like it."""

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlit.data import PromptBatch, PromptDataModule
+from fairlit.data.prompts.families import SPLITS
 from fairlit.errors import ConfigurationError
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
@@ -134,6 +135,16 @@ def test_a_share_of_the_prompts_is_mixed_with_others_of_its_family(file: str) ->
     assert [batch._replace(mix=None) for batch in batches[:50]] == [plain.batch("train", index) for index in range(50)]
     assert data.batch("val", 0).mix is data.batch("test", 0).mix is None
     assert "mixed_share: got 2; expected a share from 0 to 1" in refusal(file, mixed_share=2)
+
+
+def test_a_share_of_mixed_prompts_is_refused_where_no_two_are_alike(tmp_path: Path) -> None:
+    """A prompt for each family and split."""
+    families = {name: {"prompts": {split: [f"{name} {split}"] for split in SPLITS}} for name in ("doctor", "player")}
+    path = tmp_path / "lone.yaml"
+    path.write_text(yaml.safe_dump({"families": families}))
+    build(str(path))
+    message = "mixed_share: got 0.5, where no two training prompts share a family and a target"
+    assert message in refusal(str(path), mixed_share=0.5)
 
 
 def test_a_target_may_lie_in_a_file_or_be_a_joint_table(file: str, tmp_path: Path) -> None:

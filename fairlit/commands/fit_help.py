@@ -80,7 +80,7 @@ _TESTED_ONLY = (
     *("sampling.evaluation_guidance_scales", "sampling.evaluation_step_counts", "sampling.evaluation_strengths"),
     "test_split",
 )
-# Settings for special cases, which the help names in one paragraph.
+# Settings for special cases, which the help of fit names in one paragraph; that of test names those of tests.
 _SPECIAL = (
     *("model.alignment.margin", "model.alignment.label_smoothing", "model.alignment.crop_jitter"),
     "model.alignment.correct_errors",
@@ -97,7 +97,7 @@ def help_text(command: str) -> str:
         command: fit, validate, test or predict.
     """
     training = command == "fit"
-    special = _SPECIAL if training else ()
+    special = _SPECIAL if training else ("data.naming",) if command == "test" else ()
     skip = (*(() if training else _TRAINED_ONLY), *(() if command == "test" else _TESTED_ONLY))
     skip += tuple(name.partition(".")[2] for name in _SPECIAL)
     own = _OF_FIT if training else _OF_PREDICT if command == "predict" else ()
@@ -118,11 +118,11 @@ def help_text(command: str) -> str:
     ):
         lines += ["", f"{section.heading}:", *map(_line, section.settings)]
     if special:
-        lines += ["", *textwrap.wrap(f"For special cases (docs/search.md): {', '.join(special)}.", _WIDTH)]
+        lines += ["", *textwrap.wrap(f"For special cases: {', '.join(special)}.", _WIDTH)]
     lines += [
         "",
         "A face classifier is trained with the model fairlit.training.AttributeClassifierTrainer and the data",
-        "fairlit.data.FaceDataModule; `fairlit fit --model.help CLASS` and `--data.help CLASS` list their settings.",
+        "fairlit.data.FaceDataModule. `fairlit fit --model.help CLASS` and `--data.help CLASS` describe all settings.",
     ]
     return "\n".join(lines)
 

@@ -87,6 +87,7 @@ def test_the_help_of_fit_has_every_setting_of_model_and_data_but_what_only_tests
 def test_the_other_commands_leave_out_what_only_training_needs(command: str) -> None:
     shown = options(command)
     assert set(shown) - set(options("fit")) == (TESTED_ONLY if command == "test" else set())
+    assert ("special cases: data.naming." in help_text(command)) == (command == "test")  # whose test_images it heeds
     assert "model.sampling.evaluation_steps" in shown
     for name in ("dry_run", "model.gradient.mode", "model.alignment.threshold", "trainer.max_steps"):
         assert name not in shown

@@ -27,8 +27,8 @@ class AlignmentLoss:
         weight: factor on the loss.
         equal: unit that counts the same where several faces of an image count: every `face`, or every `image`, whose
             faces share its weight.
-        margin: logits by which a face must lie beyond the border to its class for half of the gradient it has on the
-            border; see `functional.alignment.assignment.alignment_loss`.
+        margin: logits by which a face must lie beyond the border to its class to have as small a gradient as it has on
+            the border without a margin; see `functional.alignment.assignment.alignment_loss`.
         label_smoothing: share of the mass of a face's target class that goes to all classes evenly.
         crop_jitter: largest shift of a face's crop, as a share of its side, and largest relative change of its size,
             drawn anew for each face in each step; this loss alone sees such crops.

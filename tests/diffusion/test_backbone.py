@@ -50,7 +50,6 @@ def test_prompts_are_mixed_token_by_token_before_the_text_encoder(tiny_pipeline:
     handle.remove()
     torch.testing.assert_close(mixed, expected)
     assert not torch.allclose(mixed[1], both[1])
-    torch.testing.assert_close(backbone.encode(one), backbone.encode(one))  # no hook stays
     assert not table._forward_hooks
 
 

@@ -3,6 +3,9 @@
 Each run is `fairlit fit` with other settings; now and then the validation prompts are generated, which is not timed.
 Finished runs are kept, so the script can be stopped and goes on where it was:
 `python benchmarks/convergence.py --out runs/convergence`, and with `--plot_only` for the figure alone.
+
+Approximations that save time are measured by the seconds that they take to reach a bias:
+`python benchmarks/convergence.py --panels approximations --bias 0.3 --out runs/approximations`.
 """
 
 from __future__ import annotations
@@ -50,11 +53,42 @@ GRADIENTS: dict[str, Settings] = {
     "adjusted, natural": {"gradient": {"weights": "natural"}},
     "full back-propagation": {"gradient": {"mode": "full"}},
 }
+FEWER_STEPS: Settings = {"sampling": {"min_steps": 3, "max_steps": 4}}
+# Each says in its settings what it approximates; "replay" is exact.
+APPROXIMATIONS: dict[str, Settings] = {
+    "replay": {},
+    "half of the steps replayed": {"replay": {"step_fraction": 0.5}},
+    "replay, a quarter of the steps": ENGINES["replay, a quarter of the steps"],
+    "replay, originals cached": POOL,
+    "4 sets of noise": {"reference_images": {"noise_pool": 4}},
+    "3 to 4 solver steps": FEWER_STEPS,
+    "3 to 4 solver steps, half replayed": FEWER_STEPS | {"replay": {"step_fraction": 0.5}},
+    "3 to 4 solver steps, half replayed, originals cached": FEWER_STEPS | POOL | {"replay": {"step_fraction": 0.5}},
+}
 AXES = {
     "seconds": "seconds in training steps (on a CPU: its time, all threads)",
     "evaluations": "U-Net evaluations (samples)",
 }
-PANELS = {"Engines, uniform weights": ENGINES, "Gradients": GRADIENTS}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Runs that are drawn together.
+
+    Attributes:
+        title: title of the panel.
+        runs: what is compared, name -> settings of the model.
+    """
+
+    title: str
+    runs: dict[str, Settings]
+
+
+PANELS = {
+    "engines": Panel("Engines, uniform weights", ENGINES),
+    "gradients": Panel("Gradients", GRADIENTS),
+    "approximations": Panel("Approximations", APPROXIMATIONS),
+}
 
 
 @dataclass
@@ -74,6 +108,20 @@ class Curve:
     evaluations: list[int] = field(default_factory=list)
     bias: list[float] = field(default_factory=list)
     faces: list[float] = field(default_factory=list)
+
+    def seconds_to(self, bias: float) -> float | None:
+        """Return the seconds after which the bias is first as low as `bias`, read off the line between measurements.
+
+        None: it never is.
+        """
+        for number, after in enumerate(self.bias):
+            if after <= bias:
+                if number == 0:
+                    return self.seconds[0]
+                before = self.bias[number - 1]
+                share = (before - bias) / (before - after)
+                return self.seconds[number - 1] + share * (self.seconds[number] - self.seconds[number - 1])
+        return None
 
 
 def clock(device: torch.device) -> float:
@@ -133,14 +181,18 @@ class Measure(L.Callback):
 def main(arguments: Sequence[str] | None = None) -> None:
     """Reads the command line, trains what has not been trained, draws."""
     options = _parser().parse_args(arguments)
-    every = {name: settings for panel in PANELS.values() for name, settings in panel.items()}
+    names = options.panels.split(",")
+    if unknown := [name for name in names if name not in PANELS]:
+        raise SystemExit(f"--panels: got {', '.join(unknown)}; expected names with commas; give {', '.join(PANELS)}")
+    panels = [PANELS[name] for name in names]
+    every = {name: settings for panel in panels for name, settings in panel.runs.items()}
     chosen = options.only.split(";") if options.only else list(every)
     if unknown := [name for name in chosen if name not in every]:
         raise SystemExit(f"--only: {', '.join(unknown)} unknown; choose from {'; '.join(every)}")
     for seed in range(options.seeds):
         for name in chosen:
-            if name == "adjusted, uniform" and not options.only:
-                continue  # is "replay"
+            if name == "adjusted, uniform" and "replay" in chosen:
+                continue  # the same
             path = _path(options.out, name, seed)
             if not options.plot_only and not path.is_file():
                 curve = _train(name, every[name], seed, options)
@@ -148,8 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 change = f"bias {curve.bias[0]:.3f} -> {curve.bias[-1]:.3f}"
                 print(f"{name}, seed {seed}: {change} in {curve.seconds[-1]:.0f} s", flush=True)
     curves = _read(options.out, every)
-    print(_table(curves))
-    _draw(curves, options.out / "convergence.png")
+    print(_table(curves, options.bias))
+    _draw(curves, panels, options.bias, path=options.out / "convergence.png")
     print(f"written: {options.out / 'convergence.png'}, .svg")
 
 
@@ -161,6 +213,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--every", type=int, default=15, help="steps between measurements")
     parser.add_argument("--images", type=int, default=24, help="of each validation prompt at a measurement")
     parser.add_argument("--prompts", type=int, default=6, help="validation prompts")
+    parser.add_argument("--panels", default="engines,gradients", help=f"with commas, of {', '.join(PANELS)}")
+    parser.add_argument("--bias", type=float, default=0.3, help="bias that is to be reached, whose seconds are printed")
     parser.add_argument("--only", help="names of some runs, with semicolons")
     parser.add_argument("--plot_only", action="store_true", help="train nothing")
     parser.add_argument("--out", type=Path, default=Path("runs/convergence"), help="folder of results")
@@ -200,25 +254,30 @@ def _read(folder: Path, names: dict[str, Settings]) -> dict[str, list[Curve]]:
     return curves
 
 
-def _table(curves: dict[str, list[Curve]]) -> str:
-    lines = ["| run | seeds | bias before | after, by seed | seconds a step | U-Net evaluations a step |"]
-    lines.append("|" + "---|" * 6)
+def _table(curves: dict[str, list[Curve]], bias: float) -> str:
+    head = ["run", "seeds", "bias before", "after, by seed", "seconds a step", "U-Net evaluations a step"]
+    head += [f"seconds to {bias:g}, by seed"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for name, runs in curves.items():
         after = ", ".join(f"{run.bias[-1]:.3f}" for run in runs)
         seconds = np.mean([run.seconds[-1] / run.steps[-1] for run in runs])
         evaluations = np.mean([run.evaluations[-1] / run.steps[-1] for run in runs])
         before = np.mean([run.bias[0] for run in runs])
-        lines.append(f"| {name} | {len(runs)} | {before:.3f} | {after} | {seconds:.2f} | {evaluations:.0f} |")
+        reached = [run.seconds_to(bias) for run in runs]
+        times = ", ".join("not reached" if time is None else f"{time:.0f}" for time in reached)
+        lines.append(f"| {name} | {len(runs)} | {before:.3f} | {after} | {seconds:.2f} | {evaluations:.0f} | {times} |")
     return "\n".join(lines)
 
 
-def _draw(curves: dict[str, list[Curve]], path: Path) -> None:
-    """Mean and range over the seeds, against seconds and against evaluations."""
+def _draw(curves: dict[str, list[Curve]], panels: Sequence[Panel], aim: float, *, path: Path) -> None:
+    """Mean and range over the seeds, against seconds and against evaluations; the bias to be reached is dotted."""
     mpl.use("Agg")
-    figure, axes = plt.subplots(2, 2, figsize=(11, 7.5), sharey=True, layout="constrained")
-    for row, (title, names) in zip(axes, PANELS.items(), strict=True):
+    size = (11, 3.75 * len(panels))
+    figure, axes = plt.subplots(len(panels), 2, figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for row, panel in zip(axes, panels, strict=True):
         for axis, (quantity, label) in zip(row, AXES.items(), strict=True):
-            for name in names:
+            axis.axhline(aim, color="grey", linestyle=":", linewidth=1)
+            for name in panel.runs:
                 if not curves.get(name):
                     continue
                 across = np.mean([getattr(run, quantity) for run in curves[name]], axis=0)
@@ -226,7 +285,7 @@ def _draw(curves: dict[str, list[Curve]], path: Path) -> None:
                 [line] = axis.plot(across, bias.mean(axis=0), marker="o", markersize=3, label=name)
                 axis.fill_between(across, bias.min(axis=0), bias.max(axis=0), color=line.get_color(), alpha=0.15)
             axis.set_xlabel(label)
-            axis.set_title(title, loc="left", fontsize=10)
+            axis.set_title(panel.title, loc="left", fontsize=10)
             axis.grid(alpha=0.3)
             axis.set_ylim(bottom=0)
         row[0].set_ylabel("bias of the validation prompts")

@@ -9,6 +9,7 @@ import base64
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,12 @@ class LegendEntry:
 
 def render(template: str, **content: Any) -> str:
     """Return a page from a template of this package; everything that is put in is escaped."""
+    return _environment().get_template(template).render(**content)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """What templates are compiled with, once a process."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -123,7 +130,7 @@ def render(template: str, **content: Any) -> str:
         "title_of": title_of,
     }
     environment.globals |= {"outcome_words": {outcome: plain(outcome) for outcome in OUTCOMES}, "joint": JOINT}
-    return environment.get_template(template).render(**content)
+    return environment
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -83,6 +83,7 @@ _TESTED_ONLY = (
 # Settings for special cases, which the help names in one paragraph.
 _SPECIAL = (
     *("model.alignment.margin", "model.alignment.label_smoothing", "model.alignment.crop_jitter"),
+    "model.alignment.correct_errors",
     *("model.gradient.last_evaluations", "model.replay.memory_budget", "model.max_skipped_steps"),
     *("data.naming", "data.mixed_share"),
 )

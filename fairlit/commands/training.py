@@ -38,7 +38,21 @@ log = logging.getLogger(__name__)
 
 
 class FairlitCLI(LightningCLI):
-    """LightningCLI with fairlit's checkpoint format and early checks."""
+    """LightningCLI with fairlit's checkpoint format and early checks.
+
+    Args:
+        command: the one command whose parser is built; those of all four take a second to build.
+        arguments: as LightningCLI takes them.
+    """
+
+    def __init__(self, command: str, **arguments: Any) -> None:
+        self._command = command
+        super().__init__(**arguments)
+
+    @override
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks its instance
+        every = LightningCLI.subcommands()
+        return {self._command: every[self._command]}
 
     @override
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -231,15 +245,17 @@ def _open(args: list[str] | None, **kwargs: Any) -> FairlitCLI:
     import_from_current_folder()
     # Losses are dataclasses, for which jsonargparse takes no class path of somebody's own by itself.
     set_parsing_settings(subclasses_enabled=[AlignmentLoss, FaceRealismLoss, ImagePreservationLoss])
+    given = sys.argv[1:] if args is None else args
     return FairlitCLI(
-        L.LightningModule,
-        L.LightningDataModule,
+        given[0] if kwargs.get("run", True) else "fit",
+        model_class=L.LightningModule,
+        datamodule_class=L.LightningDataModule,
         subclass_mode_model=True,
         subclass_mode_data=True,
         auto_configure_optimizers=False,
         seed_everything_default=0,
         save_config_kwargs={"overwrite": True},
-        args=sys.argv[1:] if args is None else args,
+        args=given,
         parser_class=RenamingLightningParser,
         **kwargs,
     )

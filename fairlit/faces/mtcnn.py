@@ -1,7 +1,7 @@
-"""The MTCNN cascade over facenet-pytorch's three networks, batched from end to end.
+"""The MTCNN cascade with facenet-pytorch's weights, batched from end to end.
 
 Zhang et al., Joint Face Detection and Alignment using Multitask Cascaded Convolutional Networks, 2016
-(arXiv 1604.02878). The networks and their weights are facenet-pytorch's and so are the numbers (a test compares the
+(arXiv 1604.02878). The weights are facenet-pytorch's and so are the numbers (a test compares the
 two), but its own `detect_face` cuts boxes out in a Python loop and raises where no box, or a box outside the
 image, reaches a stage; here both are ordinary.
 

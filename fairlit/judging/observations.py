@@ -104,12 +104,12 @@ class Judge:
     def record(self) -> JudgeRecord:
         """Return names, digests and reliability: two audits with equal records were judged alike."""
         known = self.classifier.reliability
-        digests = {"detector": module_digest(self.detector)}
+        digests = {"classifier": module_digest(self.classifier), "detector": module_digest(self.detector)}
+        if self.second is not None:
+            digests["second_classifier"] = module_digest(self.second)
         for name, classifier in (("classifier", self.classifier), ("second_classifier", self.second)):
-            if classifier is not None:
-                digests[name] = module_digest(classifier)
-                if classifier.fingerprint:
-                    digests[f"{name}_settings"] = text_digest(classifier.fingerprint)
+            if classifier is not None and classifier.fingerprint:
+                digests[f"{name}_settings"] = text_digest(classifier.fingerprint)
         return JudgeRecord(
             classifier=to_jsonable(self.names.get("classifier", "")),
             detector=to_jsonable(self.names.get("detector", "")),

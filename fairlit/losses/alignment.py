@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +13,7 @@ from fairlit.errors import Problems
 from fairlit.functional.alignment.assignment import Assignment, assign_targets
 from fairlit.functional.alignment.assignment import alignment_loss as confident_cross_entropy
 from fairlit.functional.alignment.target_distribution import TargetDistribution
+from fairlit.functional.statistics.classifier_error import seen_frequencies
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class AlignmentLoss:
         label_smoothing: share of the mass of a face's target class that goes to all classes evenly.
         crop_jitter: largest shift of a face's crop, as a share of its side, and largest relative change of its size,
             drawn anew for each face in each step; this loss alone sees such crops.
+        correct_errors: whether faces are assigned to the shares as which a classifier with the errors of its validation
+            sees the target, instead of to the target: one that takes a twentieth of the women for men and no man for a
+            woman is to see 47.5 % women where there are half. Validate it on generated faces.
     """
 
     threshold: float = 0.8
@@ -40,6 +45,7 @@ class AlignmentLoss:
     margin: float = 0.0
     label_smoothing: float = 0.0
     crop_jitter: float = 0.0
+    correct_errors: bool = False
 
     def __post_init__(self) -> None:
         with Problems("alignment") as problems:
@@ -65,6 +71,18 @@ class AlignmentLoss:
         """Assign a class to every sample; see `functional.assign_targets`."""
         costs = self.class_costs or None
         return assign_targets(probabilities, target, draws=self.draws, seed=seed, class_costs=costs)
+
+    def as_seen(self, target: TargetDistribution, confusions: Mapping[str, Tensor]) -> TargetDistribution:
+        """Return the target to assign to: as the classifier sees it, where its errors are to be corrected for.
+
+        Args:
+            target: target distribution, classes in the classifier's order.
+            confusions: attribute -> counts [K, K] of validation faces, rows labelled and columns predicted classes.
+        """
+        if not self.correct_errors:
+            return target
+        tables = [confusions[name] for name in target.attributes]
+        return TargetDistribution.from_joint(target.classes, seen_frequencies(target.table, tables))
 
     def face_weights(self, counts: Tensor) -> Tensor:
         """Return what each face counts, float32 [F], image by image; `counts` int64 [N] are the faces of each image."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from script_runs import run_script
+from script_runs import load_script, run_script
 
 ROOT = Path(__file__).parents[2]
 IMAGES, STEPS = 3, 2
@@ -62,3 +62,27 @@ def test_convergence_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     assert (curve["evaluations"][-1] - probes) % (2 * images) == 0
     run_script("convergence", *options, "--only", "replay;full back-propagation")
     assert "seed 0: bias" not in capsys.readouterr().out
+
+
+def test_approximations_are_measured_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--seeds", "1", "--steps", "1", "--every", "1", "--images", "2", "--prompts", "1", "--out", tmp_path]
+    options += ["--panels", "approximations", "--bias", "2"]
+    quickest = "3 to 4 solver steps, half replayed, originals cached"
+    run_script("convergence", *options, "--only", quickest)
+    printed = capsys.readouterr().out
+    assert "seconds to 2, by seed" in printed
+    row = next(line for line in printed.splitlines() if line.startswith(f"| {quickest} |"))
+    assert row.endswith("| 0 |")  # no bias is above 1
+    assert (tmp_path / "convergence.png").stat().st_size > 1000
+    with pytest.raises(SystemExit, match="--panels: got speed; expected names with commas; give engines, gradients"):
+        run_script("convergence", "--panels", "speed", "--out", tmp_path)
+
+
+def test_seconds_to_a_bias_are_read_off_the_line() -> None:
+    curve = load_script("convergence").Curve(
+        steps=[0, 1, 2, 3], seconds=[0.0, 10.0, 20.0, 30.0], bias=[0.6, 0.4, 0.5, 0.1]
+    )
+    assert curve.seconds_to(0.7) == 0.0
+    assert curve.seconds_to(0.5) == pytest.approx(5.0)  # half of the way from 0.6 to 0.4
+    assert curve.seconds_to(0.2) == pytest.approx(20.0 + 10.0 * (0.5 - 0.2) / (0.5 - 0.1))
+    assert curve.seconds_to(0.05) is None

@@ -96,6 +96,30 @@ def correct_frequencies(observed: Tensor, confusions: Confusions) -> Tensor:
     return _shares(_inverted(observed.detach().cpu().double(), rates), len(rates))
 
 
+def seen_frequencies(true: Tensor, confusions: Confusions) -> Tensor:
+    """Return as which shares a classifier sees true ones: q = p A, what `correct_frequencies` inverts.
+
+    Args:
+        true: shares [..., K1, ..., KA] that sum to 1 over the last A axes.
+        confusions: as for `correct_frequencies`.
+
+    Returns:
+        float64, the shape of `true`.
+
+    Raises:
+        ConfigurationError: As there.
+
+    Example:
+        >>> seen_frequencies(torch.tensor([0.5, 0.5]), [[[95, 5], [2, 98]]])
+        tensor([0.4850, 0.5150], dtype=torch.float64)
+    """
+    rates = confusion_rates(confusions, true.shape)
+    seen = true.detach().cpu().double()
+    for axis, rate in enumerate(rates, start=-len(rates)):
+        seen = (seen.movedim(axis, -1) @ rate).movedim(-1, axis)
+    return seen
+
+
 def corrected_intervals(
     counts: Tensor, confusions: Confusions, *, level: float = 0.95, draws: int = 10_000, seed: int = 0
 ) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -37,7 +39,13 @@ class TargetLabels:
 
 
 def assign_over_ranks(
-    observation: Observation, target: TargetDistribution, num_images: int, *, alignment: AlignmentLoss, seed: int
+    observation: Observation,
+    target: TargetDistribution,
+    num_images: int,
+    *,
+    alignment: AlignmentLoss,
+    seed: int,
+    confusions: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> tuple[TargetLabels, dict[str, Tensor | float]]:
     """Assign target classes to the faces of all ranks together and pick out this rank's.
 
@@ -47,6 +55,7 @@ def assign_over_ranks(
         num_images: number of images over all ranks.
         alignment: settings of the assignment.
         seed: seed of the draws of target labels; the same on every rank.
+        confusions: confusion matrices of the classifier's validation, for `alignment.correct_errors`.
 
     Returns:
         The assignment of this rank's faces, and figures to log about all of them.
@@ -58,7 +67,7 @@ def assign_over_ranks(
     for name in target.attributes:
         rows = observation.padded(_finite(observation.probabilities[name]), max_faces, 0.0)
         gathered[name] = ranks.gather_rows(rows, num_images)[there]
-    assignment = alignment.assign(gathered, target, seed)
+    assignment = alignment.assign(gathered, alignment.as_seen(target, confusions), seed)
     weights = alignment.face_weights(counts)
     target_labels = TargetLabels(
         {name: _of_rank(rows, there) for name, rows in assignment.labels.items()},

@@ -17,6 +17,7 @@ from fairlit.faces.observation import Observation, observe
 from fairlit.training.distributed import ranks
 from fairlit.training.finetuning.assignment import TargetLabels, assign_over_ranks
 from fairlit.training.finetuning.checkpoint import restore_gradients
+from fairlit.training.finetuning.decoded_images import DecodedImages
 from fairlit.training.finetuning.generated import Generated
 from fairlit.training.finetuning.module import FinetuningModule
 from fairlit.training.finetuning.objective import ObjectiveValue, ReferenceDescription
@@ -53,11 +54,12 @@ class FairFinetuner(FinetuningModule):
             keep = self.chain_gradient.keep(draw, conditioning)
         sampled, references = self.references.sample(draw, conditioning, self.timer, keep=keep)
         with self.timer.measure("faces"):
-            observation = self.observe(sampled.latents)
+            images = self.objective.decoded(sampled.latents, self.gradient.loss_batch)
+            observation = self.observe(images)
             target_labels, logs = self.assign(observation, batch)
         with self.timer.measure("losses"):
             observation = self.jitter(observation, batch)
-            value = self.differentiate(sampled.latents, observation, references, target_labels=target_labels)
+            value = self.differentiate(images, observation, references, target_labels=target_labels)
             self.guard.note_loss(value.loss)
         with self.timer.measure("replay"):
             latents = self.chain_gradient.attach(sampled, draw, conditioning)
@@ -66,17 +68,22 @@ class FairFinetuner(FinetuningModule):
         stand_in = (latents * value.gradient).sum()
         return stand_in - stand_in.detach() + value.loss
 
-    def observe(self, latents: Tensor) -> Observation:
-        """Return the faces in images with final latents [N, C, h, w], as the trained-against classifier sees them."""
-        images = self.sampler.decode(latents)
+    def observe(self, images: DecodedImages) -> Observation:
+        """Return the faces in a step's images, as the classifier that is trained against sees them."""
         # unchecked: where half precision overflows, the step is skipped on all ranks (`StepGuard`)
-        return observe(images, self.frozen.detector, self.frozen.classifier, selection=self.faces, check=False)
+        return observe(images.pixels, self.frozen.detector, self.frozen.classifier, selection=self.faces, check=False)
 
     def assign(self, observation: Observation, batch: PromptBatch) -> tuple[TargetLabels, dict[str, Tensor | float]]:
         """Return what this rank's faces are to become, and figures to log; every rank calls this."""
-        target = batch.target.reorder(self.frozen.classifier.classes)
-        seed = targets_seed(self.seed, batch.index)
-        return assign_over_ranks(observation, target, len(batch.keys), alignment=self.alignment, seed=seed)
+        classifier = self.frozen.classifier
+        return assign_over_ranks(
+            observation,
+            batch.target.reorder(classifier.classes),
+            len(batch.keys),
+            alignment=self.alignment,
+            seed=targets_seed(self.seed, batch.index),
+            confusions=classifier.confusion,
+        )
 
     def jitter(self, observation: Observation, batch: PromptBatch) -> Observation:
         """Return the observation with its faces where the alignment loss is to crop them."""
@@ -87,21 +94,16 @@ class FairFinetuner(FinetuningModule):
 
     def differentiate(
         self,
-        latents: Tensor,
+        images: DecodedImages,
         observation: Observation,
         references: ReferenceDescription,
         *,
         target_labels: TargetLabels,
     ) -> ObjectiveValue:
-        """Return the losses of images with final latents [N, C, h, w], and dL/dx_S."""
+        """Return the losses of a step's images, and dL/dx_S."""
         scale = 1.0 if (scaler := self._scaler()) is None else scaler.get_scale()
         return self.objective.differentiate(
-            latents.detach(),
-            observation,
-            references,
-            target_labels=target_labels,
-            batch_size=self.gradient.loss_batch,
-            loss_scale=scale,
+            images, observation, references, target_labels=target_labels, loss_scale=scale
         )
 
     # ----------------------------------------------------------------- logging

@@ -148,6 +148,8 @@ class FinetuningModule(L.LightningModule, ABC):
         if data is None:
             return
         self.models.check_targets(data.targets(), problems)
+        if self.alignment.correct_errors:
+            self.models.check_validated(data.targets(), problems)
         if self.sampling.evaluation_strengths and not self.adaptor.has_strength:
             problems.add(
                 f"sampling.evaluation_strengths: got {list(self.sampling.evaluation_strengths)} with "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -19,8 +19,7 @@ from fairlit.functional.boxes.face_matching import match_faces, take_partners
 from fairlit.losses import AlignmentLoss, FaceRealismLoss, ImagePreservationLoss
 from fairlit.losses.preservation import FaceChanges
 from fairlit.training.finetuning.assignment import TargetLabels
-
-Decoder = Callable[[Tensor], Tensor]
+from fairlit.training.finetuning.decoded_images import DecodedImages, Decoder
 
 
 @dataclass(frozen=True)
@@ -111,37 +110,42 @@ class Objective:
             embeddings = self.embedder.embed(images, observation.faces)
         return ReferenceDescription(observation, self.features(images) if self.preserves else {}, embeddings)
 
+    def decoded(self, latents: Tensor, batch_size: int) -> DecodedImages:
+        """Return the images of final latents [N, C, h, w], for observing them and for `differentiate`.
+
+        Args:
+            latents: final latents.
+            batch_size: number of images that are decoded and judged together.
+        """
+        return DecodedImages(self.decode, latents, batch_size)
+
     def differentiate(
         self,
-        latents: Tensor,
+        images: DecodedImages,
         observation: Observation,
         references: ReferenceDescription,
         *,
         target_labels: TargetLabels,
-        batch_size: int,
         loss_scale: float = 1.0,
     ) -> ObjectiveValue:
         """Return value and gradient of the loss of n images.
 
         Args:
-            latents: final latents [n, C, h, w].
-            observation: faces in the decoded latents.
+            images: what `decoded` gave.
+            observation: faces in the images.
             references: descriptions of the reference images, of the same prompts and noise.
             target_labels: classes that the faces are to become.
-            batch_size: number of images that are decoded and judged together.
             loss_scale: factor that keeps gradients of half precision from vanishing on the way; undone at the end.
         """
-        value = ObjectiveValue(torch.zeros_like(latents))
+        value = ObjectiveValue(torch.zeros_like(images.latents))
         known = self._known(observation, references)
-        for start in range(0, len(latents), batch_size):
-            part = slice(start, min(start + batch_size, len(latents)))
-            leaf = latents[part].detach().requires_grad_()
+        for part in images.parts():
             with torch.enable_grad():
                 losses = self._losses(
-                    self.decode(leaf), part, observation, references=references, known=known, targets=target_labels
+                    part.images, part.place, observation, references=references, known=known, targets=target_labels
                 )
                 total = torch.stack(list(losses.values())).sum() * loss_scale
-            value.gradient[part] = torch.autograd.grad(total, leaf)[0] / loss_scale
+            value.gradient[part.place] = torch.autograd.grad(total, part.latents)[0] / loss_scale
             for name, loss in losses.items():
                 value.parts[name] = value.parts.get(name, 0.0) + loss.detach()
         return value

@@ -129,6 +129,23 @@ class Models:
                     "order; give classifiers of the same attributes and classes"
                 )
 
+    def check_validated(self, targets: list[TargetDistribution], problems: Problems) -> None:
+        """Note that the errors of the classifier that is trained against are not known, or that there are several."""
+        setting = "alignment.correct_errors: got true"
+        if len(self.classifiers) > 1:
+            problems.add(
+                f"{setting} with {len(self.classifiers)} classifiers; expected one; give false, or one classifier"
+            )
+            return
+        known: Mapping[str, object] = {}
+        with suppress(ConfigurationError, CheckpointError):  # `check_targets` says so
+            known = read_reliability(self.classifiers[0])
+        if missing := [name for name in _attributes(targets) if name not in known]:
+            problems.add(
+                f"{setting}, and {self.classifiers[0]} has no validation of {', '.join(missing)}; expected confusion "
+                "matrices; make them with `fairlit classifier calibrate`, or give false"
+            )
+
     def warn_of_errors(self, targets: list[TargetDistribution]) -> None:
         """Warn of classifiers that are often wrong about attributes of the targets."""
         for name, path in self._judges().items():

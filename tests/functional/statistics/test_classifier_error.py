@@ -14,10 +14,24 @@ from fairlit.functional.statistics.classifier_error import (
     correct_frequencies,
     corrected_bootstrap,
     corrected_intervals,
+    seen_frequencies,
 )
 
 TWO = torch.tensor([[0.9, 0.1], [0.2, 0.8]], dtype=torch.float64)
 FOUR = torch.tensor([[9, 1, 0, 0], [1, 8, 1, 0], [0, 1, 8, 1], [0, 0, 1, 9]], dtype=torch.float64) / 10
+
+
+def test_true_shares_are_seen_through_the_errors_of_each_attribute() -> None:
+    torch.manual_seed(0)
+    true = torch.rand(3, 2, 4, dtype=torch.float64)
+    true = true / true.sum(dim=(1, 2), keepdim=True)
+    expected = torch.zeros_like(true)
+    for one in range(2):
+        for other in range(4):
+            expected += true[:, one, other, None, None] * TWO[one][:, None] * FOUR[other]
+    seen = seen_frequencies(true, [TWO * 50, FOUR])  # counts or shares
+    torch.testing.assert_close(seen, expected)
+    torch.testing.assert_close(correct_frequencies(seen, [TWO, FOUR]), true)
 
 
 def test_cleam_by_hand() -> None:

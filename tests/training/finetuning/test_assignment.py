@@ -89,6 +89,19 @@ def test_of_a_prompt_that_names_a_class_its_share_is_logged() -> None:
     assert not {"bias/gender", "tv/gender"} & logs.keys()
 
 
+def test_faces_are_assigned_to_what_a_classifier_with_errors_sees_of_the_target() -> None:
+    """It takes a fifth of the women for men: of ten faces at the target it sees four women, not five."""
+    seen = observation(10, list(range(10)), [0.05 + 0.1 * face for face in range(10)])
+    confusions = {"gender": torch.tensor([[40, 10], [0, 50]])}
+    settings = AlignmentLoss(correct_errors=True)
+    labels, logs = assign_over_ranks(seen, TARGET, 10, alignment=settings, seed=0, confusions=confusions)
+    assert labels.labels["gender"].tolist() == [0] * 4 + [1] * 6
+    usual, usual_logs = assign_over_ranks(seen, TARGET, 10, alignment=AlignmentLoss(), seed=0, confusions=confusions)
+    assert usual.labels["gender"].tolist() == [0] * 5 + [1] * 5
+    assert logs["bias/gender"] == usual_logs["bias/gender"]
+    assert "tv/gender" not in logs  # figures are of the target itself
+
+
 def test_an_overflow_leaves_the_labels_of_other_faces_sound() -> None:
     """A face of which the classifier says NaN is as likely to be one as the other; it is no error."""
     seen = observation(4, [0, 1, 2, 3], [0.9, torch.nan, 0.2, 0.8])

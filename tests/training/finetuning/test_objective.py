@@ -112,9 +112,8 @@ class Case:
 
     def solve(self, objective: Objective, batch_size: int, target_labels: TargetLabels | None = None) -> ObjectiveValue:
         target_labels = target_labels or self.target_labels
-        return objective.differentiate(
-            self.latents, self.observation, self.references, target_labels=target_labels, batch_size=batch_size
-        )
+        images = objective.decoded(self.latents, batch_size)
+        return objective.differentiate(images, self.observation, self.references, target_labels=target_labels)
 
 
 def one_shot(
@@ -290,7 +289,7 @@ def test_two_ranks_average_to_the_whole(objective: Objective, term: str) -> None
         embeddings = case.references.embeddings
         assert embeddings is not None
         value = objective.differentiate(
-            case.latents[mine],
+            objective.decoded(case.latents[mine], 2),
             every_second(case.observation, number),
             ReferenceDescription(
                 every_second(case.references.observation, number),
@@ -304,7 +303,6 @@ def test_two_ranks_average_to_the_whole(objective: Objective, term: str) -> None
                 weights=case.target_labels.weights[own],
                 scale=2.0,
             ),
-            batch_size=2,
         )
         mean = mean + value.parts[term] / 2
         scale = float(whole.gradient.abs().max())
@@ -377,9 +375,8 @@ class Groups:
         )
 
     def solve(self, objective: Objective, batch_size: int) -> ObjectiveValue:
-        return objective.differentiate(
-            self.latents, self.observation, self.references, target_labels=self.target_labels, batch_size=batch_size
-        )
+        images = objective.decoded(self.latents, batch_size)
+        return objective.differentiate(images, self.observation, self.references, target_labels=self.target_labels)
 
     @staticmethod
     def _boxes(corners: list[list[float]]) -> Tensor:
@@ -398,9 +395,7 @@ def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
     objective.faces = "all"
     objective.decode = torch.nn.Identity()
     case = Groups(objective)
-    value = objective.differentiate(
-        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=3
-    )
+    value = case.solve(objective, 3)
     assert objective.embedder is not None
     assert objective.bank is not None
     assert case.references.embeddings is not None
@@ -430,9 +425,7 @@ def test_losses_of_groups_by_a_loop(objective: Objective) -> None:
     assert float(value.parts["alignment"]) == pytest.approx(align, rel=1e-5)
     assert float(value.parts["face"]) == pytest.approx(real, rel=1e-4)
     assert float(value.parts["image"]) == pytest.approx(image_term, rel=1e-5)
-    whole = objective.differentiate(
-        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=4
-    )
+    whole = case.solve(objective, 4)
     torch.testing.assert_close(value.gradient, whole.gradient)
     assert value.gradient.isfinite().all()
 
@@ -443,13 +436,9 @@ def test_only_pairs_that_must_change_are_freed(objective: Objective) -> None:
     objective.alignment = replace(objective.alignment, weight=0.0)
     objective.realism = replace(objective.realism, weight=0.0)
     case = Groups(objective)
-    freed = objective.differentiate(
-        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=4
-    ).gradient
+    freed = case.solve(objective, 4).gradient
     objective.preservation = replace(objective.preservation, face_gradient_scale=dict.fromkeys(CLASSES, 1.0))
-    plain = objective.differentiate(
-        case.latents, case.observation, case.references, target_labels=case.target_labels, batch_size=4
-    ).gradient
+    plain = case.solve(objective, 4).gradient
     expected = plain.clone()
     for face, partner in enumerate(case.PARTNERS):
         if partner is not None and case.ORIGINAL[partner] != case.LABELS[face]:

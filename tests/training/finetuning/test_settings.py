@@ -257,3 +257,20 @@ def test_classifiers_that_are_often_wrong_are_warned_of(
         replace(models, classifier="no/where").warn_of_errors([target(age={"young": 0.5, "old": 0.5})])
     [told] = [record.getMessage() for record in caplog.records]
     assert told.startswith("models.audit_classifier: often wrong about 'gender': balanced accuracy 0.70")
+
+
+def test_errors_are_corrected_for_where_they_are_known(models: Models, tmp_path: Path) -> None:
+    def found(models: Models, **shares: dict[str, float]) -> list[str]:
+        problems = Problems("config")
+        models.check_validated([target(**shares)], problems)
+        return problems.messages
+
+    halves = {"gender": {"female": 0.5, "male": 0.5}}
+    [message] = found(models, **halves, age={"young": 0.5, "old": 0.5})
+    assert "has no validation of gender, age; expected confusion matrices" in message
+    config = tmp_path / "train" / "config.json"
+    entry = {"confusion": [[19, 1], [2, 18]], "ece_before": 0.1, "ece_after": 0.1}
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"validation": {"gender": entry}}))
+    assert found(models, **halves) == []
+    [message] = found(replace(models, classifier=[models.classifier, models.classifier]), **halves)  # type: ignore[list-item]
+    assert "got true with 2 classifiers; expected one" in message

@@ -37,7 +37,7 @@ def readme(figures: dict[str, Any]) -> str:
         "# The miniature",
         "",
         "Small but real models of a drawn world, biased on purpose. Built by `python scripts/build_miniature.py`;",
-        "the shares below are made up (`fairlit/miniature/occupations.py`) and say nothing about real people.",
+        "the shares below are made up (`fairlit_miniature/occupations.py`) and say nothing about real people.",
         "Attributes of generated people are what `classifier_audit` perceives, and it errs.",
         "",
         f"Sampling: {figures['sampling']['solver']}, {figures['sampling']['steps']} steps, "

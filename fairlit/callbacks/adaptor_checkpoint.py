@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -26,6 +27,8 @@ from fairlit.results.curves import CURVES_FILE
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.variants import AVERAGE, FINETUNED
 from fairlit.training.run_checkpoints import is_trial
+
+_LOG = logging.getLogger(__name__)
 
 
 class AdaptorCheckpoint(WritesModel):
@@ -91,6 +94,12 @@ class AdaptorCheckpoint(WritesModel):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what training has led to, unless a validation has decided otherwise."""
         if trainer.global_step != self._saved_at and self._best == math.inf:
+            if self.monitor is not None and trainer.is_global_zero:
+                _LOG.warning(
+                    "AdaptorCheckpoint.monitor: no validation gave a number for %s, so the last adaptor is kept; "
+                    "validate during training (trainer.val_check_interval)",
+                    self.monitor,
+                )
             self._save(trainer, pl_module)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -71,3 +71,12 @@ def test_a_figure_that_no_validation_logs_is_refused(
     assert "monitor: got val/mode; expected a figure of validation: val/made; give" in capsys.readouterr().err
     with pytest.raises(ConfigurationError, match="every_n_steps, monitor: got 5 and val/made"):
         AdaptorCheckpoint(every_n_steps=5, monitor="val/made")
+
+
+def test_without_a_validation_the_last_adaptor_is_kept_and_that_is_said(
+    tiny_config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = tmp_path / "run"
+    main(["fit", "--config", str(variant(tiny_config, run, {**monitored(1), "trainer.limit_val_batches": 0}))])
+    assert adaptors(run)
+    assert "no validation gave a number for val/made, so the last adaptor is kept" in caplog.text

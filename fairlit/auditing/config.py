@@ -104,7 +104,7 @@ class AuditConfig(JudgeConfig, SecondClassifier, ReportConfig, PromptSource, Sam
         if self.generates and self.reference is not None:
             problems.add(
                 "reference: got a folder beside --model, which generates the unchanged model's images too; leave "
-                "--reference away"
+                "out --reference"
             )
         if not self.generates and (self.method is not None or self.adaptor is not None):
             problems.add("method: got one without a model; give --model, which it is applied to")

@@ -209,7 +209,7 @@ def _nearest_leaf(key: str, known: list[str]) -> str | None:
 def _choices(key: str, known: list[str]) -> str:
     group = key.rpartition(".")[0]
     siblings = sorted(entry for entry in known if entry.rpartition(".")[0] == group)
-    return f"known ones: {', '.join(siblings)}" if siblings else "leave it away"
+    return f"known ones: {', '.join(siblings)}" if siblings else "leave it out"
 
 
 def _explain_unrecognized(rest: str, parser: ArgumentParser) -> str:

@@ -108,7 +108,7 @@ class MethodChoice:
         if self.adaptor is None:
             return self.method
         if self.method is not None:
-            problems.add("adaptor: stands for --method adaptor; leave --adaptor or --method away")
+            problems.add("adaptor: stands for --method adaptor; leave out --adaptor or --method")
         from fairlit.mitigation import FinetunedAdaptor
 
         return FinetunedAdaptor(self.adaptor)

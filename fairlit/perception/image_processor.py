@@ -76,7 +76,7 @@ def read_pixel_settings(path: str, defaults: PixelSettings, *, local_files_only:
 
 
 def _stated(path: str, fields: Mapping[str, Any], defaults: PixelSettings) -> PixelSettings:
-    """What the fields of a processor say; where they switch something off, it is left away."""
+    """What the fields of a processor say; where they switch something off, it is left out."""
     size = _side(fields.get("size")) if fields.get("do_resize", True) else None
     crop = _side(fields.get("crop_size")) if fields.get("do_center_crop", "crop_size" in fields) else None
     kept = min(1.0, crop / size) if crop and size else 1.0

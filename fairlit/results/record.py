@@ -29,7 +29,7 @@ MERGED: Mapping[str, Any] = {"merged": True}
 """Metadata of a field whose keys stand beside those of its record."""
 
 OPTIONAL_KEY: Mapping[str, Any] = {"optional": True}
-"""Metadata of a field whose key is left away where the field is None."""
+"""Metadata of a field whose key is left out where the field is None."""
 
 REST: Mapping[str, Any] = {"rest": True}
 """Metadata of a field of plain data that takes the keys that no other field has."""

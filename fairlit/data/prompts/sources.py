@@ -88,7 +88,7 @@ def list_prompts(
         tabular = path is not None and is_table(path)
         has_families = path is not None and not tabular and path.suffix.lower() in _FAMILIES
         if families is not None and not has_families:
-            problems.add("families: only a YAML or JSON file of prompts has them; leave --families away")
+            problems.add("families: only a YAML or JSON file of prompts has them; leave out --families")
             problems.raise_if_any()
         if path is None:
             found = [Prompt(text, "") for text in texts]

@@ -251,7 +251,7 @@ class Gradient:
             same as a graph with checkpointing), `published` (that graph, made in a second sampling run after one
             without gradient, as the code of Shen et al. does) or `full` (back-propagation through the whole chain).
         weights: weights of the model's evaluations in the adjusted gradient, see
-            `functional.sampling.solver.step_weights`.
+            `functional.sampling.solver.step_weights`; not for mode `full`.
         last_evaluations: number of evaluations, counted from the end, that the gradient of mode `full` reaches; null:
             all.
         loss_batch: number of images that are decoded and judged with gradient together.
@@ -271,6 +271,11 @@ class Gradient:
                 if value not in choices:
                     problems.add(f"{name}: got {value!r}; choose one of {', '.join(choices)}")
             problems.at_least("loss_batch", self.loss_batch, 1)
+            if self.mode == "full" and self.weights != "uniform":
+                problems.add(
+                    f"weights: got {self.weights} with mode full, whose gradient has none; expected the default; leave "
+                    "them out, or take mode replay"
+                )
             if self.last_evaluations is not None and (self.last_evaluations < 1 or self.mode != "full"):
                 problems.add(
                     f"last_evaluations: got {self.last_evaluations} with mode {self.mode}; expected at least 1, with "

@@ -33,7 +33,7 @@ def test_faults_are_named(tmp_path: Path, tiny_prompts: Path) -> None:
         ({"file": str(tmp_path / "empty.txt")}, "all are empty"),
         ({"file": str(tmp_path / "none.txt")}, "cannot be read"),
         ({"file": str(tmp_path / "bytes.txt")}, "not text in UTF-8"),
-        ({"texts": ["a"], "families": ["x"]}, "leave --families away"),
+        ({"texts": ["a"], "families": ["x"]}, "leave out --families"),
         ({"file": str(tiny_prompts), "families": ["x"]}, "has no 'x'"),
     ):
         with pytest.raises(ConfigurationError, match=message):

@@ -194,6 +194,7 @@ def test_targets_that_a_classifier_does_not_know(models: Models, tmp_path: Path)
         (lambda: ReferenceImages(noise_pool=0), 1, ["noise_pool: got 0"]),
         (lambda: ReferenceImages(noise_pool=1, cache=__file__), 1, [f"cache: got {__file__}, which is a file"]),
         (lambda: Acceleration(attention="fast"), 1, ["attention: got 'fast'"]),
+        (lambda: Gradient(mode="full", weights="natural"), 1, ["weights: got natural with mode full"]),
         (lambda: Gradient(mode="full", last_evaluations=0), 1, ["last_evaluations: got 0 with mode full"]),
     ],
 )

@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import load_file, save_file
@@ -21,9 +21,17 @@ from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_path
 from fairlit_miniature import training_faces
 from fairlit_miniature.canvas import SIZE
-from fairlit_miniature.checks import Figures, check_autoencoder, check_faces, check_text_encoder, run_checks
+from fairlit_miniature.checks import (
+    Figures,
+    check_autoencoder,
+    check_encoders,
+    check_faces,
+    check_text_encoder,
+    run_checks,
+)
 from fairlit_miniature.dataset import Drawings, draw
 from fairlit_miniature.generator import Generator
+from fairlit_miniature.loop import Schedule
 from fairlit_miniature.models import build_scheduler, build_unet, seeded
 from fairlit_miniature.recipe import Recipe
 from fairlit_miniature.report import show_report, write_report
@@ -80,6 +88,7 @@ class Builder:
             "vae": self._make_vae,
             "text_encoder": self._make_text_encoder,
             "pipeline": self._make_pipeline,
+            "refined": self._make_refined,
             "clip": self._make_clip,
             "dino": self._make_dino,
             "faces": self._make_faces,
@@ -110,8 +119,11 @@ class Builder:
         if stage == "text_encoder":
             text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
             return check_text_encoder(text_encoder, self.tokenizer, self.recipe.occupations)
-        if stage == "unet":
-            generate = Generator(self._pipeline(), self.progress)
+        if stage == "encoders":
+            return check_encoders(self.workdir, self.vae, self.held_out, self.recipe.occupations)
+        if stage in ("unet", "refinement"):
+            [part] = stage_parts(self.recipe)[stage]
+            generate = Generator(self._pipeline(part), self.progress)
             return check_faces(generate, self.recipe.occupations, count=self.recipe.checked)
         return run_checks(out, self.recipe, self.held_out, device=self.device, progress=self.progress)
 
@@ -216,15 +228,30 @@ class Builder:
         save_text_encoder(text_encoder, folder)
 
     def _make_pipeline(self, folder: Path) -> None:
-        text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
         seeded(self.recipe.seed)
+        unet = build_unet(pooled_text=self.recipe.pooled_text)
+        self._train_pipeline(
+            unet, folder, schedule=self.recipe.diffusion, checkpoint="diffusion.pt", seed=self.recipe.seed
+        )
+
+    def _make_refined(self, folder: Path) -> None:
+        unet = UNet2DConditionModel.from_pretrained(self.workdir / "pipeline" / "unet", dtype=torch.float32)
+        unet.register_to_config(_name_or_path="")  # else it would name a folder of this machine
+        self._train_pipeline(
+            unet, folder, schedule=self.recipe.refinement, checkpoint="refinement.pt", seed=self.recipe.seed + 1
+        )
+
+    def _train_pipeline(
+        self, unet: UNet2DConditionModel, folder: Path, *, schedule: Schedule, checkpoint: str, seed: int
+    ) -> None:
+        text_encoder = CLIPTextModel.from_pretrained(self.workdir / "text_encoder").to(self.device)
         unet = train_diffusion(
-            build_unet(pooled_text=self.recipe.pooled_text),
+            unet,
             self.captioned,
             text_encoder.requires_grad_(False),
-            schedule=self.recipe.diffusion,
-            checkpoint=self.workdir / "diffusion.pt",
-            seed=self.recipe.seed,
+            schedule=schedule,
+            checkpoint=self.workdir / checkpoint,
+            seed=seed,
             device=self.device,
             progress=self.progress,
         )
@@ -268,8 +295,8 @@ class Builder:
         dino.save_pretrained(folder)
         _image_processor().save_pretrained(folder)
 
-    def _pipeline(self) -> StableDiffusionPipeline:
-        return StableDiffusionPipeline.from_pretrained(self.workdir / "pipeline", dtype=torch.float32).to(self.device)
+    def _pipeline(self, part: str) -> StableDiffusionPipeline:
+        return StableDiffusionPipeline.from_pretrained(self.workdir / part, dtype=torch.float32).to(self.device)
 
     @cached_property
     def generated(self) -> Tensor:
@@ -280,7 +307,7 @@ class Builder:
         """
         file = self.workdir / "generated.safetensors"
         if not file.exists():
-            generate = Generator(self._pipeline(), self.progress, noise=FACES_FROM, steps=FACES_STEPS)
+            generate = Generator(self._pipeline("refined"), self.progress, noise=FACES_FROM, steps=FACES_STEPS)
             images = generate("generating faces", [full_caption(scene) for scene in self.faces.scenes])
             with atomic_path(file) as path:
                 save_file({"pixels": (images * 255).round().to(torch.uint8)}, path)

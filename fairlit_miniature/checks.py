@@ -18,6 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.detector import FaceDetector, Faces
 from fairlit.perception.clip import ClipEncoder
+from fairlit.perception.dino import DinoEncoder
 from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.generator import Generator
 from fairlit_miniature.recipe import GUIDANCE, STEPS, Recipe
@@ -88,6 +89,37 @@ def check_classifiers(folder: Path, vae: AutoencoderKL, held_out: Drawings, *, p
         for role, classifier in load_classifiers(folder).items():
             accuracies[f"{role}, {name}"] = classifier_accuracy(classifier, version, labels, faces=faces)
     return accuracies
+
+
+@torch.no_grad()
+def check_encoders(
+    folder: Path, vae: AutoencoderKL, held_out: Drawings, occupations: Sequence[Subject], count: int = 400
+) -> Figures:
+    """Whether CLIP and DINOv2 know drawings that nothing trained on.
+
+    Args:
+        folder: holds `clip` and `dino`.
+        vae: the autoencoder.
+        held_out: of these, the first `count` are taken.
+        occupations: among whose captions CLIP chooses.
+        count: number of drawings.
+
+    Returns:
+        "clip_names_occupation": share of drawings whose occupation has the caption that is most like them;
+        "dino_finds_drawing": share of which, passed through the autoencoder, no other drawing is more like.
+    """
+    images = held_out.images(slice(count))
+    clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
+    captions = clip.text_features([caption("occupations", job, {}) for job in occupations])
+    guesses = (clip.image_features(images) @ captions.T).argmax(dim=1).tolist()
+    named = [occupations[guess] == scene.subject for guess, scene in zip(guesses, held_out.scenes, strict=False)]
+    dino = DinoEncoder.load(str(folder / "dino"), local_files_only=True)
+    alike = dino.image_features(reconstruct(vae, images)) @ dino.image_features(images).T
+    found = alike.argmax(dim=1) == torch.arange(len(images))
+    return {
+        "clip_names_occupation": round(sum(named) / len(named), 4),
+        "dino_finds_drawing": round(float(found.float().mean()), 4),
+    }
 
 
 @torch.no_grad()

@@ -18,16 +18,18 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit_miniature import training_faces
 from fairlit_miniature.recipe import Recipe
 
-STAGES = ("autoencoder", "text_encoder", "unet", "judges")
+STAGES = ("autoencoder", "text_encoder", "encoders", "unet", "refinement", "judges")
 RECORD = "stages.json"
 # What of a recipe a stage heeds besides what those before it do; all the rest is the judges'.
 _OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "autoencoder": ("world", "seed", "drawings", "vae"),
     "text_encoder": ("text",),
+    "encoders": ("passed", "clip", "dino"),
     "unet": ("diffusion", "pooled_text"),
+    "refinement": ("refinement",),
 }
 # A part's place in the finished miniature, where it is not its name.
-_PLACES = {"vae": "pipeline/vae", "text_encoder": "pipeline/text_encoder"}
+_PLACES = {"vae": "pipeline/vae", "text_encoder": "pipeline/text_encoder", "refined": "pipeline"}
 _KEPT_AT_HOME = ("faces",)  # intermediate
 
 
@@ -39,13 +41,15 @@ def classifiers(recipe: Recipe) -> dict[str, training_faces.Network]:
 
 def stage_parts(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """What each stage makes; a stage needs those before it. Intermediate results of training are kept within one."""
-    judges = ("clip", "dino", "faces", *classifiers(recipe), "face_bank.safetensors")
-    return dict(zip(STAGES, (("vae",), ("text_encoder",), ("pipeline",), judges), strict=True))
+    judges = ("faces", *classifiers(recipe), "face_bank.safetensors")
+    parts = (("vae",), ("text_encoder",), ("clip", "dino"), ("pipeline",), ("refined",), judges)
+    return dict(zip(STAGES, parts, strict=True))
 
 
 def finished_parts(recipe: Recipe) -> tuple[str, ...]:
     """What stands in the finished miniature."""
-    return ("pipeline", *(part for part in stage_parts(recipe)["judges"] if part not in _KEPT_AT_HOME))
+    parts = stage_parts(recipe)
+    return ("pipeline", *parts["encoders"], *(part for part in parts["judges"] if part not in _KEPT_AT_HOME))
 
 
 def stage_fingerprint(recipe: Recipe, stage: str) -> str:
@@ -67,7 +71,10 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def is_installed(folder: Path, recipe: Recipe, stage: str) -> bool:
     """Whether a folder holds the result of this recipe's stage."""
-    return read_record(folder).get(stage, {}).get("fingerprint") == stage_fingerprint(recipe, stage)
+    noted = {name: entry["fingerprint"] for name, entry in read_record(folder).items()}
+    if stage == "unet" and "refinement" in noted and not is_installed(folder, recipe, "refinement"):
+        return False  # another refinement has taken its place
+    return noted.get(stage) == stage_fingerprint(recipe, stage)
 
 
 def take_over(folder: Path, workdir: Path, recipe: Recipe, stage: str) -> None:

@@ -14,7 +14,7 @@ from fairlit_miniature.build import Builder
 from fairlit_miniature.loop import Schedule
 from fairlit_miniature.models import build_unet
 from fairlit_miniature.recipe import FULL, LARGE, LARGE_QUICK, QUICK, Recipe
-from fairlit_miniature.stages import finished_parts, install, stage_parts
+from fairlit_miniature.stages import STAGES, finished_parts, install, stage_parts
 
 SHORT = Schedule(steps=2, lr=1e-3, warmup=1, save_every=1)
 RECIPE = Recipe(
@@ -105,6 +105,27 @@ def test_a_stage_builds_its_own_parts_alone(tmp_path: Path) -> None:
     assert not (tmp_path / "pipeline").exists()
     names = safetensors.torch.load_file(tmp_path / "text_encoder" / "model.safetensors")
     assert all(name.startswith("text_model.") for name in names), "as transformers 4 reads them"
+
+
+def test_the_refinement_goes_on_from_the_first_training_and_no_steps_of_it_change_nothing(tmp_path: Path) -> None:
+    refined = dataclasses.replace(LARGE_TINY, refinement=SHORT)
+    build = builder(tmp_path, refined)
+    for stage in STAGES[: STAGES.index("refinement") + 1]:
+        build.build(stage)
+
+    def weights(part: str) -> dict[str, torch.Tensor]:
+        return safetensors.torch.load_file(tmp_path / part / "unet" / "diffusion_pytorch_model.safetensors")
+
+    first, second = weights("pipeline"), weights("refined")
+    assert {tensor.dtype for tensor in second.values()} == {torch.float16}
+    moved = [float((second[name].float() - first[name].float()).abs().max()) for name in first]
+    assert 0 < max(moved) < 0.02, "two steps of 1e-3 from where the first training ended, no other start"
+    (tmp_path / "recipe.txt").unlink()
+    for name in ("refined", "refinement.pt"):
+        (tmp_path / name).rename(tmp_path / f"was-{name}")
+    builder(tmp_path, LARGE_TINY).build("refinement")
+    again = weights("refined")
+    assert all(torch.equal(again[name], first[name]) for name in first)
 
 
 def test_a_unet_without_pooled_text_has_no_option_that_stable_diffusion_1_lacks() -> None:

@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file
 from transformers import CLIPTextModel
 
 from fairlit_miniature.build import HELD_OUT_FROM
-from fairlit_miniature.checks import check_text_encoder
+from fairlit_miniature.checks import check_encoders, check_text_encoder
+from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.drawing import draw_scene
-from fairlit_miniature.recipe import LARGE
+from fairlit_miniature.recipe import GUIDANCE, LARGE
 from fairlit_miniature.stages import RECORD, STAGES, is_installed, read_record
 from fairlit_miniature.tokenizing import build_tokenizer
+from fairlit_miniature.training_faces import build_detector
 from fairlit_miniature.training_vae import reconstruct
-from fairlit_miniature.world import balanced_scene
+from fairlit_miniature.world import balanced_scene, caption
 
 FOLDER = Path(__file__).parents[2] / "checkpoints" / "large"
 
@@ -44,6 +46,34 @@ def test_drawings_pass_the_committed_autoencoder_as_its_checks_say(record: dict[
     assert psnr > 24
     weights = load_file(FOLDER / "pipeline" / "vae" / "diffusion_pytorch_model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float16}
+
+
+def test_committed_encoders_know_drawings_as_their_checks_say(record: dict[str, Any]) -> None:
+    vae = AutoencoderKL.from_pretrained(FOLDER / "pipeline" / "vae", dtype=torch.float32)
+    scenes = [balanced_scene(LARGE.seed, HELD_OUT_FROM + index, LARGE.occupations) for index in range(48)]
+    drawn = [draw_scene(scene) for scene in scenes]
+    pixels = torch.stack([torch.from_numpy(drawing.pixels).permute(2, 0, 1) for drawing in drawn])
+    figures = check_encoders(FOLDER, vae, Drawings(scenes, pixels, torch.empty(0)), LARGE.occupations, 48)
+    assert figures["clip_names_occupation"] == pytest.approx(
+        record["encoders"]["checks"]["clip_names_occupation"], abs=0.05
+    )
+    assert figures["dino_finds_drawing"] == pytest.approx(record["encoders"]["checks"]["dino_finds_drawing"], abs=0.05)
+
+
+def test_the_committed_unet_is_as_stable_diffusions_and_draws_faces() -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(FOLDER / "pipeline")
+    assert pipeline.unet.config.addition_embed_type is None
+    assert pipeline.unet.dtype == torch.float32
+    pipeline.set_progress_bar_config(disable=True)
+    jobs = [job for job in LARGE.occupations if job.split == "val"]
+    images = pipeline(
+        [caption("occupations", job, {}) for job in jobs],
+        num_inference_steps=12,
+        guidance_scale=GUIDANCE,
+        generator=torch.Generator().manual_seed(0),
+        output_type="pt",
+    ).images
+    assert build_detector()(images).has_face.float().mean() > 0.75
 
 
 def test_the_committed_text_encoder_foretells_as_its_checks_say(record: dict[str, Any]) -> None:

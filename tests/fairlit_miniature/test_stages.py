@@ -38,7 +38,9 @@ def made(folder: Path, part: str, text: str) -> None:
         ({"seed": 7}, "autoencoder"),
         ({"vae": Schedule(1, 1.0)}, "autoencoder"),
         ({"text": Schedule(1, 1.0)}, "text_encoder"),
+        ({"dino": Schedule(1, 1.0)}, "encoders"),
         ({"pooled_text": True}, "unet"),
+        ({"refinement": Schedule(1, 1.0)}, "refinement"),
         ({"epochs": 9}, "judges"),
         ({"checked": 3}, "judges"),
     ],
@@ -60,11 +62,20 @@ def test_a_stage_made_again_strikes_those_that_came_of_it(tmp_path: Path) -> Non
         note_stage(out, LARGE, stage, {"figure": 1.5})
     assert (out / "pipeline" / "vae" / "weights").read_text() == "vae"
     assert read_record(out)["text_encoder"]["checks"] == {"figure": 1.5}
-    assert [is_installed(out, LARGE, stage) for stage in STAGES] == [True, True, False, False]
+    assert [is_installed(out, LARGE, stage) for stage in STAGES] == [True, True, False, False, False, False]
     assert not is_installed(out, dataclasses.replace(LARGE, seed=3), "autoencoder")
 
     note_stage(out, LARGE, "autoencoder", {"figure": 2.5})
     assert list(json.loads((out / RECORD).read_text())) == ["autoencoder"]
+
+
+def test_a_unet_that_another_refinement_has_replaced_is_not_installed(tmp_path: Path) -> None:
+    other = dataclasses.replace(LARGE, refinement=Schedule(1, 1.0))
+    for stage in STAGES[:5]:
+        note_stage(tmp_path, LARGE, stage, {})
+    assert is_installed(tmp_path, LARGE, "unet")
+    assert not is_installed(tmp_path, other, "unet")
+    assert is_installed(tmp_path, other, "encoders")
 
 
 def test_what_is_in_the_work_folder_is_not_replaced_by_what_is_installed(tmp_path: Path) -> None:

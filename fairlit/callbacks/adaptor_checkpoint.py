@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import lightning as L
 import torch
@@ -29,6 +29,7 @@ from fairlit.training.finetuning.variants import AVERAGE, FINETUNED
 from fairlit.training.run_checkpoints import is_trial
 
 _LOG = logging.getLogger(__name__)
+Mode = Literal["min", "max"]
 
 
 class AdaptorCheckpoint(WritesModel):
@@ -43,12 +44,13 @@ class AdaptorCheckpoint(WritesModel):
         folder: folder in which the adaptors' folders are made; null: the trainer's default root.
         every_n_steps: number of optimiser steps between two saves; null: one save, at the end of training.
         verify: whether what was saved is reloaded and compared.
-        monitor: figure of validation, such as ``val/ema/tv/gender``, whose smallest value decides which adaptor is
-            kept: it is saved after each validation that is better than all before, and not at the end. Give a
-            `ModelCheckpoint` the same `monitor`, and `fairlit test` its checkpoint. null: the last one is kept.
+        monitor: figure of validation, such as ``val/ema/tv/gender``, that decides which adaptor is kept: it is saved
+            after each validation that is better than all before, and not at the end. Give a `ModelCheckpoint` the same
+            `monitor` and `mode`, and `fairlit test` its checkpoint. null: the last one is kept.
+        mode: ``min`` where smaller values of the monitored figure are better, ``max`` where larger ones are.
 
     Raises:
-        ConfigurationError: a number out of range, or both `every_n_steps` and `monitor`.
+        ConfigurationError: a number or word out of range, or both `every_n_steps` and `monitor`.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class AdaptorCheckpoint(WritesModel):
         every_n_steps: int | None = None,
         verify: bool = True,
         monitor: str | None = None,
+        mode: Mode = "min",
     ) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ConfigurationError(f"every_n_steps: got {every_n_steps}; give at least 1, or null for the end only")
@@ -64,9 +67,14 @@ class AdaptorCheckpoint(WritesModel):
             raise ConfigurationError(
                 f"every_n_steps, monitor: got {every_n_steps} and {monitor}; expected one of them; leave out the other"
             )
-        self.folder, self.every_n_steps, self.verify, self.monitor = folder, every_n_steps, verify, monitor
+        if mode not in get_args(Mode):
+            raise ConfigurationError(
+                f"mode: got {mode!r}; expected one of {', '.join(get_args(Mode))}; give one of them"
+            )
+        self.folder, self.every_n_steps, self.verify = folder, every_n_steps, verify
+        self.monitor, self.mode = monitor, mode
         self._saved_at: int | None = None
-        self._best = math.inf  # smallest value of what is monitored
+        self._best = math.inf  # of what is monitored, negated where more is better
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -87,6 +95,8 @@ class AdaptorCheckpoint(WritesModel):
                 f"{', '.join(known) or 'none is logged'}; give one of them"
             )
         found = float(trainer.callback_metrics[self.monitor])
+        if self.mode == "max":
+            found = -found
         if found < self._best:
             self._best = found
             self._save(trainer, pl_module)
@@ -115,12 +125,12 @@ class AdaptorCheckpoint(WritesModel):
             self._save(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the smallest value of what is monitored."""
-        return {"monitor": self.monitor, "best": self._best}
+        """Return the best value of what is monitored."""
+        return {"monitor": self.monitor, "mode": self.mode, "best": self._best}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from it, unless another figure is monitored since."""
-        if state_dict["monitor"] == self.monitor:
+        if (state_dict["monitor"], state_dict["mode"]) == (self.monitor, self.mode):
             self._best = float(state_dict["best"])
 
     def model_folders(self, trainer: L.Trainer) -> list[Path]:

@@ -36,14 +36,17 @@ def test_what_was_saved_before_stays_where_the_new_one_fails_its_check(
     assert not list(run.glob(".*"))
 
 
-def monitored(steps: int, monitor: str = "val/made") -> dict[str, Any]:
+def monitored(steps: int, monitor: str = "val/made", mode: str = "min") -> dict[str, Any]:
     """Changes of a config: a validation after each step, whose figure decides which adaptor is kept."""
     validation = {
         "trainer.val_check_interval": 1,
         "trainer.limit_val_batches": 1,
         "data.init_args.validation_images": 1,
     }
-    keeping = {"class_path": "fairlit.callbacks.AdaptorCheckpoint", "init_args": {"monitor": monitor, "verify": False}}
+    keeping = {
+        "class_path": "fairlit.callbacks.AdaptorCheckpoint",
+        "init_args": {"monitor": monitor, "mode": mode, "verify": False},
+    }
     figures = {"class_path": "stand_ins.LogsFigures", "init_args": {"figures": [3.0, 1.0, float("nan"), 2.0]}}
     return {**CHANGES, **validation, "trainer.max_steps": steps, "trainer.callbacks": [figures, keeping, LAST]}
 
@@ -61,6 +64,15 @@ def test_the_adaptor_of_the_best_validation_is_kept_also_over_a_resume(tiny_conf
     resumed = variant(tiny_config, broken, monitored(4))
     main(["fit", "--config", str(resumed), "--ckpt_path", str(last_checkpoint(broken))])
     assert same_content(adaptors(broken), adaptors(two))
+
+
+def test_where_more_is_better_the_adaptor_of_the_largest_figure_is_kept(tiny_config: Path, tmp_path: Path) -> None:
+    one, kept = tmp_path / "one", tmp_path / "kept"
+    main(["fit", "--config", str(variant(tiny_config, one, {**CHANGES, "trainer.max_steps": 1}))])
+    main(["fit", "--config", str(variant(tiny_config, kept, monitored(2, mode="max")))])
+    assert same_content(adaptors(kept), adaptors(one))
+    with pytest.raises(ConfigurationError, match="mode: got 'most'; expected one of min, max"):
+        AdaptorCheckpoint(monitor="val/made", mode="most")  # type: ignore[arg-type]
 
 
 def test_a_figure_that_no_validation_logs_is_refused(

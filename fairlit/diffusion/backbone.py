@@ -9,6 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
 
+from fairlit.diffusion.chain import EncodedPrompts
 from fairlit.diffusion.loading import load_pipeline
 from fairlit.diffusion.schedulers import with_solver
 from fairlit.diffusion.settings import ImageSize, PromptPadding, Solver, both_sides, check_pipeline
@@ -108,18 +109,18 @@ class Backbone(nn.Module):
         """Pixels per latent cell along one side."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
-    def encode(self, prompts: Sequence[str]) -> Tensor:
+    def encode(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Embeds prompts, differentiable in what is trainable in the text encoder.
 
         Args:
             prompts: P texts; longer ones are cut at the tokenizer's maximum, as in stock diffusers.
 
         Returns:
-            [P, L, D], the text encoder's last hidden state.
+            prompt_embeds [P, L, D], the text encoder's last hidden state.
         """
-        return self.text_encoder(self._token_ids(prompts))[0]
+        return {"prompt_embeds": self.text_encoder(self._token_ids(prompts))[0]}
 
-    def encode_mixed(self, prompts: Sequence[str], others: Sequence[str], weight: float) -> Tensor:
+    def encode_mixed(self, prompts: Sequence[str], others: Sequence[str], weight: float) -> dict[str, Tensor]:
         """Embeds what lies between prompts in the space of token embeddings, token by token, as `encode` does.
 
         Mixup of inputs (Zhang et al., ICLR 2018) at the first place where texts are continuous: the text encoder reads
@@ -131,7 +132,7 @@ class Backbone(nn.Module):
             weight: weight of the others, in [0, 1].
 
         Returns:
-            [P, L, D], with L the tokens of the longest of all texts.
+            What `encode` does, with L the tokens of the longest of all texts.
         """
         ids, other_ids = self._token_ids([*prompts, *others]).split(len(prompts))
 
@@ -140,7 +141,7 @@ class Backbone(nn.Module):
 
         handle = self.text_encoder.get_input_embeddings().register_forward_hook(mix)
         try:
-            return self.text_encoder(ids)[0]
+            return {"prompt_embeds": self.text_encoder(ids)[0]}
         finally:
             handle.remove()
 
@@ -154,18 +155,18 @@ class Backbone(nn.Module):
         )
         return tokens.input_ids.to(self.device)
 
-    def forward(self, states: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+    def forward(self, states: Tensor, timesteps: Tensor, prompts: EncodedPrompts) -> Tensor:
         """One call of the denoiser.
 
         Args:
             states: [M, C, h, w], scaled as the model expects.
             timesteps: [M], one for each state.
-            embeddings: [M, L, D] from `encode`.
+            prompts: tensors [M, ...], rows of what `encode` gave.
 
         Returns:
             The model's output [M, C, h, w]: noise, velocity or sample, as it was trained.
         """
-        return self.unet(states, timesteps, encoder_hidden_states=embeddings, return_dict=False)[0]
+        return self.unet(states, timesteps, encoder_hidden_states=prompts["prompt_embeds"], return_dict=False)[0]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Turns latents [N, C, h, w] into images [N, 3, H, W] in [0, 1], differentiable."""

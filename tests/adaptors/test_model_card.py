@@ -233,8 +233,8 @@ def test_the_code_on_the_card_makes_fairlit_s_own_pictures(
         backbone = Backbone(tiny_pipeline, prompt_padding=padding)
         chain = Chain(backbone, linear_solver(backbone.scheduler, 3), 2.0)
         with torch.no_grad():
-            embeddings = backbone.encode(["", adaptor.adapt_prompt("a photo of the face of a doctor, a person")])
-            sampled = rollout(chain, names["noise"], Conditioning.of_one_prompt(embeddings, 1), 1)
+            prompts = backbone.encode(["", adaptor.adapt_prompt("a photo of the face of a doctor, a person")])
+            sampled = rollout(chain, names["noise"], Conditioning.of_one_prompt(prompts, 1), 1)
             own = backbone.decode(sampled.latents)
         assert (picture - own).abs().max() < 1e-4, padding
     assert (pictures[0] - pictures[1]).abs().max() > 1e-3

@@ -39,10 +39,10 @@ def test_prompts_are_mixed_token_by_token_before_the_text_encoder(tiny_pipeline:
     backbone = Backbone(tiny_pipeline)
     one, other = ["", "a doctor"], ["", "a person with a nurse"]
     table = backbone.text_encoder.get_input_embeddings()
-    both = backbone.encode([*one, *other])  # padded to one length
-    torch.testing.assert_close(backbone.encode_mixed(one, other, 0.0), both[:2])
-    torch.testing.assert_close(backbone.encode_mixed(one, other, 1.0), both[2:])
-    mixed = backbone.encode_mixed(one, other, 0.25)
+    both = backbone.encode([*one, *other])["prompt_embeds"]  # padded to one length
+    torch.testing.assert_close(backbone.encode_mixed(one, other, 0.0), {"prompt_embeds": both[:2]})
+    torch.testing.assert_close(backbone.encode_mixed(one, other, 1.0), {"prompt_embeds": both[2:]})
+    mixed = backbone.encode_mixed(one, other, 0.25)["prompt_embeds"]
     ids = backbone.tokenizer([*one, *other], padding="longest", return_tensors="pt").input_ids
     means = 0.75 * table(ids[:2]) + 0.25 * table(ids[2:])
     handle = table.register_forward_hook(lambda *_: means)
@@ -127,8 +127,8 @@ def test_shapes_and_padding(tiny_pipeline: StableDiffusionPipeline) -> None:
     longest, fixed = Backbone(tiny_pipeline), Backbone(tiny_pipeline, prompt_padding="max_length")
     prompts = ["", "a photo of the face of a doctor"]
     words = len(prompts[1].split()) + 2  # every word is a token; start and end come on top
-    assert longest.encode(prompts).shape == (2, words, 32)
-    assert fixed.encode(prompts).shape == (2, 77, 32)
+    assert longest.encode(prompts)["prompt_embeds"].shape == (2, words, 32)
+    assert fixed.encode(prompts)["prompt_embeds"].shape == (2, 77, 32)
     assert longest.latent_shape() == (4, 16, 16)
     assert longest.vae_scale == 4
     assert longest.latent_shape(32) == (4, 8, 8)
@@ -143,7 +143,7 @@ def test_shapes_and_padding(tiny_pipeline: StableDiffusionPipeline) -> None:
 def test_what_stock_diffusers_computes(tiny_pipeline: StableDiffusionPipeline) -> None:
     backbone = Backbone(tiny_pipeline, prompt_padding="max_length")
     expected, _ = tiny_pipeline.encode_prompt("a nurse", "cpu", 1, False)
-    torch.testing.assert_close(backbone.encode(["a nurse"]), expected)
+    torch.testing.assert_close(backbone.encode(["a nurse"]), {"prompt_embeds": expected})
     latents = torch.randn(2, 4, 16, 16)
     decoded = tiny_pipeline.vae.decode(latents / tiny_pipeline.vae.config.scaling_factor).sample
     expected_images = tiny_pipeline.image_processor.postprocess(decoded, output_type="pt")
@@ -270,7 +270,7 @@ def test_text_encoders_with_and_without_the_level_of_transformers_4(folder: Path
     embeddings = []
     for prefix in ("", "text_model."):
         save_file({prefix + name: tensor for name, tensor in tensors.items()}, file, {"format": "pt"})
-        embeddings.append(Backbone.load(folder).encode(["a nurse"]))
+        embeddings.append(Backbone.load(folder).encode(["a nurse"])["prompt_embeds"])
     assert torch.equal(*embeddings)
 
 

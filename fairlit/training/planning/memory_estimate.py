@@ -292,8 +292,8 @@ class _Step:
         return torch.zeros(count, *self.shape)
 
     def _conditioning(self, count: int) -> Conditioning:
-        embeddings = self.backbone.encode(["", self.adaptor.adapt_prompt(_PROMPT)])
-        return Conditioning.of_one_prompt(embeddings, count)
+        prompts = self.backbone.encode(["", self.adaptor.adapt_prompt(_PROMPT)])
+        return Conditioning.of_one_prompt(prompts, count)
 
     @torch.no_grad()
     def sample(self) -> object:

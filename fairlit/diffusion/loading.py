@@ -1,4 +1,4 @@
-"""Opens Stable Diffusion pipelines, and refuses those of which some weights would stay random."""
+"""Opens pipelines, and refuses those of which some weights would stay random."""
 
 from __future__ import annotations
 
@@ -8,30 +8,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, DiffusionPipeline, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from fairlit.diffusion.families.lookup import family_in
 from fairlit.diffusion.out_of_memory import is_out_of_memory
 from fairlit.diffusion.settings import check_pipeline
-from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES
 from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, Problems, surroundings_error
 from fairlit.io.model_folders import check_weights, find_variant, local_folder
 from fairlit.io.tokenizer_files import require_words
 
-_CLASSES: dict[str, Any] = {
-    "text_encoder": CLIPTextModel,
-    "text_encoder_2": CLIPTextModelWithProjection,
-    "unet": UNet2DConditionModel,
-    "vae": AutoencoderKL,
+_CLASSES: dict[str, Any] = {  # by the names that model_index.json gives them
+    kind.__name__: kind for kind in (CLIPTextModel, CLIPTextModelWithProjection, UNet2DConditionModel, AutoencoderKL)
 }
+_WEIGHTS = {"transformers": "model", "diffusers": "diffusion_pytorch_model"}  # libraries, and what they call weights
 _DISPENSABLE = ("safety_checker", "feature_extractor", "image_encoder")
 _log = logging.getLogger(__name__)
 
 
-def load_pipeline(path: str | Path, dtype: torch.dtype) -> StableDiffusionPipeline:
-    """Return a pipeline without its safety checker.
+def load_pipeline(path: str | Path, dtype: torch.dtype) -> DiffusionPipeline:
+    """Return a pipeline to train and sample, without its safety checker.
 
     Args:
         path: folder that `check_pipeline` has checked, or a hub id.
@@ -42,19 +41,17 @@ def load_pipeline(path: str | Path, dtype: torch.dtype) -> StableDiffusionPipeli
         CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
     """
     path = _on_this_machine(path)
-    models = {name: _load_part(path / name, name, dtype) for name in WEIGHTS_NAMES}
+    family = family_in(path, "model")
     with refused_if_damaged(path):
-        pipeline: StableDiffusionPipeline = StableDiffusionPipeline.from_pretrained(
-            str(path),
-            dtype=dtype,
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
-            local_files_only=True,
-            **models,
+        index = DiffusionPipeline.load_config(str(path), local_files_only=True)
+    models = {name: _load_part(path / name, index[name][1], dtype) for name in family.weights}
+    with refused_if_damaged(path):
+        pipeline: DiffusionPipeline = getattr(diffusers, family.pipelines[0]).from_pretrained(
+            str(path), dtype=dtype, local_files_only=True, **models, **family.absent
         )
-    require_words(pipeline.tokenizer, path / "tokenizer")
-    for name in WEIGHTS_NAMES:
+    for name in family.tokenizers.values():
+        require_words(getattr(pipeline, name), path / name)
+    for name in family.weights:
         _check_finite(getattr(pipeline, name), f"{name} of {path}")
     return pipeline
 
@@ -70,11 +67,15 @@ def load_whole_pipeline(path: str | Path) -> DiffusionPipeline:
         ConfigurationError: a config or a tokenizer is damaged; names its folder.
         CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
     """
-    path = _on_this_machine(path, stable_diffusion=False)
+    path = _on_this_machine(path, any_family=True)
     with refused_if_damaged(path):
         index = DiffusionPipeline.load_config(str(path), local_files_only=True)
-    names = [name for name in _CLASSES if (path / name).is_dir()]
-    given: dict[str, Any] = {name: _load_part(path / name, name, torch.float32) for name in names}
+    classes = {
+        name: kind for name, entry in index.items() for kind in _CLASSES if isinstance(entry, list) and kind in entry
+    }
+    given: dict[str, Any] = {
+        name: _load_part(path / name, kind, torch.float32) for name, kind in classes.items() if (path / name).is_dir()
+    }
     if deleted := [name for name in _DISPENSABLE if name in index and not (path / name).is_dir()]:
         listed = [name for name in deleted if (index[name] or [None])[0] is not None]
         given.update(dict.fromkeys(deleted))
@@ -87,13 +88,13 @@ def load_whole_pipeline(path: str | Path) -> DiffusionPipeline:
     for name in ("tokenizer", "tokenizer_2"):
         if getattr(pipeline, name, None) is not None:
             require_words(getattr(pipeline, name), path / name)
-    for name in _CLASSES:
+    for name in classes:
         if isinstance(part := getattr(pipeline, name, None), nn.Module):
             _check_finite(part, f"{name} of {path}")
     return pipeline
 
 
-def _on_this_machine(path: str | Path, *, stable_diffusion: bool = True) -> Path:
+def _on_this_machine(path: str | Path, *, any_family: bool = False) -> Path:
     """The folder of a pipeline; a hub id is downloaded, with a line, unless a whole copy of it is here.
 
     Raises:
@@ -103,12 +104,12 @@ def _on_this_machine(path: str | Path, *, stable_diffusion: bool = True) -> Path
         return Path(path)
     folder, problems = local_folder(path), Problems("model")
     if folder is not None:
-        check_pipeline(folder, problems, "model", stable_diffusion=stable_diffusion)
+        check_pipeline(folder, problems, "model", any_family=any_family)
     if folder is None or problems.messages:
         _log.info("download %s: it is not on this machine yet", path)
         folder = Path(DiffusionPipeline.download(str(path), use_safetensors=True))
         with Problems("model") as problems:
-            check_pipeline(folder, problems, "model", stable_diffusion=stable_diffusion)
+            check_pipeline(folder, problems, "model", any_family=any_family)
     return folder
 
 
@@ -136,13 +137,14 @@ def refused_if_damaged(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _load_part(folder: Path, name: str, dtype: torch.dtype) -> nn.Module:
+def _load_part(folder: Path, class_name: str, dtype: torch.dtype) -> nn.Module:
     """Return one model of a pipeline, once every tensor of it is sure to come from its files."""
-    with Problems(name) as problems:
+    with Problems(folder.name) as problems:
         check_weights(folder, "weights", problems, suffixes=(".safetensors",))
-    variant = find_variant(folder, WEIGHTS_NAMES.get(name, "model"), "backbone")
+    kind = _CLASSES[class_name]
+    variant = find_variant(folder, _WEIGHTS[kind.__module__.split(".")[0]], "backbone")
     with refused_if_damaged(folder):
-        model, report = _CLASSES[name].from_pretrained(
+        model, report = kind.from_pretrained(
             str(folder),
             dtype=dtype,
             variant=variant,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fairlit.diffusion.stable_diffusion import PARTS, WEIGHTS_NAMES
+from fairlit.diffusion.families.lookup import family_in
 from fairlit.io.digests import files_digest
 from fairlit.io.model_folders import find_variant
 
@@ -24,13 +24,20 @@ def pipeline_digest(path: str | Path) -> str | None:
     root = Path(path)
     if not root.is_dir():
         return None
-    return files_digest(file for part in (*PARTS, "scheduler") for file in _files(root / part, part))
+    family = family_in(root, "model")
+    parts = (*family.parts, "scheduler")
+    return files_digest(file for part in parts for file in _files(root / part, family.weights.get(part)))
 
 
-def _files(folder: Path, part: str) -> list[Path]:
-    """The files of a part that are opened: descriptions, and weights of the variant that is loaded."""
+def _files(folder: Path, name: str | None) -> list[Path]:
+    """The files of a part that are opened: descriptions, and weights of the variant that is loaded.
+
+    Args:
+        folder: folder of the part.
+        name: name of its weights without variant and ending; None: it has none.
+    """
     weights = None
-    if (name := WEIGHTS_NAMES.get(part)) is not None:
+    if name is not None:
         variant = find_variant(folder, name, "model")
         numbered = r"(-\d+-of-\d+)?"
         marked = "" if variant is None else rf"\.{variant}"

@@ -164,7 +164,7 @@ def _make(
     positions = list(range(plan.images)) if plan.method.needs_full_batch else [image.position for image in part]
     first = part[0].noise_key[:-1]
     noise = keyed_noise([(*first, position) for position in positions], backbone.latent_shape(plan.image_size))
-    weight = next(backbone.unet.parameters())
+    weight = next(backbone.denoiser.parameters())
     started = time.perf_counter()
     chunk = Chunk(prompt.text, positions, plan.images)
     latents = sampler(chunk, noise.to(weight.device, weight.dtype))

@@ -93,7 +93,7 @@ class Sampler:
 
     def inner_parameters(self) -> list[nn.Parameter]:
         """Return the adaptor parameters inside the denoiser; others get theirs through the conditioning."""
-        inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
+        inside = {id(parameter) for parameter in self.backbone.denoiser.parameters()}
         return [parameter for parameter in self.adaptor.parameters().values() if id(parameter) in inside]
 
     def sample(

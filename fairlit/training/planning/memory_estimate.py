@@ -104,8 +104,9 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
         return None
     estimate = MemoryEstimate()
     backbone = Backbone.skeleton(folder, module.sampling.prompt_padding, module.sampling.solver)
-    for name, part in (("text encoder", backbone.text_encoder), ("U-Net", backbone.unet)):
-        estimate.weights[name] = bytes_of(part) // layout.shards
+    texts = sum(bytes_of(encoder) for encoder in backbone.text_encoders.values())
+    for name, size in (("text encoder", texts), ("U-Net", bytes_of(backbone.denoiser))):
+        estimate.weights[name] = size // layout.shards
     estimate.weights["VAE"] = bytes_of(backbone.vae)
     settings = module.adaptor.settings()
     if "contrasts" in settings:  # they set initial values, from what the text encoder's weights make of words
@@ -129,7 +130,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
 
 
 def _count_trained(module: FairFinetuner, adaptor: Adaptor, backbone: Backbone, *, estimate: MemoryEstimate) -> None:
-    inside = {id(parameter) for parameter in backbone.unet.parameters()}
+    inside = {id(parameter) for parameter in backbone.denoiser.parameters()}
     for parameter in adaptor.parameters().values():
         name = "U-Net" if id(parameter) in inside else "text encoder"
         estimate.parameters[name] = estimate.parameters.get(name, 0) + parameter.numel()
@@ -321,7 +322,7 @@ class _Step:
         evaluations = min(-(-micro_batch // count), self.chain.solver.num_evaluations)
         noise = self._latents(count)
         sampled = Rollout(noise, torch.zeros(evaluations, *noise.shape))
-        inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
+        inside = {id(parameter) for parameter in self.backbone.denoiser.parameters()}
         inner = [parameter for parameter in self.trained if id(parameter) in inside]
         weights, conditioning = torch.ones(evaluations), self._conditioning(count)
         latents = replay(self.chain, sampled, conditioning, weights, inner, micro_batch=micro_batch)

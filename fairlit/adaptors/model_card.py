@@ -14,6 +14,7 @@ from huggingface_hub import ModelCardData
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor
 from fairlit.adaptors.export import Format
 from fairlit.adaptors.files import read_tensors
+from fairlit.diffusion.single_files import SINGLE_FILE
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
@@ -299,11 +300,15 @@ def _python(
     model: str, lines: Sequence[str], prompt: str, *, sampling: Mapping[str, Any], imports: Sequence[str] = ()
 ) -> str:
     """A fenced block of code that makes an image."""
+    kind, opened = "DiffusionPipeline", f"from_pretrained({literal(model)})"
+    if model.endswith(SINGLE_FILE):
+        configs = model.removesuffix(SINGLE_FILE)
+        kind, opened = "StableDiffusionPipeline", f"from_single_file({literal(model)}, config={literal(configs)})"
     code = [
-        "from diffusers import DiffusionPipeline",
+        f"from diffusers import {kind}",
         *imports,
         "",
-        f"pipeline = DiffusionPipeline.from_pretrained({literal(model)})",
+        f"pipeline = {kind}.{opened}",
         *lines,
         f"prompt = {literal(prompt)}",
         f"image = pipeline(prompt{_settings(sampling)}).images[0]",

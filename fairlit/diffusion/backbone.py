@@ -28,7 +28,7 @@ class Backbone(nn.Module):
     Args:
         pipeline: a loaded pipeline; its modules are used as they are, frozen and in eval mode (no dropout, so that
             a replayed call repeats the first one).
-        name: where it came from, a folder or hub id; written into the adaptors' metadata.
+        name: where it came from: folder, single file or hub id; written into the adaptors' metadata.
         prompt_padding: pad prompts to the ``longest`` of a batch, as Shen et al. do, or to the tokenizer's
             ``max_length``, as stock diffusers does.
 
@@ -59,10 +59,10 @@ class Backbone(nn.Module):
         dtype: torch.dtype = torch.float32,
         solver: Solver = "pipeline",
     ) -> Backbone:
-        """Loads a pipeline folder, or a model from the hub if `path` is no folder.
+        """Loads a pipeline folder, or a single file, or a model from the hub.
 
         Args:
-            path: folder or hub id.
+            path: folder, single file (see `fairlit.diffusion.single_files`) or hub id.
             prompt_padding: see the class.
             dtype: precision of the weights.
             solver: what to sample with, on the pipeline's noise schedule; `pipeline`: the scheduler that it came with,

@@ -14,9 +14,11 @@ from diffusers import AutoencoderKL, DiffusionPipeline, UNet2DConditionModel
 from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from fairlit.diffusion.families.family import Family
 from fairlit.diffusion.families.lookup import family_in
 from fairlit.diffusion.out_of_memory import is_out_of_memory
 from fairlit.diffusion.settings import check_pipeline
+from fairlit.diffusion.single_files import config_folder, is_single_file
 from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, Problems, surroundings_error
 from fairlit.io.model_folders import check_weights, find_variant, local_folder
 from fairlit.io.tokenizer_files import require_words
@@ -33,27 +35,57 @@ def load_pipeline(path: str | Path, dtype: torch.dtype) -> DiffusionPipeline:
     """Return a pipeline to train and sample, without its safety checker.
 
     Args:
-        path: folder that `check_pipeline` has checked, or a hub id.
+        path: folder or single file that `check_pipeline` has checked, or a hub id.
         dtype: precision of the weights.
 
     Raises:
         ConfigurationError: a config or the tokenizer is damaged; names its folder.
         CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
     """
-    path = _on_this_machine(path)
-    family = family_in(path, "model")
-    with refused_if_damaged(path):
-        index = DiffusionPipeline.load_config(str(path), local_files_only=True)
-    models = {name: _load_part(path / name, index[name][1], dtype) for name in family.weights}
-    with refused_if_damaged(path):
-        pipeline: DiffusionPipeline = getattr(diffusers, family.pipelines[0]).from_pretrained(
-            str(path), dtype=dtype, local_files_only=True, **models, **family.absent
-        )
+    single = is_single_file(path)
+    path = Path(path) if single else _on_this_machine(path)
+    folder = config_folder(path) or path
+    family = family_in(folder, "model")
+    pipeline = _open_file(path, folder, family, dtype=dtype) if single else _open_folder(path, family, dtype)
     for name in family.tokenizers.values():
-        require_words(getattr(pipeline, name), path / name)
+        require_words(getattr(pipeline, name), folder / name)
     for name in family.weights:
         _check_finite(getattr(pipeline, name), f"{name} of {path}")
     return pipeline
+
+
+def _open_folder(folder: Path, family: Family, dtype: torch.dtype) -> DiffusionPipeline:
+    with refused_if_damaged(folder):
+        index = DiffusionPipeline.load_config(str(folder), local_files_only=True)
+    models = {name: _load_part(folder / name, index[name][1], dtype) for name in family.weights}
+    with refused_if_damaged(folder):
+        pipeline: DiffusionPipeline = getattr(diffusers, family.pipelines[0]).from_pretrained(
+            str(folder), dtype=dtype, local_files_only=True, **models, **family.absent
+        )
+    return pipeline
+
+
+def _open_file(file: Path, configs: Path, family: Family, *, dtype: torch.dtype) -> DiffusionPipeline:
+    with refused_if_damaged(file):
+        try:
+            pipeline: DiffusionPipeline = getattr(diffusers, family.pipelines[0]).from_single_file(
+                str(file), config=str(configs), local_files_only=True, **family.absent
+            )
+        except NotImplementedError as error:  # torch's, of weights that were not there to be copied
+            raise _incomplete(file, configs) from error
+    for part in family.weights:
+        model = getattr(pipeline, part)
+        if any(tensor.is_meta for tensor in model.parameters()):
+            raise _incomplete(file, configs)
+        nn.Module.to(model, dtype)  # that of diffusers warns of modules to keep in float32, and names none
+    return pipeline
+
+
+def _incomplete(file: Path, configs: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{file}: the weights lack tensors of the model that {configs} describes; copy the file again, or put configs "
+        "of a model of its kind there"
+    )
 
 
 def load_whole_pipeline(path: str | Path) -> DiffusionPipeline:

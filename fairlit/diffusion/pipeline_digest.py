@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from fairlit.diffusion.families.lookup import family_in
+from fairlit.diffusion.single_files import config_folder, is_single_file
 from fairlit.io.digests import files_digest
 from fairlit.io.model_folders import find_variant
 
@@ -16,17 +17,19 @@ def pipeline_digest(path: str | Path) -> str | None:
     """Return a digest of the files that sampling with a pipeline depends on; None for a hub id, which is trusted.
 
     Args:
-        path: folder that `check_pipeline` has checked, or a hub id.
+        path: folder or single file that `check_pipeline` has checked, or a hub id.
 
     Raises:
         ConfigurationError: weights have unknown names alone.
     """
-    root = Path(path)
-    if not root.is_dir():
+    root = config_folder(path)
+    if root is None:
         return None
     family = family_in(root, "model")
-    parts = (*family.parts, "scheduler")
-    return files_digest(file for part in parts for file in _files(root / part, family.weights.get(part)))
+    single = is_single_file(path)
+    weights = {} if single else family.weights
+    files = [file for part in (*family.parts, "scheduler") for file in _files(root / part, weights.get(part))]
+    return files_digest([Path(path), *files] if single else files)
 
 
 def _files(folder: Path, name: str | None) -> list[Path]:

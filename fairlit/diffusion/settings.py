@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from fairlit.diffusion.families.lookup import FAMILIES, check_kind
+from fairlit.diffusion.single_files import check_content, check_file
 from fairlit.errors import Problems
 from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
 from fairlit.io.tokenizer_files import check_tokenizer_files
 
 if TYPE_CHECKING:
     from fairlit.diffusion.families.family import Family
-
-_SINGLE_FILES = (".safetensors", ".ckpt")
 
 ImageSize = int | tuple[int, int]
 """Side of a square in pixels, or height and width."""
@@ -44,26 +43,25 @@ def check_pipeline(
     any_family: bool = False,
     weights: bool = True,
 ) -> None:
-    """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
+    """Notes what is wrong with a pipeline, without loading weights; a hub id (org/name) is taken on trust.
 
     Args:
-        path: folder or hub id.
+        path: folder, single file (see `fairlit.diffusion.single_files`) or hub id.
         problems: where messages go.
         subject: the parameter's name, begins every message.
         any_family: whether the pipeline may be of another family than those that are trained and sampled.
         weights: whether weights will be read; configs and tokenizer suffice where they are not.
     """
-    folder = Path(path)
+    given, single = Path(path), False
     check_encoding(path, subject, problems)
-    if not folder.is_dir():
-        if folder.suffix in _SINGLE_FILES and folder.is_file():
-            problems.add(
-                f"{subject}: got the file {str(path)!r}; expected the folder of a pipeline; write one with "
-                f"diffusers: StableDiffusionPipeline.from_single_file({str(path)!r}).save_pretrained('FOLDER'), which "
-                "takes configs from the model hub, or from a pipeline folder of the same kind with config='OTHER'"
-            )
-        elif folder.exists() or not is_hub_id(path):
+    folder: Path | None = given
+    if given.is_file() and not any_family:
+        folder, single = check_file(given, problems, subject), True
+    elif not given.is_dir():
+        if given.exists() or not is_hub_id(path):
             problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
+        return
+    if folder is None:
         return
     index = read_json(folder / "model_index.json", subject, problems)
     if index is None:
@@ -73,7 +71,9 @@ def check_pipeline(
         return
     before = len(problems.messages)
     for part in (*family.parts, "scheduler"):
-        _check_part(index, folder / part, family, problems=problems, subject=subject, weights=weights)
+        _check_part(index, folder / part, family, problems=problems, subject=subject, weights=weights and not single)
+    if single:
+        check_content(given, family, problems, subject)
     if not any_family and len(problems.messages) == before:
         family.check_configs(folder, problems, subject)
 

@@ -90,6 +90,13 @@ def test_every_figure_comes_from_the_summary(folder: Path) -> None:
     assert "pipeline(prompt, guidance_scale=3.5, num_inference_steps=12)" in card
 
 
+def test_a_base_model_in_a_single_file_is_opened_with_the_configs_beside_it(folder: Path) -> None:
+    contents = replace(read_adaptor(folder), files=())
+    card = export_card(contents, "diffusers", [], base="models/my.v1.safetensors", summary=None)
+    assert "from diffusers import StableDiffusionPipeline" in card
+    assert 'from_single_file("models/my.v1.safetensors", config="models/my.v1")' in card
+
+
 def test_figures_of_another_adaptor_or_of_none_are_not_taken(folder: Path) -> None:
     (folder.parent / "summary.json").write_text("no summary")
     for content in (None, summary(adaptor="of another one"), "somebody else's"):

@@ -45,6 +45,7 @@ class Family(ABC):
         denoiser: name of the part that is evaluated once a solver step.
         tokenizers: text encoders by name, and the tokenizer that each reads texts through.
         side_multiple: number of pixels that sides of images are multiples of.
+        single_file: parts with weights by name, and what the names of their tensors begin with in a single file.
         absent: what constructors of the stock pipelines take for parts that fairlit goes without.
     """
 
@@ -55,6 +56,7 @@ class Family(ABC):
     denoiser: ClassVar[str]
     tokenizers: ClassVar[Mapping[str, str]]
     side_multiple: ClassVar[int]
+    single_file: ClassVar[Mapping[str, str]]
     absent: ClassVar[Mapping[str, Any]]
 
     @property

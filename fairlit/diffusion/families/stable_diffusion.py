@@ -39,6 +39,9 @@ class StableDiffusion(Family):
     denoiser = "unet"
     tokenizers = MappingProxyType({"text_encoder": "tokenizer"})
     side_multiple = 8
+    single_file = MappingProxyType(
+        {"text_encoder": "cond_stage_model.", "unet": "model.diffusion_model.", "vae": "first_stage_model."}
+    )
     absent = MappingProxyType({"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False})
 
     def check_configs(self, folder: Path, problems: Problems, subject: str) -> None:

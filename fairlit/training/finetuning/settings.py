@@ -36,7 +36,7 @@ class Models:
     """Where the models come from: folders, or ids on a model hub.
 
     Attributes:
-        backbone: Stable Diffusion pipeline that is finetuned.
+        backbone: Stable Diffusion pipeline that is finetuned; a .safetensors file will do.
         classifier: attribute classifier that is trained against: a folder, a YAML file of words (`faces.zero_shot`), or
             a class path; or a list of several, whose losses are averaged.
         audit_classifier: another classifier, which judges validation and test; null: the one that is trained against,

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel, CLIPModel
 from fairlit.adaptors import Adaptor
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, replay
 from fairlit.diffusion.acceleration import use_checkpointing
+from fairlit.diffusion.single_files import config_folder
 from fairlit.errors import FairlitError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.functional.sampling.solver import linear_solver
@@ -99,7 +100,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     Returns:
         The estimate; None where the model that is finetuned is not on this machine.
     """
-    folder = local_folder(module.models.backbone)
+    folder = config_folder(module.models.backbone) or local_folder(module.models.backbone)
     if folder is None:
         return None
     estimate = MemoryEstimate()

@@ -20,8 +20,11 @@ from measured import figures
 from PIL import Image
 
 from fairlit.adaptors import AdaptorMetadata, SoftTokens
-from fairlit.adaptors.contents import read_adaptor
-from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
+from fairlit.adaptors.contents import AdaptorContents, read_adaptor
+from fairlit.adaptors.export import write_adaptor
+from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, write_tensors
+from fairlit.adaptors.formats.diffusers import write_lora
+from fairlit.adaptors.formats.low_rank import LowRank, Origin
 from fairlit.adaptors.model_card import adaptor_card, export_card, find_summary
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
 from fairlit.errors import ConfigurationError
@@ -218,6 +221,44 @@ def test_cards_of_exports_keep_the_figures(folder: Path) -> None:
     assert "load_textual_inversion" not in merged
     assert "rename the file to something that is no word" in kohya
     assert "choose a name that no prompt contains" in export_card(contents, "diffusers", [], base=None, summary=None)
+
+
+TEXT, UNET = "text_encoder.text_model.encoder.layers.0.mlp.fc1", "unet.mid_block.attentions.0.proj_in"
+
+
+@pytest.mark.parametrize(
+    ("layers", "alpha", "said"),
+    [
+        ([TEXT], 2.0, " "),
+        ([TEXT], 3.0, " ComfyUI applies the text encoder's layers as if alpha were the rank. "),
+        ([UNET], 3.0, " ComfyUI leaves out the U-Net's layers. "),
+        (
+            [TEXT, UNET],
+            3.0,
+            " ComfyUI leaves out the U-Net's layers and applies the text encoder's layers as if alpha were the rank. ",
+        ),
+    ],
+)
+def test_cards_of_diffusers_files_say_what_comfyui_leaves_out(
+    layers: list[str], alpha: float, said: str, tmp_path: Path
+) -> None:
+    origin = Origin("file", "down", "up")
+    updates = {layer: LowRank(torch.ones(2, 4), torch.ones(4, 2), alpha, origin) for layer in layers}
+    contents = AdaptorContents(AdaptorMetadata(), updates)
+    tensors, header = write_lora(contents.updates)
+    write_tensors(tmp_path / LORA_FILE, tensors, header | {FAIRLIT_KEY: contents.lora_record().to_json()})
+    card = adaptor_card(tmp_path, None, SAMPLING).read_text()
+    assert f"These files are for diffusers.{said}Write files for ComfyUI" in card
+
+
+def test_cards_of_exported_diffusers_files_know_that_their_alpha_is_the_rank(tmp_path: Path) -> None:
+    update = LowRank(torch.ones(2, 4), torch.ones(4, 2), 3.0, Origin("file", "down", "up"))
+    contents = AdaptorContents(AdaptorMetadata(), {TEXT: update})
+    files = write_adaptor(contents, "diffusers", tmp_path, name="mine")
+    card = export_card(contents, "diffusers", files, base=None, summary=None)
+    assert f"{read_adaptor(tmp_path).describe()}." in card
+    assert "rank 2, alpha 2" in card
+    assert "as if alpha were the rank" not in card
 
 
 def test_the_code_on_the_card_makes_fairlit_s_own_pictures(

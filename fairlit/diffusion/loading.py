@@ -15,12 +15,12 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from fairlit.diffusion.families.family import Family
-from fairlit.diffusion.families.lookup import family_in
+from fairlit.diffusion.families.lookup import check_kind, family_in
 from fairlit.diffusion.out_of_memory import is_out_of_memory
 from fairlit.diffusion.settings import check_pipeline
 from fairlit.diffusion.single_files import config_folder, is_single_file
 from fairlit.errors import CheckpointError, ConfigurationError, FairlitError, Problems, surroundings_error
-from fairlit.io.model_folders import check_weights, find_variant, local_folder
+from fairlit.io.model_folders import check_weights, find_variant, local_folder, read_json
 from fairlit.io.tokenizer_files import require_words
 
 _CLASSES: dict[str, Any] = {  # by the names that model_index.json gives them
@@ -130,7 +130,7 @@ def _on_this_machine(path: str | Path, *, any_family: bool = False) -> Path:
     """The folder of a pipeline; a hub id is downloaded, with a line, unless a whole copy of it is here.
 
     Raises:
-        ConfigurationError: what was downloaded cannot be used.
+        ConfigurationError: what is to be downloaded is of another family, or what was downloaded cannot be used.
     """
     if Path(path).is_dir():
         return Path(path)
@@ -138,11 +138,24 @@ def _on_this_machine(path: str | Path, *, any_family: bool = False) -> Path:
     if folder is not None:
         check_pipeline(folder, problems, "model", any_family=any_family)
     if folder is None or problems.messages:
+        if not any_family:
+            _require_family(str(path))
         _log.info("download %s: it is not on this machine yet", path)
         folder = Path(DiffusionPipeline.download(str(path), use_safetensors=True))
         with Problems("model") as problems:
             check_pipeline(folder, problems, "model", any_family=any_family)
     return folder
+
+
+def _require_family(name: str) -> None:
+    """Refuse a model of the hub that is of another family, before gigabytes of it are downloaded."""
+    from huggingface_hub import hf_hub_download
+
+    file = Path(hf_hub_download(name, "model_index.json"))
+    with Problems("model") as problems:
+        index = read_json(file, "model", problems)
+        if index is not None:
+            check_kind(index, Path(name), problems, "model")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fairlit.diffusion.families.lookup import FAMILIES, check_kind
+from fairlit.diffusion.families.lookup import FAMILIES, check_kind, content_without_index, what_works
 from fairlit.diffusion.single_files import check_content, check_file
 from fairlit.errors import Problems
 from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
@@ -62,6 +62,9 @@ def check_pipeline(
             problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
         return
     if folder is None:
+        return
+    if not (folder / "model_index.json").exists() and (content := content_without_index(folder)):
+        problems.add(f"{subject}: got {folder} with {content}; expected model_index.json; {what_works()}")
         return
     index = read_json(folder / "model_index.json", subject, problems)
     if index is None:

@@ -320,10 +320,39 @@ def test_a_model_of_the_hub_is_taken_from_its_copy(
         Backbone.load("somebody/tiny")
 
 
-def test_what_is_not_here_is_downloaded_with_a_word(monkeypatch: pytest.MonkeyPatch, folder: Path, caplog: Any) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **settings: asked.append(name) or str(folder))
+@pytest.mark.parametrize("kind", ["StableDiffusionPipeline", "FluxPipeline"])
+def test_what_is_not_here_is_downloaded_with_a_word_if_it_is_of_a_known_family(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path, caplog: Any, kind: str
+) -> None:
+    index, downloaded = tmp_path / "model_index.json", []
+    shutil.copy(folder / "model_index.json", index)
+    change(index, _class_name=kind)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **settings: downloaded.append(name) or str(folder))
+    if kind == "FluxPipeline":
+        with pytest.raises(ConfigurationError, match=r"somebody/absent/model_index\.json of a FluxPipeline"):
+            Backbone.load("somebody/absent")
+        assert downloaded == []
+        return
     with caplog.at_level("INFO", "fairlit"):
         Backbone.load("somebody/absent")
-    assert asked == ["somebody/absent"]
+    assert downloaded == ["somebody/absent"]
     assert "download somebody/absent: it is not on this machine yet" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", {"_class_name": "UNet2DConditionModel"}, "a UNet2DConditionModel, one model alone"),
+        ("config.json", {"architectures": ["CLIPTextModel"]}, "a CLIPTextModel, one model alone"),
+        ("modular_model_index.json", {"_class_name": "FluxModularPipeline"}, r"a modular pipeline \(FluxModular"),
+        ("pytorch_lora_weights.safetensors", {}, "an adaptor, which goes onto a model"),
+    ],
+)
+def test_folders_of_something_else_are_told_by_what_they_hold(
+    tmp_path: Path, name: str, content: dict[str, Any], words: str
+) -> None:
+    (tmp_path / name).write_text(json.dumps(content))
+    [message] = complaints(tmp_path)
+    assert re.search(rf"got {re.escape(str(tmp_path))} with {words}", message)
+    assert message.endswith("give a text-to-image pipeline of Stable Diffusion 1.x or 2.x (StableDiffusionPipeline)")

@@ -11,6 +11,8 @@ from fairlit.diffusion.families.stable_diffusion import StableDiffusion
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.io.model_folders import read_json
 
+_ADAPTORS = ("pytorch_lora_weights.safetensors", "learned_embeds.safetensors", "adapter_model.safetensors")
+
 FAMILIES: tuple[Family, ...] = (StableDiffusion(),)
 
 _KINDS = {
@@ -94,6 +96,28 @@ def check_kind(index: Mapping[str, Any], folder: Path, problems: Problems, subje
                 f"{subject}: got {name} {entry} in {file}; expected {' or '.join(part.classes)}; {what_works()}"
             )
     return family if len(problems.messages) == before else None
+
+
+def content_without_index(folder: Path) -> str | None:
+    """Return what lies in a folder without model_index.json: a part of a pipeline, say; None where it tells nothing.
+
+    Args:
+        folder: any folder.
+    """
+    found = {
+        name: read_json(folder / name, "", Problems("")) or {}
+        for name in ("config.json", "modular_model_index.json", "adapter_config.json")
+        if (folder / name).is_file()
+    }
+    if modular := found.get("modular_model_index.json"):
+        return f"a modular pipeline ({modular.get('_class_name')})"
+    config = found.get("config.json", {})
+    named = config.get("_class_name") or config.get("architectures")
+    if isinstance(named, str | list) and named:
+        return f"a {named if isinstance(named, str) else named[0]}, one model alone"
+    if "adapter_config.json" in found or any((folder / name).is_file() for name in _ADAPTORS):
+        return "an adaptor, which goes onto a model"
+    return None
 
 
 def described(name: object) -> str:

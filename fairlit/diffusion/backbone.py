@@ -47,6 +47,7 @@ class Backbone(nn.Module):
         self.family = family_of(pipeline)
         for part in (*self.family.parts, "scheduler"):
             setattr(self, part, getattr(pipeline, part))
+        self.config = pipeline.config
         self.name = name
         self.prompt_padding = prompt_padding
         self.requires_grad_(False).eval()

@@ -57,7 +57,10 @@ def load_pipeline(path: str | Path, dtype: torch.dtype) -> DiffusionPipeline:
 def _open_folder(folder: Path, family: Family, dtype: torch.dtype) -> DiffusionPipeline:
     with refused_if_damaged(folder):
         index = DiffusionPipeline.load_config(str(folder), local_files_only=True)
-    models = {name: _load_part(folder / name, index[name][1], dtype) for name in family.weights}
+    models = {
+        name: _load_part(folder / name, index[name][1], family.precision(name, _config(folder / name), dtype))
+        for name in family.weights
+    }
     with refused_if_damaged(folder):
         pipeline: DiffusionPipeline = getattr(diffusers, family.pipelines[0]).from_pretrained(
             str(folder), dtype=dtype, local_files_only=True, **models, **family.absent
@@ -77,8 +80,15 @@ def _open_file(file: Path, configs: Path, family: Family, *, dtype: torch.dtype)
         model = getattr(pipeline, part)
         if any(tensor.is_meta for tensor in model.parameters()):
             raise _incomplete(file, configs)
-        nn.Module.to(model, dtype)  # that of diffusers warns of modules to keep in float32, and names none
+        precision = family.precision(part, _config(configs / part), dtype)
+        nn.Module.to(model, precision)  # that of diffusers warns of modules to keep in float32, and names none
     return pipeline
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """The config of a part, which `check_pipeline` has read before."""
+    with Problems(folder.name) as problems:
+        return read_json(folder / "config.json", folder.name, problems) or {}
 
 
 def _incomplete(file: Path, configs: Path) -> CheckpointError:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fairlit.diffusion.families.lookup import FAMILIES, check_kind, content_without_index, what_works
+from fairlit.diffusion.families.lookup import FAMILIES, check_kind, content_without_index, only_sampled, what_works
 from fairlit.diffusion.single_files import check_content, check_file
 from fairlit.errors import Problems
 from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
@@ -41,6 +41,7 @@ def check_pipeline(
     subject: str = "backbone",
     *,
     any_family: bool = False,
+    finetuned: bool = False,
     weights: bool = True,
 ) -> None:
     """Notes what is wrong with a pipeline, without loading weights; a hub id (org/name) is taken on trust.
@@ -50,6 +51,7 @@ def check_pipeline(
         problems: where messages go.
         subject: the parameter's name, begins every message.
         any_family: whether the pipeline may be of another family than those that are trained and sampled.
+        finetuned: whether the model is to be finetuned, which some families are not yet.
         weights: whether weights will be read; configs and tokenizer suffice where they are not.
     """
     given, single = Path(path), False
@@ -71,6 +73,9 @@ def check_pipeline(
         return
     family = FAMILIES[0] if any_family else check_kind(index, folder, problems, subject)
     if family is None:
+        return
+    if finetuned and not family.finetuned:
+        problems.add(f"{subject}: got {folder} of {family.title}; {only_sampled()}")
         return
     before = len(problems.messages)
     for part in (*family.parts, "scheduler"):

@@ -123,7 +123,8 @@ def make_images(
     write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
     if missing:
         backbone = backbone or load_backbone(plan, device)
-        with Problems("generate") as problems:  # of a model from the hub, its tokenizer is known only now
+        with Problems("generate") as problems:  # of a model from the hub, family and tokenizer are known only now
+            plan.method.check_family(backbone.family, problems)
             plan.check_texts(backbone.tokenizer, problems)
         stopwatch = stopwatch or (lambda count, seconds: None)
         by_target = itertools.groupby(missing, key=lambda images: plan.target_of(images[0].prompt))

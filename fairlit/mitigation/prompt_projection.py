@@ -42,6 +42,7 @@ class PromptProjection(Method):
 
     name: ClassVar[str] = "debiasVL"
     needs: ClassVar[tuple[Need, ...]] = ("words",)
+    needs_one_text_encoder: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline, PNDMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from fairlit.diffusion import Backbone, check_pipeline
+from fairlit.diffusion.families.lookup import what_works
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.functional.sampling.solver import linear_solver
 
@@ -189,7 +190,7 @@ def change(file: Path, **fields: Any) -> None:
 @pytest.mark.parametrize(
     ("file", "fields", "words"),
     [
-        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "Stable Diffusion XL"),
+        ("model_index.json", {"_class_name": "StableDiffusion3Pipeline"}, "Stable Diffusion 3"),
         ("model_index.json", {"_class_name": "FluxPipeline"}, "Flux"),
         ("model_index.json", {"_class_name": "StableDiffusionInpaintPipeline"}, "an inpainting model"),
         ("model_index.json", {"_class_name": None}, "a None"),
@@ -355,4 +356,4 @@ def test_folders_of_something_else_are_told_by_what_they_hold(
     (tmp_path / name).write_text(json.dumps(content))
     [message] = complaints(tmp_path)
     assert re.search(rf"got {re.escape(str(tmp_path))} with {words}", message)
-    assert message.endswith("give a text-to-image pipeline of Stable Diffusion 1.x or 2.x (StableDiffusionPipeline)")
+    assert message.endswith(what_works())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    import torch
     from diffusers import DiffusionPipeline
     from torch import Tensor
 
@@ -45,6 +46,7 @@ class Family(ABC):
         denoiser: name of the part that is evaluated once a solver step.
         tokenizers: text encoders by name, and the tokenizer that each reads texts through.
         side_multiple: number of pixels that sides of images are multiples of.
+        finetuned: whether fairlit finetunes models of the family, or samples them only.
         single_file: parts with weights by name, and what the names of their tensors begin with in a single file.
         absent: what constructors of the stock pipelines take for parts that fairlit goes without.
     """
@@ -56,6 +58,7 @@ class Family(ABC):
     denoiser: ClassVar[str]
     tokenizers: ClassVar[Mapping[str, str]]
     side_multiple: ClassVar[int]
+    finetuned: ClassVar[bool]
     single_file: ClassVar[Mapping[str, str]]
     absent: ClassVar[Mapping[str, Any]]
 
@@ -122,9 +125,12 @@ class Family(ABC):
             Its output [M, C, h, w]: noise, velocity or sample, as it was trained.
         """
 
-    @abstractmethod
     def decode(self, parts: Any, latents: Tensor) -> Tensor:
         """Return images [N, 3, H, W], from 0 to 1 but for overshoot, of final latents [N, C, h, w]; differentiable."""
+        weight = next(parts.vae.parameters())
+        scaled = latents.to(weight.dtype) / parts.vae.config.scaling_factor
+        decoded: Tensor = parts.vae.decode(scaled, return_dict=False)[0]
+        return decoded.to(latents.dtype) / 2 + 0.5
 
     def vae_scale(self, parts: Any) -> int:
         """Return the pixels per cell of a latent along one side."""
@@ -155,6 +161,16 @@ class Family(ABC):
         )
         made.register_modules(**{self.denoiser: getattr(parts, self.denoiser)})
         return made
+
+    def precision(self, part: str, config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
+        """Return the precision that a part is loaded in.
+
+        Args:
+            part: name of the part.
+            config: its config.
+            dtype: precision that is asked for.
+        """
+        return dtype
 
     def settings(self, parts: Any) -> dict[str, Any]:
         """Return what the constructors of the stock pipelines take beside the parts."""

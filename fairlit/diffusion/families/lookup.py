@@ -8,15 +8,15 @@ from typing import Any
 
 from fairlit.diffusion.families.family import Family
 from fairlit.diffusion.families.stable_diffusion import StableDiffusion
+from fairlit.diffusion.families.stable_diffusion_xl import StableDiffusionXL
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.io.model_folders import read_json
 
 _ADAPTORS = ("pytorch_lora_weights.safetensors", "learned_embeds.safetensors", "adapter_model.safetensors")
 
-FAMILIES: tuple[Family, ...] = (StableDiffusion(),)
+FAMILIES: tuple[Family, ...] = (StableDiffusion(), StableDiffusionXL())
 
 _KINDS = {
-    "StableDiffusionXL": "Stable Diffusion XL",
     "StableDiffusion3": "Stable Diffusion 3",
     "StableDiffusionInpaint": "an inpainting model",
     "StableDiffusionInstructPix2Pix": "an image-editing model",
@@ -133,12 +133,17 @@ def described(name: object) -> str:
     return f"{name} ({kind})" if kind else str(name)
 
 
+def only_sampled() -> str:
+    """Return what to say of a model that cannot be finetuned."""
+    titles = " or ".join(family.title for family in FAMILIES if family.finetuned)
+    return f"fairlit samples it, but does not finetune it yet; give a model of {titles}"
+
+
 def what_works() -> str:
     """Return which pipelines to give instead.
 
     Example:
-        >>> what_works()
-        'give a text-to-image pipeline of Stable Diffusion 1.x or 2.x (StableDiffusionPipeline)'
+        >>> what_works().split(", ")[0]
+        'give a pipeline of Stable Diffusion 1.x or 2.x (StableDiffusionPipeline)'
     """
-    told = (f"{family.title} ({family.pipelines[0]})" for family in FAMILIES)
-    return f"give a text-to-image pipeline of {' or '.join(told)}"
+    return f"give a pipeline of {', '.join(f'{family.title} ({family.pipelines[0]})' for family in FAMILIES)}"

@@ -80,7 +80,7 @@ class Models:
 
     def check(self, problems: Problems) -> None:
         """Note missing or damaged files, without loading any weights."""
-        check_pipeline(self.backbone, problems)
+        check_pipeline(self.backbone, problems, finetuned=True)
         check_detector(self.detector, problems, "models.detector")
         for name in ("clip", "dino"):
             if (path := getattr(self, name)) is not None:

@@ -41,8 +41,9 @@ class ReadOnce:
 
     def __call__(self, kind: type, *places: Any, **settings: Any) -> Any:
         """What ``kind.method(*places, **settings)`` gives; kept where there is one place, a folder."""
-        plain = len(places) == 1 and all(isinstance(value, _PLAIN) for value in (*places, *settings.values()))
-        if not plain or not Path(folder := places[0]).is_dir():
+        folder = places[0] if len(places) == 1 and isinstance(places[0], str | Path) else None
+        plain = all(isinstance(value, _PLAIN) for value in settings.values())
+        if folder is None or not plain or not Path(folder).is_dir():
             return self.read(kind, *places, **settings)
         defaults = (torch.get_default_dtype(), torch.get_default_device())  # of what is made on the way
         place = (str(Path(folder).absolute()), _stamp(Path(folder)))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cli_runs import adaptors, last_checkpoint, same_content, variant
+from finished_runs import FinishedRuns
 
 from fairlit.adaptors import verify
 from fairlit.callbacks import AdaptorCheckpoint
@@ -18,10 +19,14 @@ CHANGES = {"trainer.max_steps": 2, "data.init_args.images_per_prompt": 2}
 
 
 def test_what_was_saved_before_stays_where_the_new_one_fails_its_check(
-    tiny_config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    finished_runs: FinishedRuns,
 ) -> None:
     run = tmp_path / "broken"
-    main(["fit", "--config", str(variant(tiny_config, run, CHANGES))])
+    finished_runs.fit(variant(tiny_config, run, CHANGES))
     before = {path: path.read_bytes() for path in run.glob("adaptor*/*")}
     assert len(before) == 4  # file and card of the adaptor and of its average
     monkeypatch.setitem(verify.TOLERANCES, torch.float32, -1.0)
@@ -57,9 +62,11 @@ LAST = {
 }
 
 
-def test_the_adaptor_of_the_best_validation_is_kept_also_over_a_resume(tiny_config: Path, tmp_path: Path) -> None:
+def test_the_adaptor_of_the_best_validation_is_kept_also_over_a_resume(
+    tiny_config: Path, tmp_path: Path, finished_runs: FinishedRuns
+) -> None:
     two, broken = tmp_path / "two", tmp_path / "broken"
-    main(["fit", "--config", str(variant(tiny_config, two, {**CHANGES, "trainer.max_steps": 2}))])
+    finished_runs.fit(variant(tiny_config, two, {**CHANGES, "trainer.max_steps": 2}))
     main(["fit", "--config", str(variant(tiny_config, broken, monitored(3)))])
     resumed = variant(tiny_config, broken, monitored(4))
     main(["fit", "--config", str(resumed), "--ckpt_path", str(last_checkpoint(broken))])

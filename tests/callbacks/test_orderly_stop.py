@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from cli_runs import adaptors, last_checkpoint, read_checkpoint, same_content, variant
+from finished_runs import FinishedRuns
 
 from fairlit.cli import main
 from fairlit.diffusion import Backbone
@@ -47,6 +48,7 @@ def test_training_that_is_stopped_goes_on(
     tiny_config: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    finished_runs: FinishedRuns,
     number: int,
     stage: str,
     batch: int,
@@ -56,7 +58,7 @@ def test_training_that_is_stopped_goes_on(
     """It ends with the bits of a run that was left alone."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
-    main(["fit", "--config", str(variant(tiny_config, whole, CHANGES))])
+    finished_runs.fit(variant(tiny_config, whole, CHANGES))
 
     config = variant(tiny_config, broken, CHANGES, [sends(number, stage, batch)])
     assert stopped("fit", "--config", config) == status

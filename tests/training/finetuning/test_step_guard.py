@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from cli_runs import adaptors, largest_difference, last_checkpoint, read_checkpoint, run_installed, variant
+from finished_runs import FinishedRuns
 from safetensors.torch import load_file
 
 from fairlit.cli import main
@@ -165,7 +166,11 @@ def test_a_hopeless_run_stops_on_all_ranks_and_can_be_resumed(
     "changes", [{"trainer.precision": "bf16-mixed"}, FLOAT16_ON_CPU], ids=["bf16-mixed", "16-mixed"]
 )
 def test_mixed_precision_learns_what_full_precision_learns(
-    tiny_config: Path, tmp_path: Path, changes: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    tiny_config: Path,
+    tmp_path: Path,
+    changes: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    finished_runs: FinishedRuns,
 ) -> None:
     """Plain gradient descent, so that weights show gradients; the first step alone, before paths part."""
     plain = {
@@ -175,7 +180,7 @@ def test_mixed_precision_learns_what_full_precision_learns(
     }
     found = {}
     for name, more in (("full", {}), ("mixed", changes)):
-        main(["fit", "--config", str(variant(tiny_config, tmp_path / name, plain | more))])
+        finished_runs.fit(variant(tiny_config, tmp_path / name, plain | more))
         saved = load_file(tmp_path / name / "adaptor" / "pytorch_lora_weights.safetensors")
         found[name] = torch.cat([tensor.flatten() for key, tensor in saved.items() if "lora_B" in key])
     assert found["full"].norm() > 0

@@ -9,6 +9,7 @@ import pytest
 import torch
 from chain_setup import ADAPTORS, IMAGES, SCHEDULERS, STEPS, Setup, relative
 from diffusers import StableDiffusionPipeline
+from torch import Tensor
 
 from fairlit.diffusion import Backbone, Chain, Conditioning, Pairs, detached_graph, full_graph, replay, rollout
 from fairlit.diffusion.sample_counter import SampleCounter
@@ -131,10 +132,11 @@ def test_replay_repeats_the_autocast_state_of_the_forward(tiny_pipeline: StableD
     assert set(dtypes) == {torch.bfloat16}
 
 
-@pytest.mark.parametrize("adaptor", ["unet", "text encoder"])
-def test_random_steps_are_unbiased(tiny_pipeline: StableDiffusionPipeline, adaptor: str) -> None:
-    """The mean over n draws is off by a standard error of sqrt(variance / n), in the whole and on average."""
-    setup = Setup(tiny_pipeline, adaptor, "dpm", torch.float64)
+@pytest.fixture(scope="module")
+def random_steps(tiny_pipeline_folder: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """For each part of the model, the gradient of its LoRA over all steps, and those of 200 draws of steps."""
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_pipeline_folder, local_files_only=True)
+    setup = Setup(pipeline, "both", "dpm", torch.float64)
     weights = output_weights(setup.scheduler, STEPS, "uniform")
     exact = setup.replayed(weights, 16)
     draws = []
@@ -144,12 +146,26 @@ def test_random_steps_are_unbiased(tiny_pipeline: StableDiffusionPipeline, adapt
         with_gradient = replay(setup.chain, setup.sampled, setup.conditioning(), weights, setup.inner, pairs=pairs)
         draws.append(setup.gradient(with_gradient))
     found = torch.stack(draws)
+    of_unet = torch.cat(
+        [torch.full((values.numel(),), name.startswith("unet")) for name, values in setup.adaptor.parameters().items()]
+    )
+    return {
+        "unet": (exact[of_unet], found[:, of_unet]),
+        "text encoder": (exact[~of_unet], found[:, ~of_unet]),
+    }
+
+
+@pytest.mark.parametrize("part", ["unet", "text encoder"])
+def test_random_steps_are_unbiased(random_steps: dict[str, tuple[Tensor, Tensor]], part: str) -> None:
+    """The mean over n draws is off by a standard error of sqrt(variance / n), in the whole and on average."""
+    exact, found = random_steps[part]
+    assert len(exact) > 0
     spread = found.var(dim=0).sum()
     assert float(spread.sqrt() / exact.norm()) > 0.05  # else the draws would not be random
     # The squared error of a mean of n is spread / n on average; in the worst case, one direction that holds all of the
     # spread, their ratio is a chi-square of one degree, beyond 15 once in ten thousand (averaged over four, beyond 6).
     for count, limit in ((50, 6.0), (200, 15.0)):
-        errors = torch.stack([(part.mean(dim=0) - exact).square().sum() for part in found.split(count)])
+        errors = torch.stack([(some.mean(dim=0) - exact).square().sum() for some in found.split(count)])
         assert float(errors.mean() / (spread / count)) < limit
     in_all = found.mean(dim=0) - exact
     assert float((in_all @ exact) / exact.norm() / (found @ exact / exact.norm()).std()) < 4 / 200**0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
@@ -20,9 +21,18 @@ class Case:
         self.backbone = Backbone.load(PIPELINE)
         self.adaptor = Lora(rank=2, text_encoder=True, unet=True)
         self.adaptor.attach(self.backbone)
-        self.chain = Chain(self.backbone, linear_solver(self.backbone.scheduler, steps), 3.0)
+        self.chain = self._make_chain(steps)
         self.inner = [parameter for parameter in self.backbone.unet.parameters() if parameter.requires_grad]
         self.noise = torch.randn(images, *self.backbone.latent_shape(), generator=torch.Generator().manual_seed(0))
+
+    def of_steps(self, steps: int) -> Case:
+        """The same with another number of steps; the model is shared."""
+        other = copy.copy(self)
+        other.chain = self._make_chain(steps)
+        return other
+
+    def _make_chain(self, steps: int) -> Chain:
+        return Chain(self.backbone, linear_solver(self.backbone.scheduler, steps), 3.0)
 
     def conditioning(self) -> Conditioning:
         return Conditioning.of_one_prompt(self.backbone.encode(["", "a photo of a doctor"]), len(self.noise))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NoReturn
 
 import yaml  # type: ignore[import-untyped]
-from jsonargparse import get_loader, set_loader, set_parsing_settings
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from jsonargparse._actions import _ActionConfigLoad
 from jsonargparse._common import get_parsing_setting
 
@@ -61,6 +62,8 @@ class PlainMessages:
 
     def _check_value_key(self, action: Any, value: Any, key: str, *args: Any, **kwargs: Any) -> Any:
         """Checks a value; jsonargparse 4.53 lets null pass for switches and groups, and fails at it for lists."""
+        if _null_is_a_value() and not _holds_null(value):
+            return value  # it was checked just before, see `validate`
         group = isinstance(action, _ActionConfigLoad)
         if value is None and _null_is_a_value() and (group or action.nargs in (0, "+", "*")):
             kind = dict if group else bool if action.nargs == 0 else list
@@ -76,3 +79,10 @@ class PlainMessages:
 
 def _null_is_a_value() -> bool:
     return get_parsing_setting("unset_sentinel") is not None
+
+
+def _holds_null(value: Any) -> bool:
+    """Whether a value is null, or holds one at any depth."""
+    if isinstance(value, Namespace | Mapping):
+        return any(map(_holds_null, (vars(value) if isinstance(value, Namespace) else value).values()))
+    return value is None or (isinstance(value, list | tuple) and any(map(_holds_null, value)))

@@ -172,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = options.engines.split(",")
     if unknown := [name for name in names if name not in ENGINES]:
         raise SystemExit(f"--engines: {', '.join(unknown)} unknown; choose from {', '.join(ENGINES)}")
-    runs = {name: _build(name, options) for name in names}
+    images = build([*_shared(options), *options.set]).datamodule.images["train"]
+    runs = {name: _build(name, images, options) for name in names}
     for name, run in runs.items():
         print(f"warming up {name}: {run.engine.title}", flush=True)
         run.step()
@@ -210,13 +211,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _build(name: str, options: argparse.Namespace) -> Run:
-    engine, configs = ENGINES[name], options.config or ["configs/demo.yaml"]
-    shared = [f"--config={path}" for path in configs]
-    images = build([*shared, *options.set]).datamodule.images["train"]
+def _shared(options: argparse.Namespace) -> list[str]:
+    return [f"--config={path}" for path in options.config or ["configs/demo.yaml"]]
+
+
+def _build(name: str, images: int, options: argparse.Namespace) -> Run:
+    engine = ENGINES[name]
     own = options.out / f"{name}.yaml"
     atomic_write_text(own, yaml.safe_dump(engine.overlay(options, images), sort_keys=False))
-    cli = build([*shared, f"--config={own}", *options.set])
+    cli = build([*_shared(options), f"--config={own}", *options.set])
     assert isinstance(cli.model, FairFinetuner)
     module, recorder = cli.model, Recorder()
     given = module.make_optimizer
@@ -293,7 +296,7 @@ def _flops(module: FairFinetuner) -> tuple[int, int]:
 def _matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations a second in the fastest of a few large matrix products."""
     best = 0.0
-    for size in (1024, 2048) if device.type == "cpu" else (4096, 8192):
+    for size in (512, 1024) if device.type == "cpu" else (4096, 8192):
         matrix = torch.randn(size, size, device=device, dtype=dtype)
         names = {"torch": torch, "matrix": matrix}
         timer = Timer("torch.mm(matrix, matrix)", globals=names, num_threads=torch.get_num_threads())

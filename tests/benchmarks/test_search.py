@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
-from script_runs import load_script, run_script
+from script_runs import demo_of_few_images, load_script, run_script
 
 from fairlit.commands.training import build
 from fairlit.data import PromptBatch
@@ -32,7 +32,8 @@ def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_finished_variant_is_a_row_and_is_not_trained_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_script("search", *OPTIONS, "--out", tmp_path)
+    options = [*OPTIONS, *demo_of_few_images(tmp_path, 5), "--out", str(tmp_path)]
+    run_script("search", *options)
     printed = capsys.readouterr().out
     assert "margin of 3, seed 0: distance" in printed
     row = json.loads((tmp_path / "margin_of_3_0.json").read_text())
@@ -40,11 +41,11 @@ def test_a_finished_variant_is_a_row_and_is_not_trained_again(
     assert row["before"]["clip_i"] == pytest.approx(1.0)
     assert row["after"]["obeyed"] in (0.0, 0.5, 1.0)  # of a face for each of two classes, where it was found
     assert row["seconds"] > 0
-    run_script("search", *OPTIONS, "--out", tmp_path)
+    run_script("search", *options)
     again = capsys.readouterr().out
     assert "seed 0: distance" not in again
     assert again.strip().splitlines()[-2:] == printed.strip().splitlines()[-2:]
-    run_script("search", *OPTIONS, "--out", tmp_path, "--images", "3", "--table")  # of other settings
+    run_script("search", *options, "--images", "3", "--table")  # of other settings
     assert capsys.readouterr().out == "no variant is finished\n"
     with pytest.raises(SystemExit, match="--only: got margin; expected some of baseline"):
         run_script("search", "--only", "margin")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from script_runs import load_script, run_script
+from script_runs import demo_of_few_images, load_script, run_script
 
 ROOT = Path(__file__).parents[2]
 IMAGES, STEPS = 3, 2
@@ -47,7 +47,9 @@ def test_unknown_engines_are_refused(tmp_path: Path) -> None:
 
 
 def test_convergence_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = 5
     options = ["--seeds", "1", "--steps", "2", "--every", "1", "--images", "2", "--prompts", "1", "--out", tmp_path]
+    options += demo_of_few_images(tmp_path, images)
     run_script("convergence", *options, "--only", "replay;full back-propagation")
     printed = capsys.readouterr().out
     assert "replay, seed 0: bias" in printed
@@ -56,7 +58,7 @@ def test_convergence_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     curve = json.loads((tmp_path / "replay_0.json").read_text())
     assert curve["steps"] == [0, 1, 2]
     assert curve["seconds"] == sorted(curve["seconds"])
-    images, steps = 12, sum(range(4, 7))  # of demo.yaml: 4 to 6 solver steps an iteration
+    steps = sum(range(4, 7))  # of demo.yaml: 4 to 6 solver steps an iteration
     assert 0 < curve["evaluations"][-1] <= 2 * steps * images * 2 * 4
     probes = 2 * (1 + 3)  # of one and of three pairs, which tell how many activations can be kept
     assert (curve["evaluations"][-1] - probes) % (2 * images) == 0
@@ -66,7 +68,7 @@ def test_convergence_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
 
 def test_approximations_are_measured_by_one_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--seeds", "1", "--steps", "1", "--every", "1", "--images", "2", "--prompts", "1", "--out", tmp_path]
-    options += ["--panels", "approximations", "--bias", "2"]
+    options += ["--panels", "approximations", "--bias", "2", *demo_of_few_images(tmp_path, 5)]
     quickest = "3 to 4 solver steps, half replayed, originals cached"
     run_script("convergence", *options, "--only", quickest)
     printed = capsys.readouterr().out

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import yaml
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = (ROOT / "benchmarks", ROOT / "scripts")
 
@@ -23,6 +25,13 @@ def load_script(name: str) -> ModuleType:
         sys.path.insert(0, str(path.parent))
     spec.loader.exec_module(module)
     return module
+
+
+def demo_of_few_images(folder: Path, images: int) -> list[str]:
+    """Options by which a script trains as in the demo, on `images` images a step."""
+    overlay = folder / "few_images.yaml"
+    overlay.write_text(yaml.safe_dump({"data": {"init_args": {"images_per_prompt": images}}}))
+    return ["--config", "configs/demo.yaml", "--config", str(overlay)]
 
 
 def run_script(name: str, *arguments: str | Path) -> None:

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Sequence
 
 import torch
-from diffusers import StableDiffusionInpaintPipeline
 from torch import Tensor
 from torch.nn import functional
 
@@ -14,8 +13,6 @@ from fairlit.diffusion.backbone import Backbone
 from fairlit.diffusion.finiteness import check_finite
 from fairlit.errors import Problems
 from fairlit.functional.sampling.noise import keyed_generator
-
-_MULTIPLE = 8  # sides that the stock pipeline takes are multiples of it
 
 
 class Inpainter:
@@ -38,13 +35,7 @@ class Inpainter:
         with Problems("inpainting") as problems:
             check_steps(steps, strength, problems)
         self.backbone, self.steps, self.guidance_scale, self.strength = backbone, steps, guidance_scale, strength
-        stock = backbone.pipeline()
-        self._pipeline = StableDiffusionInpaintPipeline(
-            **{**stock.components, "scheduler": copy.deepcopy(stock.scheduler), "unet": None},
-            requires_safety_checker=False,
-        )
-        # Not given above, since the pipeline's constructor compares `sample_size` with a number; it may be two.
-        self._pipeline.register_modules(unet=backbone.unet)
+        self._pipeline = backbone.family.inpainting_pipeline(backbone, copy.deepcopy(backbone.scheduler))
         self._pipeline.set_progress_bar_config(disable=True)
 
     @torch.no_grad()
@@ -64,8 +55,9 @@ class Inpainter:
             those outside the masks too.
         """
         height, width = images.shape[-2:]
-        beyond = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
-        device, dtype = self.backbone.device, next(self.backbone.unet.parameters()).dtype
+        multiple = self.backbone.family.side_multiple
+        beyond = (0, -width % multiple, 0, -height % multiple)
+        device, dtype = self.backbone.device, next(self.backbone.denoiser.parameters()).dtype
         padded = functional.pad(images.float().to(device), beyond, mode="replicate")
         made = self._pipeline(
             prompt=list(prompts),  # padded to the tokenizer's length, so that none depends on the others
@@ -80,7 +72,7 @@ class Inpainter:
             generator=[keyed_generator(key) for key in keys],
             output_type="pt",
         ).images
-        check_finite(self.backbone, made, "unet")
+        check_finite(self.backbone, made, "denoiser")
         return made[..., :height, :width].float().to(images.device)
 
     def _cells(self, masks: Tensor) -> Tensor:

@@ -84,8 +84,8 @@ class AttributeWords(Method):
         def sample(chunk: Chunk, noise: Tensor) -> Tensor:
             labels = joint_labels(chunk, target, self.seed)
             # All classes are embedded whatever the chunk holds, so that the padding does not depend on it.
-            embeddings = backbone.encode(["", *(self.insert(chunk.prompt, words) for words in spoken)])
-            conditioning = Conditioning.of_prompts(embeddings, 1 + labels)
+            prompts = backbone.encode(["", *(self.insert(chunk.prompt, words) for words in spoken)])
+            conditioning = Conditioning.of_prompts(prompts, 1 + labels)
             return rollout(chain, noise, conditioning, plan.batch_size).latents
 
         yield sample

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from fairlit.diffusion import Backbone
+from fairlit.diffusion.families.lookup import only_sampled
+from fairlit.errors import ConfigurationError
 from fairlit.faces import FaceClassifier, FaceDetectorBase
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier_files import load_classifier
@@ -54,8 +56,15 @@ class FrozenModels(nn.Module):
                 module.requires_grad_(False)
 
     def load_backbone(self) -> Backbone:
-        """Return a fresh copy of the model that is finetuned, as it came."""
-        return Backbone.load(self.models.backbone, self.sampling.prompt_padding, solver=self.sampling.solver)
+        """Return a fresh copy of the model that is finetuned, as it came.
+
+        Raises:
+            ConfigurationError: it is of a family that is not finetuned yet.
+        """
+        backbone = Backbone.load(self.models.backbone, self.sampling.prompt_padding, solver=self.sampling.solver)
+        if not backbone.family.finetuned:  # of the hub: folders were checked before
+            raise ConfigurationError(f"backbone: got {backbone.name} of {backbone.family.title}; {only_sampled()}")
+        return backbone
 
     def load_detector(self) -> FaceDetectorBase:
         """Return what finds faces in images."""

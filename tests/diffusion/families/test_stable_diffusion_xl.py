@@ -14,6 +14,7 @@ from torch import Tensor
 from fairlit.adaptors import Lora
 from fairlit.diffusion import Backbone, Chain, Conditioning, check_pipeline, detached_graph, replay, rollout
 from fairlit.diffusion.inpainting import Inpainter
+from fairlit.diffusion.pipeline_digest import pipeline_digest
 from fairlit.errors import Problems
 from fairlit.functional.sampling.solver import linear_solver, output_weights
 from fairlit.mitigation import Chunk, FairDiffusion, NoMitigation, PromptProjection, SamplingPlan
@@ -153,6 +154,15 @@ def test_what_is_no_base_model(
     check_pipeline(tmp_path, changed)
     [message] = changed.messages
     assert re.search(words, message)
+
+
+def test_the_digest_knows_how_the_empty_prompt_is_read(pipeline: StableDiffusionXLPipeline, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path)
+    before, index = pipeline_digest(tmp_path), tmp_path / "model_index.json"
+    assert pipeline_digest(tmp_path) == before
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"force_zeros_for_empty_prompt": False}))
+    assert Backbone.load(tmp_path).encode([""])["prompt_embeds"].any()
+    assert pipeline_digest(tmp_path) != before
 
 
 def test_methods_for_one_text_encoder_are_refused_and_others_sample(pipeline: StableDiffusionXLPipeline) -> None:

@@ -279,13 +279,13 @@ def _flops(module: FairFinetuner) -> tuple[int, int]:
     """Floating-point operations of the U-Net for one sample: forward, and backward with what is trained."""
     backbone = module.backbone
     state = torch.zeros(1, *backbone.latent_shape(module.sampling.image_size), device=backbone.device)
-    embeddings = backbone.encode(["a photo of the face of a person"])
+    prompts = backbone.encode(["a photo of the face of a person"])
     with torch.compiler.set_stance("force_eager"):
         with FlopCounterMode(display=False) as counter:
-            output = backbone(state, torch.ones(1, device=backbone.device), embeddings)
+            output = backbone(state, torch.ones(1, device=backbone.device), prompts)
         forward = counter.get_total_flops()
         with FlopCounterMode(display=False) as counter:
-            wanted = [embeddings, *module.sampler.inner_parameters()]
+            wanted = [*prompts.values(), *module.sampler.inner_parameters()]
             torch.autograd.grad(output.sum(), [tensor for tensor in wanted if tensor.requires_grad])
     return forward, counter.get_total_flops()
 

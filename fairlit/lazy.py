@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -30,7 +32,8 @@ def lazy_exports(
     def get(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = _find(import_module(homes[name]), name)
+        with heavy_imports():
+            value = _find(import_module(homes[name]), name)
         vars(sys.modules[package])[name] = value  # the next use goes straight to it
         return value
 
@@ -40,6 +43,22 @@ def lazy_exports(
     if any(home == f"{package}.{name}" for name, home in homes.items()):
         sys.modules[package].__class__ = _Namesakes
     return get, names, sorted(homes)
+
+
+@contextmanager
+def heavy_imports() -> Iterator[None]:
+    """Leave the garbage collector out while the block imports.
+
+    torch, diffusers and Lightning make hundreds of thousands of objects that stay; looking for garbage among them
+    again and again takes an eighth of the time of importing them.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Namesakes(ModuleType):

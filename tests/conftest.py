@@ -1,15 +1,20 @@
 """Fixtures for all tests: a real, tiny, randomly initialised Stable Diffusion pipeline on disk."""
 
+# ruff: noqa: E402 - what comes before the imports is for them
+
 from __future__ import annotations
 
+import gc
 import os
 
+gc.disable()  # until everything is imported and collected, see `pytest_collection`
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach for the network
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -30,6 +35,9 @@ from transformers.utils import logging as transformers_logging
 
 from fairlit.faces import AttributeClassifier
 from fairlit.faces.classifier_config import ClassifierConfig
+
+if TYPE_CHECKING:
+    from finished_runs import FinishedRuns
 
 SUPPORT = Path(__file__).parent / "support"  # classes that configs of tests name
 sys.path.insert(0, str(SUPPORT))
@@ -134,6 +142,21 @@ def build_tiny_pipeline(seed: int = 0) -> StableDiffusionPipeline:
     return pipeline
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """From here on the garbage collector looks at what tests make, and never again at what has been imported."""
+    result = yield
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+    return result
+
+
+def pytest_sessionfinish() -> None:
+    """At the end everything may go; libraries complain of what is left."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _models_are_read_once() -> Iterator[None]:
     """Opening a model again is copying what the process has read before."""
@@ -225,6 +248,14 @@ def tiny_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("prompts") / "prompts.yaml"
     path.write_text(yaml.safe_dump({"families": {"people": family}}))
     return path
+
+
+@pytest.fixture(scope="session")
+def finished_runs(tmp_path_factory: pytest.TempPathFactory) -> FinishedRuns:
+    """Fits configs, equal ones once; what it leaves is the test's own to change."""
+    from finished_runs import FinishedRuns
+
+    return FinishedRuns(tmp_path_factory.mktemp("finished_runs"))
 
 
 @pytest.fixture

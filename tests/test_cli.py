@@ -327,11 +327,9 @@ def test_prompt_files_are_whole() -> None:
 
 def test_console_script(tmp_path: Path) -> None:
     script = Path(sys.executable).with_name("fairlit")
-    done = subprocess.run(
-        [script, "fit", "--config", str(tmp_path / "nowhere.yaml")], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([script, "table", str(tmp_path / "nowhere")], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "nowhere.yaml" in done.stderr
+    assert str(tmp_path / "nowhere") in done.stderr
 
 
 def test_checkpoint_of_another_adaptor_is_refused(

@@ -64,6 +64,19 @@ def test_unknown_names_are_attribute_errors(package: Path) -> None:
     assert run_python(code) == "module 'shop' has no attribute 'pear'"
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_importing_leaves_garbage_alone_and_the_collector_as_it_was(package: Path, before: bool) -> None:
+    (package / "fruit.py").write_text("import gc\nseen = gc.isenabled()\nclass Apple: pass\n")
+    (package / "weigh.py").write_text("raise ImportError('no scales')\n")
+    code = (
+        f"import gc, sys; sys.path.insert(0, {str(package.parent)!r}); import shop\n"
+        f"gc.enable() if {before} else gc.disable()\n"
+        "print(shop.fruit.seen, gc.isenabled())\n"
+        "try: shop.weigh\nexcept ImportError: print(gc.isenabled())"
+    )
+    assert run_python(code).splitlines() == [f"False {before}", str(before)]
+
+
 @pytest.mark.parametrize("name", [*LAZY, "training"])
 def test_every_exported_name_is_there(name: str) -> None:
     package = import_module(f"fairlit.{name}")

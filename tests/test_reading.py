@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel
 
 from fairlit.errors import CheckpointError
 from fairlit.faces import AttributeClassifier
@@ -24,6 +25,16 @@ def test_every_reader_gets_a_model_of_its_own(tiny_pipeline_folder: Path) -> Non
         assert tensor.data_ptr() != other.data_ptr()
     one.tokenizer.add_tokens("<new>")
     assert len(two.tokenizer) == len(one.tokenizer) - 1
+
+
+def test_parts_of_a_pipeline_are_copies_too(tiny_pipeline_folder: Path) -> None:
+    for kind, part in ((UNet2DConditionModel, "unet"), (CLIPTextModel, "text_encoder")):
+        one, two = (kind.from_pretrained(tiny_pipeline_folder / part, local_files_only=True) for _ in range(2))
+        assert type(one) is type(two) is kind
+        for name, tensor in one.state_dict().items():
+            other = two.state_dict()[name]
+            assert torch.equal(tensor, other)
+            assert tensor.data_ptr() != other.data_ptr()
 
 
 def test_settings_and_changed_files_are_seen(tiny_models: dict[str, str], tmp_path: Path) -> None:

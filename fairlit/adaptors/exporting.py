@@ -123,7 +123,7 @@ def _check(config: ExportConfig) -> None:
             check_encoding(config.out, "out", problems)
             check_new_folder(config.out, "out", problems)
         if config.base is not None:
-            check_pipeline(config.base, problems, "base", stable_diffusion=False, weights=config.merge)
+            check_pipeline(config.base, problems, "base", any_family=True, weights=config.merge)
         if not config.published and config.alpha is not None:
             problems.add(f"alpha: got {config.alpha}, but an adaptor knows its own; it goes with --published alone")
         if config.alpha is not None and not config.alpha > 0:
@@ -147,9 +147,11 @@ def _read(config: ExportConfig) -> _Source:
     with Problems("export") as problems:
         if base is None and config.merge:
             named = repr(contents.record.base_model) if contents.record.base_model else "none"
-            problems.add(f"base: the adaptor names {named}, which is not here, and merging needs it; give --base")
+            problems.add(
+                f"base: the adaptor names {named}, which is no folder here, and merging needs one; give --base"
+            )
         if base is not None and config.base is None:
-            check_pipeline(base, problems, "base", stable_diffusion=False, weights=config.merge)
+            check_pipeline(base, problems, "base", any_family=True, weights=config.merge)
         if config.to is not None:
             with problems.collecting():
                 check_format(contents, config.to)

@@ -14,6 +14,8 @@ from huggingface_hub import ModelCardData
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor
 from fairlit.adaptors.export import Format
 from fairlit.adaptors.files import read_tensors
+from fairlit.adaptors.formats.low_rank import component_of
+from fairlit.diffusion.single_files import SINGLE_FILE
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path, atomic_write_text
 from fairlit.io.digests import fairlit_version, tensor_digest
@@ -28,11 +30,6 @@ CARD_FILE = "README.md"
 _VERSION = re.compile(r"[\w.+-]{1,40}")
 _SENTENCE = re.compile(r"[\w ,;.-]*('[^'`\n]*')?")  # what `AdaptorContents.describe` says, the token in quotes
 _FOLDER = "path/to/this/folder"
-# Seen with ComfyUI 0.16.3: of this layout its loader takes the text encoder's layers, without the alpha of the header.
-_OTHER_PROGRAMS = (
-    "These files are for diffusers. ComfyUI reads them in part, and at another strength where alpha is not the rank: "
-    "write files for it and for A1111's web UI with `fairlit export FOLDER --to kohya --out OTHER`."
-)
 _TOKEN_NAMES = (
     "Soft tokens act wherever a prompt names the first of them. For an adaptor of your own choose a name that no "
     "prompt contains: A1111's web UI looks for it without its brackets."
@@ -87,6 +84,7 @@ def export_card(
     if format_ is None:
         usage = _python(_FOLDER, [], _prompt(contents, summary), sampling=sampling)
     elif format_ == "diffusers":
+        contents = contents.at_rank()  # as `write_adaptor` writes them
         usage = _stock_usage(contents, sampling, base_model, summary=summary)
     elif format_ == "peft":
         parts = sorted({file.parts[0] for file in files})
@@ -260,7 +258,22 @@ def _stock_usage(
         lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
     code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
     words = [code] if contents.rows is None else [code, _TOKEN_NAMES]
-    return "\n\n".join([*words, _OTHER_PROGRAMS])
+    return "\n\n".join([*words, _other_programs(contents)])
+
+
+def _other_programs(contents: AdaptorContents) -> str:
+    """Say what becomes of diffusers files elsewhere, as seen with the loader of ComfyUI 0.16.3."""
+    inside = [update for layer, update in contents.updates.items() if component_of(layer) != "unet"]
+    faults = []
+    if len(inside) < len(contents.updates):
+        faults.append("leaves out the U-Net's layers")
+    if any(update.alpha != update.rank for update in inside):
+        faults.append("applies the text encoder's layers as if alpha were the rank")
+    said = f" ComfyUI {' and '.join(faults)}." if faults else ""
+    return (
+        f"These files are for diffusers.{said} Write files for ComfyUI and for A1111's web UI with "
+        "`fairlit export FOLDER --to kohya --out OTHER`."
+    )
 
 
 def _kohya_usage(
@@ -299,11 +312,15 @@ def _python(
     model: str, lines: Sequence[str], prompt: str, *, sampling: Mapping[str, Any], imports: Sequence[str] = ()
 ) -> str:
     """A fenced block of code that makes an image."""
+    kind, opened = "DiffusionPipeline", f"from_pretrained({literal(model)})"
+    if model.endswith(SINGLE_FILE):
+        configs = model.removesuffix(SINGLE_FILE)
+        kind, opened = "StableDiffusionPipeline", f"from_single_file({literal(model)}, config={literal(configs)})"
     code = [
-        "from diffusers import DiffusionPipeline",
+        f"from diffusers import {kind}",
         *imports,
         "",
-        f"pipeline = DiffusionPipeline.from_pretrained({literal(model)})",
+        f"pipeline = {kind}.{opened}",
         *lines,
         f"prompt = {literal(prompt)}",
         f"image = pipeline(prompt{_settings(sampling)}).images[0]",

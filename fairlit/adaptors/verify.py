@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor
@@ -18,6 +18,7 @@ from fairlit.adaptors.files import read_tensors
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, require_same
 from fairlit.adaptors.peft_layers import living_updates
 from fairlit.adaptors.pipelines import load_adaptor
+from fairlit.diffusion.families.lookup import family_of
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 
@@ -117,7 +118,7 @@ def is_sharded(components: PipelineComponents) -> bool:
     return any(isinstance(parameter, DTensor) for part in parts for parameter in part.parameters(recurse=False))
 
 
-def fresh_pipeline(adaptor: Adaptor, components: PipelineComponents) -> StableDiffusionPipeline:
+def fresh_pipeline(adaptor: Adaptor, components: PipelineComponents) -> DiffusionPipeline:
     """Return a stock pipeline of the original model, as if opened anew, that shares the memory of the frozen weights.
 
     Loading adaptors into it, or adding tokens, does not touch `components`.
@@ -139,24 +140,19 @@ def shared_copy(module: _MODULE) -> _MODULE:
     return copy.deepcopy(module, memo)
 
 
-def _pipeline(components: PipelineComponents, share_modules: bool = True) -> StableDiffusionPipeline:
+def _pipeline(components: PipelineComponents, share_modules: bool = True) -> DiffusionPipeline:
     """Return a stock pipeline around the modules themselves, or around shared copies of those that adaptors change."""
-    scheduler = components.scheduler
-    pipeline = StableDiffusionPipeline(
-        vae=components.vae,
-        text_encoder=components.text_encoder if share_modules else shared_copy(components.text_encoder),
-        tokenizer=components.tokenizer,
-        unet=components.unet if share_modules else shared_copy(components.unet),
-        scheduler=type(scheduler).from_config(scheduler.config),  # its own: sampling leaves state behind
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
+    family, scheduler = family_of(components), components.scheduler
+    replaced: dict[str, Any] = {}
+    if not share_modules:
+        replaced = {name: shared_copy(getattr(components, name)) for name in (*family.tokenizers, family.denoiser)}
+    # A scheduler of its own: sampling leaves state behind.
+    pipeline = family.pipeline(components, scheduler=type(scheduler).from_config(scheduler.config), **replaced)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
 
-def _sample(pipeline: StableDiffusionPipeline, prompt: str, num_steps: int, seed: int) -> Tensor:
+def _sample(pipeline: Any, prompt: str, num_steps: int, seed: int) -> Tensor:
     """Return the final latents [1, C, h, w] of one prompt, float32."""
     generator = torch.Generator().manual_seed(seed)
     return pipeline(prompt, num_inference_steps=num_steps, generator=generator, output_type="latent").images.float()

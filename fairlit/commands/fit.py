@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fairlit.lazy import heavy_imports
+
 
 def run(args: Sequence[str]) -> None:
     """Runs ``fairlit ARGS``, whose first word is one of the four commands.
@@ -20,6 +22,7 @@ def run(args: Sequence[str]) -> None:
 
         print(help_text(command))
         return
-    from fairlit.commands import training
+    with heavy_imports():
+        from fairlit.commands import training
 
     training.run([command, *("--help" if word == "--help_all" else word for word in rest)])

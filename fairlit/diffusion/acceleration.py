@@ -55,7 +55,7 @@ def accelerate(backbone: Backbone, acceleration: Acceleration, sharded: bool = F
     if acceleration.channels_last:
         use_channels_last(backbone.vae)
         if not sharded:
-            use_channels_last(backbone.unet)
+            use_channels_last(backbone.denoiser)
     use_checkpointing(backbone, acceleration.unet_checkpointing, acceleration.vae_checkpointing)
     if acceleration.compile:
         compile_unet(backbone)
@@ -71,7 +71,7 @@ def tune_attention(backbone: Backbone, image_size: ImageSize | None, batch: int)
     """
     dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else torch.float32
     _, height, width = backbone.latent_shape(image_size)
-    choose_attention(backbone.unet, height * width, batch, dtype=dtype)
+    choose_attention(backbone.denoiser, height * width, batch, dtype=dtype)
 
 
 def use_channels_last(*modules: nn.Module) -> None:
@@ -82,7 +82,7 @@ def use_channels_last(*modules: nn.Module) -> None:
 
 def use_checkpointing(backbone: Backbone, unet: bool, vae: bool) -> None:
     """Have blocks recompute their activations in the backward pass instead of keeping them."""
-    for module, checkpointing in ((backbone.unet, unet), (backbone.vae, vae)):
+    for module, checkpointing in ((backbone.denoiser, unet), (backbone.vae, vae)):
         if checkpointing:
             module.enable_gradient_checkpointing()
         else:
@@ -92,5 +92,5 @@ def use_checkpointing(backbone: Backbone, unet: bool, vae: bool) -> None:
 def compile_unet(backbone: Backbone) -> None:
     """Compile the whole U-Net, anew for each shape of its input."""
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, _COMPILED_SHAPES)
-    unet: nn.Module = backbone.unet
-    unet.compile(dynamic=False)
+    denoiser: nn.Module = backbone.denoiser
+    denoiser.compile(dynamic=False)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from diffusers import StableDiffusionInpaintPipeline
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fairlit.diffusion.backbone import Backbone
 from fairlit.diffusion.finiteness import check_finite
 from fairlit.errors import Problems
 from fairlit.functional.sampling.noise import keyed_generator
-
-_MULTIPLE = 8  # sides that the stock pipeline takes are multiples of it
 
 
 class Inpainter:
@@ -38,13 +36,7 @@ class Inpainter:
         with Problems("inpainting") as problems:
             check_steps(steps, strength, problems)
         self.backbone, self.steps, self.guidance_scale, self.strength = backbone, steps, guidance_scale, strength
-        stock = backbone.pipeline()
-        self._pipeline = StableDiffusionInpaintPipeline(
-            **{**stock.components, "scheduler": copy.deepcopy(stock.scheduler), "unet": None},
-            requires_safety_checker=False,
-        )
-        # Not given above, since the pipeline's constructor compares `sample_size` with a number; it may be two.
-        self._pipeline.register_modules(unet=backbone.unet)
+        self._pipeline = backbone.family.inpainting_pipeline(backbone, copy.deepcopy(backbone.scheduler))
         self._pipeline.set_progress_bar_config(disable=True)
 
     @torch.no_grad()
@@ -64,29 +56,46 @@ class Inpainter:
             those outside the masks too.
         """
         height, width = images.shape[-2:]
-        beyond = (0, -width % _MULTIPLE, 0, -height % _MULTIPLE)
-        device, dtype = self.backbone.device, next(self.backbone.unet.parameters()).dtype
+        multiple = self.backbone.family.side_multiple
+        beyond = (0, -width % multiple, 0, -height % multiple)
+        device, dtype = self.backbone.device, next(self.backbone.denoiser.parameters()).dtype
         padded = functional.pad(images.float().to(device), beyond, mode="replicate")
-        made = self._pipeline(
-            prompt=list(prompts),  # padded to the tokenizer's length, so that none depends on the others
-            negative_prompt=[""] * len(prompts),
-            image=padded.to(dtype),
-            mask_image=self._cells(functional.pad(masks[:, None].float().to(device), beyond)),
-            height=padded.shape[-2],
-            width=padded.shape[-1],
-            strength=self.strength,
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            generator=[keyed_generator(key) for key in keys],
-            output_type="pt",
-        ).images
-        check_finite(self.backbone, made, "unet")
+        with _same_weights(self.backbone.vae):
+            # No negative prompt is given: stock pipelines then take the empty one as `Backbone.encode` makes it.
+            made = self._pipeline(
+                prompt=list(prompts),  # padded to the tokenizer's length, so that none depends on the others
+                image=padded.to(dtype),
+                mask_image=self._cells(functional.pad(masks[:, None].float().to(device), beyond)),
+                height=padded.shape[-2],
+                width=padded.shape[-1],
+                strength=self.strength,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance_scale,
+                generator=[keyed_generator(key) for key in keys],
+                output_type="pt",
+            ).images
+        check_finite(self.backbone, made, "denoiser")
         return made[..., :height, :width].float().to(images.device)
 
     def _cells(self, masks: Tensor) -> Tensor:
         """Masks [n, 1, H, W] of 0 and 1, the same within every latent cell."""
         scale = self.backbone.vae_scale
         return functional.interpolate((functional.max_pool2d(masks, scale) > 0).float(), scale_factor=scale)
+
+
+@contextmanager
+def _same_weights(module: nn.Module) -> Iterator[None]:
+    """Give a module its weights back after the block.
+
+    The stock pipeline of Stable Diffusion XL turns the autoencoder into the denoiser's precision and leaves it so; in
+    float16 its next image overflows.
+    """
+    weights = [(parameter, parameter.data) for parameter in module.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, values in weights:
+            parameter.data = values
 
 
 def check_steps(steps: int, strength: float, problems: Problems) -> None:

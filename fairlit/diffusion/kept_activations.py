@@ -42,7 +42,7 @@ class KeptEvaluation:
     Attributes:
         evaluation: number of the evaluation.
         images: LongTensor [M], the images in it.
-        output: guided model output [M, C, h, w], a function of the leaf of the embeddings and of parameters.
+        output: guided model output [M, C, h, w], a function of the leaves of the prompts and of parameters.
     """
 
     evaluation: int
@@ -60,9 +60,7 @@ class KeptActivations:
 
     def __init__(self, pairs: Tensor, conditioning: Conditioning) -> None:
         self._images = [row.nonzero().flatten() for row in pairs]
-        embeddings = conditioning.embeddings
-        self.leaf = embeddings.detach().requires_grad_(embeddings.requires_grad)
-        self._conditioning = conditioning.with_embeddings(self.leaf)
+        self._conditioning = conditioning.detached()
         self._kept: list[KeptEvaluation] = []
 
     @classmethod
@@ -81,6 +79,11 @@ class KeptActivations:
         wanted = torch.zeros(shape, dtype=torch.bool)
         wanted[evaluations.cpu(), images.cpu()] = True
         return cls(wanted & (wanted.flatten().cumsum(0) <= count).view(shape), conditioning)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """Leaves of the graphs that are kept, in the order of `Conditioning.leaves`."""
+        return list(self._conditioning.leaves.values())
 
     @property
     def count(self) -> int:

@@ -98,31 +98,35 @@ class _Recording:
         pairs = replace(self.pairs, evaluations=self.pairs.evaluations[left], images=self.pairs.images[left])
         return replace(self, pairs=pairs)
 
-    def products(self, chunk: Tensor, cotangent: Tensor, inputs: list[Tensor], leaf: Tensor) -> tuple[Any, ...]:
+    def products(
+        self, chunk: Tensor, cotangent: Tensor, conditioning: Conditioning, inputs: list[Tensor]
+    ) -> tuple[Any, ...]:
         """Return the vector-Jacobian products of some pairs, summed over them."""
         evaluations, images = self.pairs.evaluations[chunk], self.pairs.images[chunk]
         with torch.enable_grad(), self.autocast():
             states = self.rollout.states[evaluations, images]
-            outputs = self.chain.predict(states, evaluations, self.conditioning.with_embeddings(leaf), images)
+            outputs = self.chain.predict(states, evaluations, conditioning, images)
         seeds = self.seeds(evaluations, images, cotangent) * (chunk >= 0)[:, None, None, None]
         return torch.autograd.grad(outputs, inputs, seeds.to(outputs.dtype), allow_unused=True)
 
 
 class _Replay(torch.autograd.Function):
-    """(embeddings, parameters) -> final latents, with the adjusted gradient."""
+    """(leaves of the conditioning, parameters) -> final latents, with the adjusted gradient."""
 
     @staticmethod
-    def forward(ctx: Any, recording: _Recording, embeddings: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, recording: _Recording, *tensors: Tensor) -> Tensor:
         ctx.recording = recording
-        ctx.save_for_backward(embeddings, *parameters)
+        ctx.save_for_backward(*tensors)
         return recording.rollout.latents.clone()
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
         recording: _Recording = ctx.recording
-        embeddings, *parameters = ctx.saved_tensors
-        leaf = embeddings.detach().requires_grad_(ctx.needs_input_grad[1])
-        inputs = [tensor for tensor in (leaf, *parameters) if tensor.requires_grad]
+        count = len(recording.conditioning.leaves)
+        parameters = ctx.saved_tensors[count:]
+        conditioning = recording.conditioning.with_leaves(ctx.saved_tensors[:count]).detached()
+        leaves = list(conditioning.leaves.values())
+        inputs = [tensor for tensor in (*leaves, *parameters) if tensor.requires_grad]
         gradients = [torch.zeros_like(tensor) for tensor in inputs]
 
         def add(parts: Sequence[Tensor | None]) -> None:
@@ -135,7 +139,7 @@ class _Replay(torch.autograd.Function):
         times, recording = recording.times(), recording.without(kept)
         while keeper is not None and kept:
             entry = kept.pop()
-            with_graph = [tensor for tensor in (keeper.leaf, *parameters) if tensor.requires_grad]
+            with_graph = [tensor for tensor in (*keeper.leaves, *parameters) if tensor.requires_grad]
             seeds = recording.seeds(entry.evaluation, entry.images, cotangent)
             seeds = seeds * times[entry.evaluation, entry.images][:, None, None, None]
             add(torch.autograd.grad(entry.output, with_graph, seeds.to(entry.output.dtype), allow_unused=True))
@@ -144,7 +148,7 @@ class _Replay(torch.autograd.Function):
             chunk = recording.chunks(micro_batch, start)
             parts = None
             try:
-                parts = recording.products(chunk, cotangent, inputs, leaf)
+                parts = recording.products(chunk, cotangent, conditioning, inputs)
             except RuntimeError as error:
                 if micro_batch == 1 or not is_out_of_memory(error):
                     raise
@@ -155,7 +159,7 @@ class _Replay(torch.autograd.Function):
             add(parts)
             start += micro_batch
         found = iter(gradients)
-        return (None, *(next(found) if tensor.requires_grad else None for tensor in (leaf, *parameters)))
+        return (None, *(next(found) if tensor.requires_grad else None for tensor in (*leaves, *parameters)))
 
 
 def replay(
@@ -174,8 +178,7 @@ def replay(
     Args:
         chain: the chain that `sampled` came from, in the state (adaptors, autocast) in which it was sampled.
         sampled: the rollout of N images. Of pairs that it has kept, the gradient is taken without a second evaluation.
-        conditioning: prompts of the N images; the gradient with respect to its embeddings goes on into the text
-            encoder.
+        conditioning: prompts of the N images; the gradient with respect to its leaves goes on into the text encoders.
         weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
         parameters: trainable tensors inside the denoiser (empty where only the text encoder is trained).
         micro_batch: (image, evaluation) pairs that the model is given at once; with guidance it sees twice as many.
@@ -184,7 +187,7 @@ def replay(
         fixed_shape: fill the last batch up to the size of the others, for a compiled model.
 
     Returns:
-        Final latents [N, C, h, w], equal to ``sampled.latents``; their gradient with respect to embeddings and
+        Final latents [N, C, h, w], equal to ``sampled.latents``; their gradient with respect to leaves and
         parameters is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
     """
     pairs = pairs or Pairs.all(len(sampled.states), len(sampled.latents), sampled.states.device)
@@ -198,7 +201,7 @@ def replay(
         fixed_shape,
         _autocast_as_now(sampled.latents.device.type),
     )
-    return _Replay.apply(recording, conditioning.embeddings, *parameters)
+    return _Replay.apply(recording, *conditioning.leaves.values(), *parameters)
 
 
 def _autocast_as_now(device_type: str) -> Callable[[], AbstractContextManager[None]]:

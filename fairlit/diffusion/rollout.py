@@ -141,7 +141,7 @@ def _evaluate(
     if not checkpointing:
         return chain.predict(state, evaluations, conditioning, images)
 
-    def predict(state: Tensor, embeddings: Tensor) -> Tensor:
-        return chain.predict(state, evaluations, conditioning.with_embeddings(embeddings), images)
+    def predict(state: Tensor, *leaves: Tensor) -> Tensor:
+        return chain.predict(state, evaluations, conditioning.with_leaves(leaves), images)
 
-    return checkpoint(predict, state, conditioning.embeddings, use_reentrant=False)
+    return checkpoint(predict, state, *conditioning.leaves.values(), use_reentrant=False)

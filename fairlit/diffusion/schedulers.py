@@ -12,6 +12,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteS
 
 from fairlit.diffusion.loading import refused_if_damaged
 from fairlit.diffusion.settings import Solver
+from fairlit.diffusion.single_files import config_folder
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.sampling.solver import WeightScheme, output_weights
 from fairlit.io.model_folders import read_json
@@ -50,15 +51,15 @@ def check_sampling(
     """Note why a pipeline cannot be sampled as planned; a hub id is taken on trust.
 
     Args:
-        path: folder that `check_pipeline` has checked, or a hub id.
+        path: folder or single file that `check_pipeline` has checked, or a hub id.
         solver: what to sample with.
         steps: numbers of solver steps.
         problems: collector of the messages.
         subject: name of the parameter that gives the path.
         weights: weights of the evaluations in a gradient that is to be computed.
     """
-    folder = Path(path)
-    if not folder.is_dir():
+    folder = config_folder(path)
+    if folder is None:
         return
     with problems.collecting():
         scheduler = with_solver(_open_scheduler(folder, subject), solver)

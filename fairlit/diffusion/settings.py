@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES, check_configs, check_kind
+from fairlit.diffusion.families.lookup import FAMILIES, check_finetuned, check_kind, content_without_index, what_works
+from fairlit.diffusion.single_files import check_content, check_file
 from fairlit.errors import Problems
 from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
 from fairlit.io.tokenizer_files import check_tokenizer_files
 
-_SINGLE_FILES = (".safetensors", ".ckpt")
+if TYPE_CHECKING:
+    from fairlit.diffusion.families.family import Family
 
 ImageSize = int | tuple[int, int]
 """Side of a square in pixels, or height and width."""
@@ -38,53 +40,70 @@ def check_pipeline(
     problems: Problems,
     subject: str = "backbone",
     *,
-    stable_diffusion: bool = True,
+    any_family: bool = False,
+    finetuned: bool = False,
     weights: bool = True,
 ) -> None:
-    """Notes what is wrong with a pipeline folder, without loading weights; a hub id (org/name) is taken on trust.
+    """Notes what is wrong with a pipeline, without loading weights; a hub id (org/name) is taken on trust.
 
     Args:
-        path: folder or hub id.
+        path: folder, single file (see `fairlit.diffusion.single_files`) or hub id.
         problems: where messages go.
         subject: the parameter's name, begins every message.
-        stable_diffusion: whether the pipeline has to be one that can be trained and sampled.
+        any_family: whether the pipeline may be of another family than those that are trained and sampled.
+        finetuned: whether the model is to be finetuned, which some families are not yet.
         weights: whether weights will be read; configs and tokenizer suffice where they are not.
     """
-    folder = Path(path)
+    given, single = Path(path), False
     check_encoding(path, subject, problems)
-    if not folder.is_dir():
-        if folder.suffix in _SINGLE_FILES and folder.is_file():
-            problems.add(
-                f"{subject}: got the file {str(path)!r}; expected the folder of a pipeline; write one with "
-                f"diffusers: StableDiffusionPipeline.from_single_file({str(path)!r}).save_pretrained('FOLDER'), which "
-                "takes configs from the model hub, or from a pipeline folder of the same kind with config='OTHER'"
-            )
-        elif folder.exists() or not is_hub_id(path):
+    folder: Path | None = given
+    if given.is_file() and not any_family:
+        folder, single = check_file(given, problems, subject), True
+    elif not given.is_dir():
+        if given.exists() or not is_hub_id(path):
             problems.add(f"{subject}: {str(path)!r} is neither a folder nor a hub id; give the folder of a pipeline")
         return
+    if folder is None:
+        return
+    if not (folder / "model_index.json").exists() and (content := content_without_index(folder)):
+        problems.add(f"{subject}: got {folder} with {content}; expected model_index.json; {what_works()}")
+        return
     index = read_json(folder / "model_index.json", subject, problems)
-    if index is None or (stable_diffusion and not check_kind(index, folder, problems, subject)):
+    if index is None:
+        return
+    family = FAMILIES[0] if any_family else check_kind(index, folder, problems, subject)
+    if family is None or (finetuned and not check_finetuned(family, folder, problems, subject)):
         return
     before = len(problems.messages)
-    for part in ("tokenizer", "text_encoder", "unet", "vae", "scheduler"):
-        if not isinstance(index.get(part), list):
-            problems.add(
-                f"{subject}: {folder / 'model_index.json'} lists no {part!r}; fairlit needs a Stable Diffusion"
-            )
-        elif not (folder / part).is_dir():
-            problems.add(f"{subject}: {folder / part} is missing; copy the pipeline folder again")
-        elif part in WEIGHTS_NAMES:
-            read_json(folder / part / "config.json", subject, problems)
-            if weights:
-                check_weights(folder / part, subject, problems, suffixes=(".safetensors",))
-                with problems.collecting():
-                    find_variant(folder / part, WEIGHTS_NAMES[part], subject)
-        elif part == "tokenizer":
-            check_tokenizer_files(folder / part, subject, problems)
-        elif part == "scheduler":
-            read_json(folder / part / "scheduler_config.json", subject, problems)
-    if stable_diffusion and len(problems.messages) == before:
-        check_configs(folder, problems, subject)
+    for part in (*family.parts, "scheduler"):
+        _check_part(index, folder / part, family, problems=problems, subject=subject, weights=weights and not single)
+    if single:
+        check_content(given, family, problems, subject)
+    if not any_family and len(problems.messages) == before:
+        family.check_configs(folder, problems, subject)
+
+
+def _check_part(
+    index: Mapping[str, Any], folder: Path, family: Family, *, problems: Problems, subject: str, weights: bool
+) -> None:
+    part = folder.name
+    if not isinstance(index.get(part), list):
+        problems.add(
+            f"{subject}: {folder.parent / 'model_index.json'} lists no {part!r}; give a whole pipeline of "
+            f"{family.title}"
+        )
+    elif not folder.is_dir():
+        problems.add(f"{subject}: {folder} is missing; copy the pipeline folder again")
+    elif part in family.weights:
+        read_json(folder / "config.json", subject, problems)
+        if weights:
+            check_weights(folder, subject, problems, suffixes=(".safetensors",))
+            with problems.collecting():
+                find_variant(folder, family.weights[part], subject)
+    elif part in family.tokenizers.values():
+        check_tokenizer_files(folder, subject, problems)
+    elif part == "scheduler":
+        read_json(folder / "scheduler_config.json", subject, problems)
 
 
 def check_image_size(size: ImageSize | None, problems: Problems) -> None:

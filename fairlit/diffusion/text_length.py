@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fairlit.diffusion.single_files import config_folder
 from fairlit.io.tokenizer_files import has_words
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ def open_tokenizer(model: str | Path) -> PreTrainedTokenizerBase | None:
     """Return the tokenizer of a pipeline without its weights; None where it is not on this machine or cannot be read.
 
     Args:
-        model: folder or hub id of the pipeline.
+        model: folder, single file or hub id of the pipeline.
     """
     from transformers import CLIPTokenizer
 
-    folder = Path(model) / "tokenizer"
-    place, inside = (folder, "") if Path(model).is_dir() else (model, "tokenizer")
-    if place == folder and not folder.is_dir():
+    folder = config_folder(model)
+    place, inside = (model, "tokenizer") if folder is None else (folder / "tokenizer", "")
+    if folder is not None and not (folder / "tokenizer").is_dir():
         return None
     try:
         tokenizer = CLIPTokenizer.from_pretrained(str(place), subfolder=inside, local_files_only=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from fairlit.diffusion.families.lookup import family_in
 from fairlit.diffusion.skeleton import open_skeleton
-from fairlit.diffusion.stable_diffusion import WEIGHTS_NAMES
 from fairlit.errors import Problems
 from fairlit.io.weight_files import chosen_files, read_headers
 
@@ -25,9 +25,10 @@ def check_tensors(folder: Path, problems: Problems, subject: str) -> str:
         problems: collector of the messages.
         subject: name of the parameter, begins every message.
     """
-    skeleton = open_skeleton(folder, tuple(WEIGHTS_NAMES), allocate=False)
+    weights = family_in(folder, subject).weights
+    skeleton = open_skeleton(folder, tuple(weights), allocate=False)
     files: list[Path] = []
-    for part, stem in WEIGHTS_NAMES.items():
+    for part, stem in weights.items():
         place = folder / part
         own = chosen_files(place, stem, subject, problems)
         found = {_canonical(name): header for name, header in read_headers(own).items()}

@@ -46,7 +46,7 @@ class EditConfig(PromptSource):
         detection: how MTCNN looks for faces
         faces: faces that count in an image: all, or the largest one
         compositions: target of images with several people: '{gender: {2: {"1 female, 1 male": 1.0}}}'
-        model: folder or hub id of the pipeline that regenerates faces
+        model: folder, hub id or .safetensors file of the pipeline that regenerates faces
         steps: number of solver steps of a whole chain
         guidance_scale: scale of classifier-free guidance; 1 is no guidance
         solver: solver to sample with: pipeline (the one that the model came with), dpm-solver++, ddim, euler

@@ -23,7 +23,7 @@ class SamplingConfig:
     """Model to generate with, and how it is sampled.
 
     Args:
-        model: folder or hub id of the pipeline to generate with
+        model: folder, hub id or .safetensors file of the pipeline to generate with
         images: number of images per prompt
         seed: seed of the noise; each image has its own noise, whatever the batch size
         steps: number of solver steps

@@ -123,7 +123,8 @@ def make_images(
     write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
     if missing:
         backbone = backbone or load_backbone(plan, device)
-        with Problems("generate") as problems:  # of a model from the hub, its tokenizer is known only now
+        with Problems("generate") as problems:  # of a model from the hub, family and tokenizer are known only now
+            plan.method.check_family(backbone.family, problems)
             plan.check_texts(backbone.tokenizer, problems)
         stopwatch = stopwatch or (lambda count, seconds: None)
         by_target = itertools.groupby(missing, key=lambda images: plan.target_of(images[0].prompt))
@@ -164,7 +165,7 @@ def _make(
     positions = list(range(plan.images)) if plan.method.needs_full_batch else [image.position for image in part]
     first = part[0].noise_key[:-1]
     noise = keyed_noise([(*first, position) for position in positions], backbone.latent_shape(plan.image_size))
-    weight = next(backbone.unet.parameters())
+    weight = next(backbone.denoiser.parameters())
     started = time.perf_counter()
     chunk = Chunk(prompt.text, positions, plan.images)
     latents = sampler(chunk, noise.to(weight.device, weight.dtype))

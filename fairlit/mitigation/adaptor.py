@@ -30,6 +30,7 @@ class FinetunedAdaptor(Method):
     name: ClassVar[str] = "adaptor"
     needs: ClassVar[tuple[Need, ...]] = ("training", "classifier")
     needs_target: ClassVar[bool] = False
+    needs_one_text_encoder: ClassVar[bool] = True
     takes_adaptor: ClassVar[bool] = True
 
     def __init__(self, path: str) -> None:

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from fairlit.data.prompts.class_words import check_words, words_by_attribute
 from fairlit.diffusion import Backbone, Chain, check_guidance_scale
+from fairlit.diffusion.chain import EncodedPrompts
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.guidance import classifier_free_guidance, semantic_edit, semantic_momentum
-from fairlit.mitigation.class_words import joint_labels
+from fairlit.mitigation.class_words import dealt_classes, joint_labels
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 WORD = "{word}"
@@ -95,6 +96,15 @@ class FairDiffusion(Method):
         spoken = itertools.chain(*words_by_attribute(self.words, target))
         return [self.edit_template.replace(WORD, word) for word in spoken]
 
+    def dealt_classes(self, chunk: Chunk, target: TargetDistribution | None) -> list[dict[str, str]]:
+        """Return the classes that each image is guided towards.
+
+        Args:
+            chunk: images of one prompt.
+            target: distribution whose shares hold over them.
+        """
+        return dealt_classes(chunk, self.required(target), self.seed)
+
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:
         """Writes an edit prompt for every class of the target."""
@@ -108,11 +118,11 @@ class FairDiffusion(Method):
 
         @torch.no_grad()
         def sample(chunk: Chunk, noise: Tensor) -> Tensor:
-            embeddings = backbone.encode(["", chunk.prompt, *edits])
+            prompts = backbone.encode(["", chunk.prompt, *edits])
             own = weights[joint_labels(chunk, target, self.seed)].T.to(noise)
             parts = zip(noise.split(at_once), own.split(at_once, dim=1), strict=True)
             return torch.cat(
-                [guided_rollout(chain, part, embeddings, weights=w, guidance=self.guidance) for part, w in parts]
+                [guided_rollout(chain, part, prompts, weights=w, guidance=self.guidance) for part, w in parts]
             )
 
         yield sample
@@ -160,7 +170,7 @@ def edit_weights(target: TargetDistribution, reverse: bool) -> Tensor:
 
 @torch.no_grad()
 def guided_rollout(
-    chain: Chain, noise: Tensor, embeddings: Tensor, *, weights: Tensor, guidance: SemanticGuidance
+    chain: Chain, noise: Tensor, prompts: EncodedPrompts, *, weights: Tensor, guidance: SemanticGuidance
 ) -> Tensor:
     """Samples n images of one prompt with semantic guidance.
 
@@ -170,22 +180,23 @@ def guided_rollout(
     Args:
         chain: the model, its solver and the scale of classifier-free guidance.
         noise: unit noise [n, C, h, w].
-        embeddings: [2 + E, L, D] of the empty prompt, the prompt and the edit prompts.
-        weights: of the edits for each image [E, n], see `functional.sampling.guidance.semantic_edit`.
+        prompts: tensors [2 + E, ...] of the empty prompt, the prompt and the edit prompts.
+        weights: weights of the edits for each image [E, n], see `functional.sampling.guidance.semantic_edit`.
         guidance: settings.
 
     Returns:
         Final latents [n, C, h, w].
     """
     solver, count = chain.solver, len(noise)
-    spread = embeddings.repeat_interleave(count, dim=0)
+    texts = 2 + len(weights)
+    spread = {name: tensor.repeat_interleave(count, dim=0) for name, tensor in prompts.items()}
     outputs: list[Tensor] = []
     velocity = torch.zeros_like(noise)
     for call in range(solver.num_evaluations):
         states = float(solver.input_scale[call]) * solver.state(call, noise, outputs)
-        timesteps = solver.timesteps[call].to(noise.device).expand(len(spread))
-        predicted = chain.denoise(states.repeat(len(embeddings), 1, 1, 1), timesteps, spread).to(noise)
-        unconditional, conditional, *edits = predicted.chunk(len(embeddings))
+        timesteps = solver.timesteps[call].to(noise.device).expand(texts * count)
+        predicted = chain.denoise(states.repeat(texts, 1, 1, 1), timesteps, spread).to(noise)
+        unconditional, conditional, *edits = predicted.chunk(texts)
         output = classifier_free_guidance(unconditional, conditional, chain.guidance_scale)
         in_noise = float(solver.noise_per_output[call])
         if in_noise != 0.0:  # else the noise is fixed, and edits have nothing to say about it

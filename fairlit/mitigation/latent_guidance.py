@@ -133,7 +133,7 @@ class LatentGuidance(Method):
             for iteration in range(self.iterations + 1):
                 sampled = rollout(chain, moved.to(noise), conditioning, plan.batch_size)
                 if iteration == 0:
-                    check_finite(backbone, sampled.latents, "unet")
+                    check_finite(backbone, sampled.latents, "denoiser")
                 value, seen, cotangent = divergence(sampled.latents)
                 if iteration == 0:
                     best, first = sampled.latents, seen

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from fairlit.diffusion import Backbone, Chain
+    from fairlit.diffusion.families.family import Family
     from fairlit.functional.alignment.target_distribution import TargetDistribution
     from fairlit.results.edits import EditRecord
 
@@ -141,6 +142,7 @@ class Method(ABC):
         needs_full_batch: whether it moves the images of a prompt together, and so has to be given all in one chunk
             (`Chunk.whole`).
         is_unchanged_model: whether it leaves the model as it is, so that other methods are compared with it.
+        needs_one_text_encoder: whether it works on models that read prompts through one text encoder alone.
         takes_adaptor: whether it samples with the adaptor of a finetuning run, given as `path`.
         former_arguments: constructor arguments that only old configs use; they are no settings.
     """
@@ -150,6 +152,7 @@ class Method(ABC):
     needs_target: ClassVar[bool] = True
     needs_full_batch: ClassVar[bool] = False
     is_unchanged_model: ClassVar[bool] = False
+    needs_one_text_encoder: ClassVar[bool] = False
     takes_adaptor: ClassVar[bool] = False
     former_arguments: ClassVar[tuple[str, ...]] = ()
 
@@ -211,6 +214,19 @@ class Method(ABC):
             problems: collector of the messages.
         """
 
+    def check_family(self, family: Family, problems: Problems) -> None:
+        """Note a model of a family that the method does not work on.
+
+        Args:
+            family: family of the model.
+            problems: collector of the messages.
+        """
+        if self.needs_one_text_encoder and len(family.tokenizers) > 1:
+            problems.add(
+                f"method: got {self.name!r} for {family.title}, which has {len(family.tokenizers)} text encoders; "
+                "expected a model with one; take another method or model"
+            )
+
     def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
         """Return the texts that the model reads for a prompt; a method that adds words says how far they reach.
 
@@ -219,6 +235,17 @@ class Method(ABC):
             target: distribution to work towards; None where the method needs none.
         """
         return [Wording(text=prompt)]
+
+    def dealt_classes(self, chunk: Chunk, target: TargetDistribution | None) -> list[dict[str, str]] | None:
+        """Return the classes that each image is asked to show, as attribute -> class; None: the method deals none out.
+
+        They are noted beside the settings: `fairlit classifier crop` takes them for labels.
+
+        Args:
+            chunk: images of one prompt.
+            target: distribution to work towards; None where the method needs none.
+        """
+        return None
 
     @abstractmethod
     def prepare(

@@ -42,6 +42,7 @@ class PromptProjection(Method):
 
     name: ClassVar[str] = "debiasVL"
     needs: ClassVar[tuple[Need, ...]] = ("words",)
+    needs_one_text_encoder: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -85,9 +86,10 @@ class PromptProjection(Method):
 
         @torch.no_grad()
         def sample(chunk: Chunk, noise: Tensor) -> Tensor:
-            empty, prompt = backbone.encode(["", chunk.prompt])
-            embeddings = torch.stack([empty, prompt @ projection.T.to(prompt)])
-            conditioning = Conditioning.of_one_prompt(embeddings, len(noise))
+            prompts = backbone.encode(["", chunk.prompt])
+            empty, prompt = prompts["prompt_embeds"]
+            projected = torch.stack([empty, prompt @ projection.T.to(prompt)])
+            conditioning = Conditioning.of_one_prompt({**prompts, "prompt_embeds": projected}, len(noise))
             return rollout(chain, noise, conditioning, plan.batch_size).latents
 
         yield sample

@@ -46,8 +46,8 @@ def one_prompt_sampler(
 
     @torch.no_grad()
     def sample(chunk: Chunk, noise: Tensor) -> Tensor:
-        embeddings = backbone.encode(["", rewrite(chunk.prompt)])
-        conditioning = Conditioning.of_one_prompt(embeddings, len(noise))
+        prompts = backbone.encode(["", rewrite(chunk.prompt)])
+        conditioning = Conditioning.of_one_prompt(prompts, len(noise))
         return rollout(chain, noise, conditioning, plan.batch_size).latents
 
     return sample

@@ -201,7 +201,7 @@ def test_works_on_a_backbone_as_on_a_pipeline(
         adaptor.pipeline_prompt(PROMPT), "cpu", num_images_per_prompt=1, do_classifier_free_guidance=False
     )
     backbone.prompt_padding = "max_length"
-    assert torch.equal(backbone.encode([adaptor.adapt_prompt(PROMPT)]), expected)
+    assert torch.equal(backbone.encode([adaptor.adapt_prompt(PROMPT)])["prompt_embeds"], expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])

@@ -20,8 +20,11 @@ from measured import figures
 from PIL import Image
 
 from fairlit.adaptors import AdaptorMetadata, SoftTokens
-from fairlit.adaptors.contents import read_adaptor
-from fairlit.adaptors.files import FAIRLIT_KEY, write_tensors
+from fairlit.adaptors.contents import AdaptorContents, read_adaptor
+from fairlit.adaptors.export import write_adaptor
+from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, write_tensors
+from fairlit.adaptors.formats.diffusers import write_lora
+from fairlit.adaptors.formats.low_rank import LowRank, Origin
 from fairlit.adaptors.model_card import adaptor_card, export_card, find_summary
 from fairlit.diffusion import Backbone, Chain, Conditioning, rollout
 from fairlit.errors import ConfigurationError
@@ -88,6 +91,13 @@ def test_every_figure_comes_from_the_summary(folder: Path) -> None:
     assert 'from_pretrained("org/name")' in card
     assert 'prompt = "<fair> a photo of a chef"' in card
     assert "pipeline(prompt, guidance_scale=3.5, num_inference_steps=12)" in card
+
+
+def test_a_base_model_in_a_single_file_is_opened_with_the_configs_beside_it(folder: Path) -> None:
+    contents = replace(read_adaptor(folder), files=())
+    card = export_card(contents, "diffusers", [], base="models/my.v1.safetensors", summary=None)
+    assert "from diffusers import StableDiffusionPipeline" in card
+    assert 'from_single_file("models/my.v1.safetensors", config="models/my.v1")' in card
 
 
 def test_figures_of_another_adaptor_or_of_none_are_not_taken(folder: Path) -> None:
@@ -213,6 +223,44 @@ def test_cards_of_exports_keep_the_figures(folder: Path) -> None:
     assert "choose a name that no prompt contains" in export_card(contents, "diffusers", [], base=None, summary=None)
 
 
+TEXT, UNET = "text_encoder.text_model.encoder.layers.0.mlp.fc1", "unet.mid_block.attentions.0.proj_in"
+
+
+@pytest.mark.parametrize(
+    ("layers", "alpha", "said"),
+    [
+        ([TEXT], 2.0, " "),
+        ([TEXT], 3.0, " ComfyUI applies the text encoder's layers as if alpha were the rank. "),
+        ([UNET], 3.0, " ComfyUI leaves out the U-Net's layers. "),
+        (
+            [TEXT, UNET],
+            3.0,
+            " ComfyUI leaves out the U-Net's layers and applies the text encoder's layers as if alpha were the rank. ",
+        ),
+    ],
+)
+def test_cards_of_diffusers_files_say_what_comfyui_leaves_out(
+    layers: list[str], alpha: float, said: str, tmp_path: Path
+) -> None:
+    origin = Origin("file", "down", "up")
+    updates = {layer: LowRank(torch.ones(2, 4), torch.ones(4, 2), alpha, origin) for layer in layers}
+    contents = AdaptorContents(AdaptorMetadata(), updates)
+    tensors, header = write_lora(contents.updates)
+    write_tensors(tmp_path / LORA_FILE, tensors, header | {FAIRLIT_KEY: contents.lora_record().to_json()})
+    card = adaptor_card(tmp_path, None, SAMPLING).read_text()
+    assert f"These files are for diffusers.{said}Write files for ComfyUI" in card
+
+
+def test_cards_of_exported_diffusers_files_know_that_their_alpha_is_the_rank(tmp_path: Path) -> None:
+    update = LowRank(torch.ones(2, 4), torch.ones(4, 2), 3.0, Origin("file", "down", "up"))
+    contents = AdaptorContents(AdaptorMetadata(), {TEXT: update})
+    files = write_adaptor(contents, "diffusers", tmp_path, name="mine")
+    card = export_card(contents, "diffusers", files, base=None, summary=None)
+    assert f"{read_adaptor(tmp_path).describe()}." in card
+    assert "rank 2, alpha 2" in card
+    assert "as if alpha were the rank" not in card
+
+
 def test_the_code_on_the_card_makes_fairlit_s_own_pictures(
     tiny_pipeline: StableDiffusionPipeline, tiny_pipeline_folder: Path, tmp_path: Path
 ) -> None:
@@ -233,8 +281,8 @@ def test_the_code_on_the_card_makes_fairlit_s_own_pictures(
         backbone = Backbone(tiny_pipeline, prompt_padding=padding)
         chain = Chain(backbone, linear_solver(backbone.scheduler, 3), 2.0)
         with torch.no_grad():
-            embeddings = backbone.encode(["", adaptor.adapt_prompt("a photo of the face of a doctor, a person")])
-            sampled = rollout(chain, names["noise"], Conditioning.of_one_prompt(embeddings, 1), 1)
+            prompts = backbone.encode(["", adaptor.adapt_prompt("a photo of the face of a doctor, a person")])
+            sampled = rollout(chain, names["noise"], Conditioning.of_one_prompt(prompts, 1), 1)
             own = backbone.decode(sampled.latents)
         assert (picture - own).abs().max() < 1e-4, padding
     assert (pictures[0] - pictures[1]).abs().max() > 1e-3

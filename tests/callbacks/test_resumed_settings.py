@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from cli_runs import last_checkpoint, read_checkpoint, variant
+from finished_runs import FinishedRuns
 from torch.optim.lr_scheduler import LinearLR
 
 from fairlit.callbacks.resumed_settings import take_settings
@@ -58,7 +59,13 @@ def test_the_rate_is_named_once_where_there_is_a_schedule() -> None:
     ids=["rate", "schedule", "no schedule", "decay", "another optimiser", "nothing changed"],
 )
 def test_a_resumed_run_has_the_settings_of_its_config(
-    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], changes: Any, rate: float, parts: list[str]
+    tiny_config: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    finished_runs: FinishedRuns,
+    changes: Any,
+    rate: float,
+    parts: list[str],
 ) -> None:
     run = tmp_path / "run"
     base = {OPTIMIZER: adamw(), SCHEDULE: linear(0.2), "trainer.max_steps": 2, "data.init_args.images_per_prompt": 2}
@@ -67,7 +74,7 @@ def test_a_resumed_run_has_the_settings_of_its_config(
     content["trainer"]["callbacks"][0]["init_args"] |= {"every_n_train_steps": 1, "enable_version_counter": False}
     content["model"]["init_args"] |= {"lr_scheduler": None}
     tiny_config.write_text(yaml.safe_dump(content))
-    main(["fit", "--config", str(variant(tiny_config, run, base))])
+    finished_runs.fit(variant(tiny_config, run, base))
     capsys.readouterr()
 
     main(

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from cli_runs import last_checkpoint, read_checkpoint, variant
+from finished_runs import FinishedRuns
 
 from fairlit.cli import main
 from fairlit.commands.run_start import similar_runs
@@ -18,10 +19,17 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def run(tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command on the tiny config; gives exit status, stdout and stderr."""
+def config(tiny_config: Path, tmp_path: Path) -> Path:
+    """The tiny config for a run of one step, which is saved."""
     small = {"trainer.max_steps": 1, "data.init_args.images_per_prompt": 2, "data.init_args.test_prompts": 1}
     config = variant(tiny_config, tmp_path / "run", small)
+    config.write_text(config.read_text().replace("every_n_train_steps: 2", "every_n_train_steps: 1"))
+    return config
+
+
+@pytest.fixture
+def run(config: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command on the config; gives exit status, stdout and stderr."""
 
     def run(command: str, *arguments: str | Path) -> tuple[int, str, str]:
         status: str | int | None = 0
@@ -32,7 +40,6 @@ def run(tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         printed = capsys.readouterr()
         return int(status or 0), printed.out, printed.err
 
-    config.write_text(config.read_text().replace("every_n_train_steps: 2", "every_n_train_steps: 1"))
     return run
 
 
@@ -109,9 +116,11 @@ def test_predicted_images_are_replaced_on_request_alone(run: Run, tmp_path: Path
     assert "overwrite" not in (tmp_path / "run" / "config_predict.yaml").read_text()
 
 
-def test_a_fast_run_leaves_a_finished_one_alone(run: Run, tmp_path: Path) -> None:
+def test_a_fast_run_leaves_a_finished_one_alone(
+    run: Run, config: Path, tmp_path: Path, finished_runs: FinishedRuns
+) -> None:
     folder = tmp_path / "run"
-    assert run("fit")[0] == 0
+    finished_runs.fit(config)
     assert run("test")[0] == 0
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     for command in ("fit", "validate", "test", "predict"):
@@ -143,8 +152,10 @@ def test_a_logger_with_versions_has_one_run(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lost", ["loops", "optimizer_states", "lr_schedulers", "pytorch-lightning_version"])
-def test_a_checkpoint_of_another_program_is_refused(run: Run, tmp_path: Path, lost: str) -> None:
-    assert run("fit")[0] == 0
+def test_a_checkpoint_of_another_program_is_refused(
+    run: Run, config: Path, tmp_path: Path, finished_runs: FinishedRuns, lost: str
+) -> None:
+    finished_runs.fit(config)
     path = last_checkpoint(tmp_path / "run")
     content = read_checkpoint(path)
     del content[lost]

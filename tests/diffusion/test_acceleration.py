@@ -17,8 +17,8 @@ def outputs_and_gradients(backbone: Backbone) -> list[Tensor]:
     """Of the U-Net and of the VAE."""
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(2, *backbone.latent_shape(), generator=generator)
-    embeddings = backbone.encode(["", "a photo"]).detach().requires_grad_()
-    predicted = backbone(states, torch.tensor([3, 500]), embeddings)
+    embeddings = backbone.encode(["", "a photo"])["prompt_embeds"].detach().requires_grad_()
+    predicted = backbone(states, torch.tensor([3, 500]), {"prompt_embeds": embeddings})
     latents = (0.1 * states).requires_grad_()
     images = backbone.decode(latents)
     [through] = torch.autograd.grad(predicted.square().sum(), embeddings)
@@ -73,12 +73,12 @@ def test_compiled_with_an_adaptor_switched_on_and_off(tiny_pipeline: StableDiffu
     for parameter in adaptor.parameters().values():
         torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(0))
     states = torch.randn(2, *backbone.latent_shape(), generator=torch.Generator().manual_seed(1))
-    embeddings = backbone.encode(["", "a photo"]).detach()
+    prompts = backbone.encode(["", "a photo"])
 
     def run() -> tuple[Tensor, Tensor]:
-        on = backbone(states, torch.tensor([3, 500]), embeddings)
+        on = backbone(states, torch.tensor([3, 500]), prompts)
         with adaptor.disabled():
-            return on.detach(), backbone(states, torch.tensor([3, 500]), embeddings).detach()
+            return on.detach(), backbone(states, torch.tensor([3, 500]), prompts).detach()
 
     eager = run()
     assert not torch.allclose(*eager, atol=1e-3)

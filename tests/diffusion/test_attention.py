@@ -19,15 +19,15 @@ def test_every_attention_gets_the_kernel_of_its_head_size(tiny_pipeline: StableD
     backbone = Backbone(tiny_pipeline)
     shape = backbone.latent_shape()
     states, times = torch.randn(2, *shape), torch.tensor([3, 500])
-    embeddings = backbone.encode(["", "a photo"]).detach()
-    expected = backbone(states, times, embeddings)
+    prompts = backbone.encode(["", "a photo"])
+    expected = backbone(states, times, prompts)
     chosen = choose_attention(backbone.unet, shape[-1] ** 2, 4, dtype=torch.float32)
     attentions = [part for part in backbone.unet.modules() if isinstance(part, Attention)]
     assert set(chosen) == {part.inner_dim // part.heads for part in attentions}
     for part in attentions:
         assert isinstance(part.processor, BackendAttnProcessor)
         assert part.processor.backend is chosen[part.inner_dim // part.heads]
-    torch.testing.assert_close(backbone(states, times, embeddings), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(backbone(states, times, prompts), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("backend", [SDPBackend.MATH, SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION])
@@ -36,12 +36,12 @@ def test_a_kernel_that_cannot_makes_way_for_the_plain_one(
 ) -> None:
     backbone = Backbone(tiny_pipeline)
     states, times = torch.randn(1, *backbone.latent_shape()), torch.tensor([3])
-    embeddings = backbone.encode(["a photo"]).detach()
-    expected = backbone(states, times, embeddings)
+    prompts = backbone.encode(["a photo"])
+    expected = backbone(states, times, prompts)
     for part in backbone.unet.modules():
         if isinstance(part, Attention):
             part.set_processor(BackendAttnProcessor(backend))
-    torch.testing.assert_close(backbone(states, times, embeddings), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(backbone(states, times, prompts), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_fastest_that_works_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:

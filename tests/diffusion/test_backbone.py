@@ -14,6 +14,7 @@ from diffusers import DiffusionPipeline, PNDMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from fairlit.diffusion import Backbone, check_pipeline
+from fairlit.diffusion.families.lookup import what_works
 from fairlit.errors import CheckpointError, ConfigurationError, Problems
 from fairlit.functional.sampling.solver import linear_solver
 
@@ -39,10 +40,10 @@ def test_prompts_are_mixed_token_by_token_before_the_text_encoder(tiny_pipeline:
     backbone = Backbone(tiny_pipeline)
     one, other = ["", "a doctor"], ["", "a person with a nurse"]
     table = backbone.text_encoder.get_input_embeddings()
-    both = backbone.encode([*one, *other])  # padded to one length
-    torch.testing.assert_close(backbone.encode_mixed(one, other, 0.0), both[:2])
-    torch.testing.assert_close(backbone.encode_mixed(one, other, 1.0), both[2:])
-    mixed = backbone.encode_mixed(one, other, 0.25)
+    both = backbone.encode([*one, *other])["prompt_embeds"]  # padded to one length
+    torch.testing.assert_close(backbone.encode_mixed(one, other, 0.0), {"prompt_embeds": both[:2]})
+    torch.testing.assert_close(backbone.encode_mixed(one, other, 1.0), {"prompt_embeds": both[2:]})
+    mixed = backbone.encode_mixed(one, other, 0.25)["prompt_embeds"]
     ids = backbone.tokenizer([*one, *other], padding="longest", return_tensors="pt").input_ids
     means = 0.75 * table(ids[:2]) + 0.25 * table(ids[2:])
     handle = table.register_forward_hook(lambda *_: means)
@@ -69,9 +70,9 @@ def test_a_path_that_is_not_utf_8(folder: Path) -> None:
     assert "which is not UTF-8; rename it" in message
 
 
-def test_a_single_file(folder: Path) -> None:
+def test_a_file_without_weights(folder: Path) -> None:
     [message] = complaints(folder / "model_index.json")
-    assert "is neither a folder nor a hub id" in message
+    assert "expected a folder or a .safetensors file; give the folder of a pipeline" in message
 
 
 @pytest.mark.parametrize("part", ["tokenizer", "text_encoder", "unet", "vae", "scheduler"])
@@ -127,8 +128,8 @@ def test_shapes_and_padding(tiny_pipeline: StableDiffusionPipeline) -> None:
     longest, fixed = Backbone(tiny_pipeline), Backbone(tiny_pipeline, prompt_padding="max_length")
     prompts = ["", "a photo of the face of a doctor"]
     words = len(prompts[1].split()) + 2  # every word is a token; start and end come on top
-    assert longest.encode(prompts).shape == (2, words, 32)
-    assert fixed.encode(prompts).shape == (2, 77, 32)
+    assert longest.encode(prompts)["prompt_embeds"].shape == (2, words, 32)
+    assert fixed.encode(prompts)["prompt_embeds"].shape == (2, 77, 32)
     assert longest.latent_shape() == (4, 16, 16)
     assert longest.vae_scale == 4
     assert longest.latent_shape(32) == (4, 8, 8)
@@ -143,7 +144,7 @@ def test_shapes_and_padding(tiny_pipeline: StableDiffusionPipeline) -> None:
 def test_what_stock_diffusers_computes(tiny_pipeline: StableDiffusionPipeline) -> None:
     backbone = Backbone(tiny_pipeline, prompt_padding="max_length")
     expected, _ = tiny_pipeline.encode_prompt("a nurse", "cpu", 1, False)
-    torch.testing.assert_close(backbone.encode(["a nurse"]), expected)
+    torch.testing.assert_close(backbone.encode(["a nurse"]), {"prompt_embeds": expected})
     latents = torch.randn(2, 4, 16, 16)
     decoded = tiny_pipeline.vae.decode(latents / tiny_pipeline.vae.config.scaling_factor).sample
     expected_images = tiny_pipeline.image_processor.postprocess(decoded, output_type="pt")
@@ -189,7 +190,7 @@ def change(file: Path, **fields: Any) -> None:
 @pytest.mark.parametrize(
     ("file", "fields", "words"),
     [
-        ("model_index.json", {"_class_name": "StableDiffusionXLPipeline"}, "Stable Diffusion XL"),
+        ("model_index.json", {"_class_name": "StableDiffusion3Pipeline"}, "Stable Diffusion 3"),
         ("model_index.json", {"_class_name": "FluxPipeline"}, "Flux"),
         ("model_index.json", {"_class_name": "StableDiffusionInpaintPipeline"}, "an inpainting model"),
         ("model_index.json", {"_class_name": None}, "a None"),
@@ -231,14 +232,14 @@ def test_half_precision_files_alone_and_a_checker_that_was_deleted(folder: Path)
     assert all(torch.equal(tensor, variant_state[name]) for name, tensor in whole.state_dict().items())
 
 
-def test_variants_without_a_known_name_pickles_and_single_files(folder: Path) -> None:
+def test_variants_without_a_known_name_and_pickles(folder: Path) -> None:
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     other = weights.rename(weights.with_name("diffusion_pytorch_model.non_ema.safetensors"))
     [message] = complaints(folder)
     assert "got diffusion_pytorch_model.non_ema.safetensors" in message
     assert "rename the file that you want" in message
     [message] = complaints(other)
-    assert "from_single_file" in message
+    assert "no folder" in message
     other.rename(weights.with_suffix(".bin"))
     [message] = complaints(folder)
     assert "save_pretrained(FOLDER, safe_serialization=True)" in message
@@ -270,7 +271,7 @@ def test_text_encoders_with_and_without_the_level_of_transformers_4(folder: Path
     embeddings = []
     for prefix in ("", "text_model."):
         save_file({prefix + name: tensor for name, tensor in tensors.items()}, file, {"format": "pt"})
-        embeddings.append(Backbone.load(folder).encode(["a nurse"]))
+        embeddings.append(Backbone.load(folder).encode(["a nurse"])["prompt_embeds"])
     assert torch.equal(*embeddings)
 
 
@@ -320,10 +321,56 @@ def test_a_model_of_the_hub_is_taken_from_its_copy(
         Backbone.load("somebody/tiny")
 
 
-def test_what_is_not_here_is_downloaded_with_a_word(monkeypatch: pytest.MonkeyPatch, folder: Path, caplog: Any) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **settings: asked.append(name) or str(folder))
+@pytest.mark.parametrize("kind", ["StableDiffusionPipeline", "FluxPipeline"])
+def test_what_is_not_here_is_downloaded_with_a_word_if_it_is_of_a_known_family(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, tmp_path: Path, caplog: Any, kind: str
+) -> None:
+    index, downloaded = tmp_path / "model_index.json", []
+    shutil.copy(folder / "model_index.json", index)
+    change(index, _class_name=kind)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **settings: downloaded.append(name) or str(folder))
+    if kind == "FluxPipeline":
+        with pytest.raises(ConfigurationError, match=r"somebody/absent/model_index\.json of a FluxPipeline"):
+            Backbone.load("somebody/absent")
+        assert downloaded == []
+        return
     with caplog.at_level("INFO", "fairlit"):
         Backbone.load("somebody/absent")
-    assert asked == ["somebody/absent"]
+    assert downloaded == ["somebody/absent"]
     assert "download somebody/absent: it is not on this machine yet" in caplog.text
+
+
+def test_what_is_not_finetuned_is_refused_before_it_is_downloaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
+    downloaded: list[str] = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
+    monkeypatch.setattr(
+        DiffusionPipeline, "download", lambda name, **settings: downloaded.append(name) or str(tmp_path)
+    )
+    with pytest.raises(ConfigurationError, match=r"model: got somebody/xl of Stable Diffusion XL; fairlit samples it"):
+        Backbone.load("somebody/xl", finetuned=True)
+    assert downloaded == []
+    with pytest.raises(ConfigurationError, match="lists no 'unet'"):  # else it is, and looked at
+        Backbone.load("somebody/xl")
+    assert downloaded == ["somebody/xl"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("config.json", {"_class_name": "UNet2DConditionModel"}, "a UNet2DConditionModel, one model alone"),
+        ("config.json", {"architectures": ["CLIPTextModel"]}, "a CLIPTextModel, one model alone"),
+        ("modular_model_index.json", {"_class_name": "FluxModularPipeline"}, r"a modular pipeline \(FluxModular"),
+        ("pytorch_lora_weights.safetensors", {}, "an adaptor, which goes onto a model"),
+    ],
+)
+def test_folders_of_something_else_are_told_by_what_they_hold(
+    tmp_path: Path, name: str, content: dict[str, Any], words: str
+) -> None:
+    (tmp_path / name).write_text(json.dumps(content))
+    [message] = complaints(tmp_path)
+    assert re.search(rf"got {re.escape(str(tmp_path))} with {words}", message)
+    assert message.endswith(what_works())

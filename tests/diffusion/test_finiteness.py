@@ -42,4 +42,4 @@ def test_an_autoencoder_that_overflows_is_told_by_its_precision(backbone: Backbo
     backbone.vae.decoder.conv_out.bias.data.fill_(1.0)
     backbone.vae.decoder.conv_out.weight.data.fill_(1.0)
     with pytest.raises(NotFiniteError, match=r"float16 overflows in the autoencoder .* bfloat16 or float32"):
-        check_finite(backbone, torch.full((1, 3), torch.inf), "vae")
+        check_finite(backbone, torch.full((1, 3), torch.inf), "autoencoder")

@@ -11,6 +11,7 @@ from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from fairlit.diffusion import Conditioning, Pairs, Rollout, detached_graph, replay, rollout
+from fairlit.diffusion.chain import select
 from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.diffusion.sample_counter import SampleCounter
 from fairlit.functional.sampling.solver import output_weights
@@ -120,7 +121,7 @@ def test_half_precision_has_the_gradient_of_all_weights(tiny_pipeline: StableDif
     def gradient(count: int) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             conditioning = setup.conditioning()
-            setup.backbone(setup.noise, torch.ones(IMAGES), conditioning.embeddings[conditioning.rows])
+            setup.backbone(setup.noise, torch.ones(IMAGES), select(conditioning.prompts, conditioning.rows))
             sampled = rollout(setup.chain, setup.noise, conditioning, keep=keeper(count, conditioning))
             weights = output_weights(setup.scheduler, STEPS, "uniform")
             latents = replay(setup.chain, sampled, conditioning, weights, setup.inner)

@@ -8,15 +8,16 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from torch import Tensor
 
 from fairlit.diffusion import Chain, Conditioning, full_graph, noise_gradient, rollout
+from fairlit.diffusion.chain import EncodedPrompts
 from fairlit.functional.sampling.solver import linear_solver
 from fairlit.functional.sampling.x0_chain import x0_chain
 
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "prediction_type": "epsilon"}
 
 
-def denoise(states: Tensor, timesteps: Tensor, embeddings: Tensor) -> Tensor:
+def denoise(states: Tensor, timesteps: Tensor, prompts: EncodedPrompts) -> Tensor:
     """A curved denoiser in float64 whose pixels see each other."""
-    turned = states.roll(1, dims=-1) * embeddings.mean(dim=(1, 2))[:, None, None, None]
+    turned = states.roll(1, dims=-1) * prompts["prompt_embeds"].mean(dim=(1, 2))[:, None, None, None]
     return torch.tanh(states + 0.3 * turned) + 0.001 * timesteps[:, None, None, None] * states.square()
 
 
@@ -25,7 +26,7 @@ def setting(scheduler: object) -> tuple[Chain, Tensor, Conditioning, Tensor]:
     noise, cotangent = torch.randn(2, 3, 2, 4, 4, generator=generator, dtype=torch.float64).unbind()
     embeddings = torch.randn(2, 3, 5, generator=generator, dtype=torch.float64)
     chain = Chain(denoise, linear_solver(scheduler, 5), guidance_scale=2.0)  # type: ignore[arg-type]
-    return chain, noise, Conditioning.of_one_prompt(embeddings, 3), cotangent
+    return chain, noise, Conditioning.of_one_prompt({"prompt_embeds": embeddings}, 3), cotangent
 
 
 @pytest.mark.parametrize("max_batch", [None, 2])

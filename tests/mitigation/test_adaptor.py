@@ -57,10 +57,10 @@ def test_samples_as_in_training_and_leaves_no_trace(
     assert torch.equal(run(NoMitigation()), plain)
 
     prompt = "a photo of the face of a doctor"
-    embeddings = model.encode(["", tokens.adapt_prompt(prompt) if "tokens" in kinds else prompt])
+    prompts = model.encode(["", tokens.adapt_prompt(prompt) if "tokens" in kinds else prompt])
     noise = keyed_noise([(0, image) for image in range(4)], backbone.latent_shape())
     chain = SamplingPlan(steps=3, guidance_scale=2.0).chain(model)
-    expected = rollout(chain, noise, Conditioning.of_one_prompt(embeddings, 4)).latents
+    expected = rollout(chain, noise, Conditioning.of_one_prompt(prompts, 4)).latents
     assert close(latents, expected)
 
 

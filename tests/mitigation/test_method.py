@@ -41,7 +41,7 @@ def test_none_is_the_stock_pipeline(run: Callable[..., Tensor], backbone: Backbo
     assert close(run(NoMitigation(), chunk=1, batch_size=1), latents)
     pipeline = backbone.pipeline()
     pipeline.set_progress_bar_config(disable=True)
-    embeddings = backbone.encode(["", "a photo of the face of a doctor"])
+    embeddings = backbone.encode(["", "a photo of the face of a doctor"])["prompt_embeds"]
     expected = pipeline(
         prompt_embeds=embeddings[1:].expand(4, -1, -1),
         negative_prompt_embeds=embeddings[:1].expand(4, -1, -1),

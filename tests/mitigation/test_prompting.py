@@ -30,13 +30,15 @@ def test_each_image_is_asked_for_by_its_class(run: Run, backbone: Backbone, targ
     assert close(run(method, chunk=1, batch_size=1), latents)
     labels = joint_labels(Chunk.whole(PROMPT, 4), target, 0)
     assert sorted(labels.tolist()) == [0, 0, 1, 1]
+    dealt = method.dealt_classes(Chunk.whole(PROMPT, 4), target)
+    assert dealt == [{"gender": ("woman", "man")[label]} for label in labels]
     chain = SamplingPlan(steps=3, guidance_scale=2.0).chain(backbone)
     for image, label in enumerate(labels.tolist()):
         prompt = f"a photo of the face of a {('woman', 'man')[label]} doctor"
         noise = keyed_noise([(0, image)], backbone.latent_shape())
         with torch.no_grad():
-            embeddings = backbone.encode(["", prompt])
-            alone = rollout(chain, noise, Conditioning.of_one_prompt(embeddings, 1)).latents
+            prompts = backbone.encode(["", prompt])
+            alone = rollout(chain, noise, Conditioning.of_one_prompt(prompts, 1)).latents
         assert close(latents[image], alone[0])
 
 
@@ -45,8 +47,8 @@ def test_the_intervention_stands_behind_the_prompt(run: Run, backbone: Backbone)
     chain = SamplingPlan(steps=3, guidance_scale=2.0).chain(backbone)
     noise = keyed_noise([(0, image) for image in range(4)], backbone.latent_shape())
     with torch.no_grad():
-        embeddings = backbone.encode(["", f"{PROMPT}, a person of any gender"])
-        expected = rollout(chain, noise, Conditioning.of_one_prompt(embeddings, 4)).latents
+        prompts = backbone.encode(["", f"{PROMPT}, a person of any gender"])
+        expected = rollout(chain, noise, Conditioning.of_one_prompt(prompts, 4)).latents
     assert close(latents, expected)
 
 

@@ -11,12 +11,18 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DiffusionPipeline
+from diffusers import DiffusionPipeline, ModelMixin
+from transformers import PreTrainedModel
 
 from fairlit.faces import AttributeClassifier
 
-READERS = ((DiffusionPipeline, "from_pretrained"), (AttributeClassifier, "load"))
-KEPT = 8
+READERS = (
+    (DiffusionPipeline, "from_pretrained"),
+    (ModelMixin, "from_pretrained"),
+    (PreTrainedModel, "from_pretrained"),
+    (AttributeClassifier, "load"),
+)
+KEPT = 24  # of each
 _PLAIN = (str, int, float, Path, torch.dtype, type(None))
 
 
@@ -33,11 +39,14 @@ class ReadOnce:
         self.read = read
         self.kept: OrderedDict[Hashable, Any] = OrderedDict()
 
-    def __call__(self, kind: type, folder: str | Path, **settings: Any) -> Any:
-        """What ``kind.method(folder, **settings)`` gives."""
-        if not Path(folder).is_dir() or not all(isinstance(value, _PLAIN) for value in settings.values()):
-            return self.read(kind, folder, **settings)
-        key = (kind, str(Path(folder).absolute()), tuple(sorted(settings.items())), _stamp(Path(folder)))
+    def __call__(self, kind: type, *places: Any, **settings: Any) -> Any:
+        """What ``kind.method(*places, **settings)`` gives; kept where there is one place, a folder."""
+        plain = len(places) == 1 and all(isinstance(value, _PLAIN) for value in (*places, *settings.values()))
+        if not plain or not Path(folder := places[0]).is_dir():
+            return self.read(kind, *places, **settings)
+        defaults = (torch.get_default_dtype(), torch.get_default_device())  # of what is made on the way
+        place = (str(Path(folder).absolute()), _stamp(Path(folder)))
+        key = (kind, place, tuple(sorted(settings.items())), defaults)
         if key not in self.kept:
             with torch.random.fork_rng(devices=[]):  # reading draws random numbers, copying does not
                 self.kept[key] = self.read(kind, folder, **settings)
@@ -57,7 +66,7 @@ def read_once() -> Iterator[None]:
 
 
 def _class_method(function: Callable[..., Any]) -> Any:
-    return classmethod(lambda kind, folder, **settings: function(kind, folder, **settings))
+    return classmethod(lambda kind, *places, **settings: function(kind, *places, **settings))
 
 
 def _stamp(folder: Path) -> Hashable:

@@ -105,4 +105,4 @@ def embed_tokens(backbone: Backbone, text: str) -> Tensor:
     """
     limit = backbone.tokenizer.model_max_length
     count = len(backbone.tokenizer(text, truncation=True, max_length=limit).input_ids)
-    return backbone.encode([text])[0, :count].double()
+    return backbone.encode([text])["prompt_embeds"][0, :count].double()

@@ -53,7 +53,7 @@ class ShareMeasurement:
         Returns:
             float64 [C, number of classes of all attributes]; NaN where no image of a prompt has a face.
         """
-        like = next(self.backbone.unet.parameters())
+        like = next(self.backbone.denoiser.parameters())
         rows = []
         for number, prompt in enumerate(self.prompts):
             keys = [(self.seed, MEASUREMENT, number, image) for image in range(self.images)]

@@ -51,8 +51,7 @@ def kept_bytes(chain: Chain, noise: Tensor, conditioning: Conditioning, *, count
     """Return the bytes that stay alive with the graph of one evaluation of `count` images."""
     # The batch axis alone counts, so one image at the first evaluation stands for any.
     zeros = torch.zeros(count, dtype=torch.long, device=noise.device)
-    leaf = conditioning.embeddings.detach().requires_grad_(conditioning.embeddings.requires_grad)
-    state, prompts = noise[zeros], conditioning.with_embeddings(leaf)
+    state, prompts = noise[zeros], conditioning.detached()
     if noise.device.type == "cuda":
         with keeping(noise.device):
             chain.predict(state, zeros, prompts, zeros)  # what is allocated once is there before anything is measured

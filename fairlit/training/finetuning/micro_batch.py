@@ -45,7 +45,7 @@ def largest_micro_batch(
     def run(count: int) -> Callable[[], object]:
         zeros = torch.zeros(count, dtype=torch.long, device=device)
         weights = torch.ones(len(sampled.states), device=device)
-        trained = [tensor for tensor in (conditioning.embeddings, *parameters) if tensor.requires_grad]
+        trained = [tensor for tensor in (*conditioning.leaves.values(), *parameters) if tensor.requires_grad]
 
         def once() -> object:
             # The batch axis of the pairs alone counts, so one image at one evaluation stands for any.

@@ -215,7 +215,7 @@ class FinetuningModule(L.LightningModule, ABC):
         self._remember_references()
         if self._shards():
             assert self.device_mesh is not None
-            parts = (self.backbone.unet, self.backbone.text_encoder)
+            parts = (self.backbone.denoiser, *self.backbone.text_encoders.values())
             shard_frozen(parts, self.device_mesh, self.adaptor.parameters().values())
 
     def configure_models(self) -> FrozenModels:

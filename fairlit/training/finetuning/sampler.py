@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fairlit.adaptors import Adaptor
 from fairlit.data.prompts.datamodule import PromptMix
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, detached_graph, full_graph, rollout
+from fairlit.diffusion.chain import EncodedPrompts
 from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.functional.sampling.solver import LinearSolver, linear_solver, output_weights
@@ -84,15 +85,15 @@ class Sampler:
         with self.adaptor.disabled():
             return Conditioning.of_one_prompt(self._encode(prompt, mix), count)
 
-    def _encode(self, prompt: str, mix: PromptMix | None) -> Tensor:
-        """Return the embeddings of the empty prompt and of this one [2, L, D]."""
+    def _encode(self, prompt: str, mix: PromptMix | None) -> EncodedPrompts:
+        """Return the empty prompt and this one: tensors [2, ...]."""
         if mix is None:
             return self.backbone.encode(["", prompt])
         return self.backbone.encode_mixed(["", prompt], ["", mix.other], mix.weight)
 
     def inner_parameters(self) -> list[nn.Parameter]:
-        """Return the adaptor parameters inside the denoiser; others get their gradient through the embeddings."""
-        inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
+        """Return the adaptor parameters inside the denoiser; others get theirs through the conditioning."""
+        inside = {id(parameter) for parameter in self.backbone.denoiser.parameters()}
         return [parameter for parameter in self.adaptor.parameters().values() if id(parameter) in inside]
 
     def sample(
@@ -137,7 +138,7 @@ class Sampler:
 
     def _can_join(self, conditioning: Conditioning, references: Conditioning) -> bool:
         """Whether one batch can serve both: the same weights, and as many tokens, which attention has no mask for."""
-        return not self.inner_parameters() and conditioning.embeddings.shape == references.embeddings.shape
+        return not self.inner_parameters() and conditioning.same_shapes(references)
 
     def _sample_original(self, chain: Chain, noise: Tensor, conditioning: Conditioning) -> Tensor:
         with self.adaptor.disabled():

@@ -15,6 +15,7 @@ from transformers import CLIPTokenizer
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.data.prompts.sets import SPLITS
 from fairlit.diffusion.loading import refused_if_damaged
+from fairlit.diffusion.single_files import config_folder
 from fairlit.diffusion.weight_check import check_tensors
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -98,7 +99,7 @@ def check_folder(folder: Path, needed: int, problems: Problems) -> int:
 
 
 def _check_contrasts(module: FairFinetuner, problems: Problems) -> None:
-    folder = local_folder(module.models.backbone)
+    folder = config_folder(module.models.backbone) or local_folder(module.models.backbone)
     contrasts = getattr(module.adaptor, "contrasts", ())
     if folder is not None and contrasts and (folder / "tokenizer").is_dir():
         with refused_if_damaged(folder / "tokenizer"):

@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoModel, CLIPModel
 from fairlit.adaptors import Adaptor
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, replay
 from fairlit.diffusion.acceleration import use_checkpointing
+from fairlit.diffusion.single_files import config_folder
 from fairlit.errors import FairlitError
 from fairlit.faces import AttributeClassifier, ClassifierConfig
 from fairlit.functional.sampling.solver import linear_solver
@@ -99,13 +100,14 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     Returns:
         The estimate; None where the model that is finetuned is not on this machine.
     """
-    folder = local_folder(module.models.backbone)
+    folder = config_folder(module.models.backbone) or local_folder(module.models.backbone)
     if folder is None:
         return None
     estimate = MemoryEstimate()
     backbone = Backbone.skeleton(folder, module.sampling.prompt_padding, module.sampling.solver)
-    for name, part in (("text encoder", backbone.text_encoder), ("U-Net", backbone.unet)):
-        estimate.weights[name] = bytes_of(part) // layout.shards
+    texts = sum(bytes_of(encoder) for encoder in backbone.text_encoders.values())
+    for name, size in (("text encoder", texts), ("U-Net", bytes_of(backbone.denoiser))):
+        estimate.weights[name] = size // layout.shards
     estimate.weights["VAE"] = bytes_of(backbone.vae)
     settings = module.adaptor.settings()
     if "contrasts" in settings:  # they set initial values, from what the text encoder's weights make of words
@@ -129,7 +131,7 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
 
 
 def _count_trained(module: FairFinetuner, adaptor: Adaptor, backbone: Backbone, *, estimate: MemoryEstimate) -> None:
-    inside = {id(parameter) for parameter in backbone.unet.parameters()}
+    inside = {id(parameter) for parameter in backbone.denoiser.parameters()}
     for parameter in adaptor.parameters().values():
         name = "U-Net" if id(parameter) in inside else "text encoder"
         estimate.parameters[name] = estimate.parameters.get(name, 0) + parameter.numel()
@@ -292,8 +294,8 @@ class _Step:
         return torch.zeros(count, *self.shape)
 
     def _conditioning(self, count: int) -> Conditioning:
-        embeddings = self.backbone.encode(["", self.adaptor.adapt_prompt(_PROMPT)])
-        return Conditioning.of_one_prompt(embeddings, count)
+        prompts = self.backbone.encode(["", self.adaptor.adapt_prompt(_PROMPT)])
+        return Conditioning.of_one_prompt(prompts, count)
 
     @torch.no_grad()
     def sample(self) -> object:
@@ -321,7 +323,7 @@ class _Step:
         evaluations = min(-(-micro_batch // count), self.chain.solver.num_evaluations)
         noise = self._latents(count)
         sampled = Rollout(noise, torch.zeros(evaluations, *noise.shape))
-        inside = {id(parameter) for parameter in self.backbone.unet.parameters()}
+        inside = {id(parameter) for parameter in self.backbone.denoiser.parameters()}
         inner = [parameter for parameter in self.trained if id(parameter) in inside]
         weights, conditioning = torch.ones(evaluations), self._conditioning(count)
         latents = replay(self.chain, sampled, conditioning, weights, inner, micro_batch=micro_batch)

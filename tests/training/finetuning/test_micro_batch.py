@@ -24,7 +24,7 @@ def test_budget_decides_and_is_kept(budget: float) -> None:
     found = largest_micro_batch(case.chain, sampled, conditioning, parameters=case.inner, budget=budget)
     assert 1 < found < LARGEST_MICRO_BATCH["cpu"]
     repeated = Rollout(sampled.latents[:1].expand(40, -1, -1, -1), sampled.states[:, :1].expand(-1, 40, -1, -1, -1))
-    many = Conditioning.of_one_prompt(conditioning.embeddings, 40)
+    many = Conditioning.of_one_prompt(conditioning.prompts, 40)
 
     def run(size: int) -> None:
         latents = replay(case.chain, repeated, many, torch.ones(3), case.inner, micro_batch=size)

@@ -54,24 +54,26 @@ def test_prompts_between_two_are_read_by_both_models(
     adaptor.attach(backbone)
     sampler = Sampler(backbone, adaptor, sampling=Sampling(), gradient=Gradient())
     mix = PromptMix("a nurse", 0.25)
-    assert torch.equal(sampler.original_conditioning("a doctor", 3, mix).embeddings, original)
+    unadapted = sampler.original_conditioning("a doctor", 3, mix).prompts
+    torch.testing.assert_close(unadapted, original, atol=0, rtol=0)
     generator = torch.Generator().manual_seed(0)
     for parameter in adaptor.parameters().values():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
-    adapted = sampler.conditioning("a doctor", 3, mix)
-    alone = sampler.conditioning("a doctor", 3)
-    assert adapted.embeddings.shape == alone.embeddings.shape
-    assert not torch.allclose(adapted.embeddings[1], alone.embeddings[1], atol=1e-4)
-    adapted.embeddings.square().sum().backward()
+    adapted = sampler.conditioning("a doctor", 3, mix).prompts["prompt_embeds"]
+    alone = sampler.conditioning("a doctor", 3).prompts["prompt_embeds"]
+    assert adapted.shape == alone.shape
+    assert not torch.allclose(adapted[1], alone[1], atol=1e-4)
+    adapted.square().sum().backward()
     assert all(parameter.grad is not None and parameter.grad.any() for parameter in adaptor.parameters().values())
-    torch.testing.assert_close(sampler.original_conditioning("a doctor", 3, mix).embeddings, original)
+    torch.testing.assert_close(sampler.original_conditioning("a doctor", 3, mix).prompts, original)
 
 
 def test_joined_conditionings_keep_their_own_unconditional_prompts() -> None:
-    first = Conditioning.of_one_prompt(torch.zeros(2, 3, 4), 2)
-    second = Conditioning.of_one_prompt(torch.ones(2, 3, 4), 1)
+    first = Conditioning.of_one_prompt({"prompt_embeds": torch.zeros(2, 3, 4), "pooled": torch.zeros(2, 5)}, 2)
+    second = Conditioning.of_one_prompt({"prompt_embeds": torch.ones(2, 3, 4), "pooled": torch.ones(2, 5)}, 1)
     both = Conditioning.join(first, second)
-    assert both.embeddings[both.rows].mean(dim=(1, 2)).tolist() == [0, 0, 1]
-    assert both.embeddings[both.unconditional].mean(dim=(1, 2)).tolist() == [0, 0, 1]
+    for tensor in both.prompts.values():
+        assert tensor[both.rows].flatten(1).mean(1).tolist() == [0, 0, 1]
+        assert tensor[both.unconditional].flatten(1).mean(1).tolist() == [0, 0, 1]
     assert both.rows.tolist() == [1, 1, 3]
     assert both.unconditional.tolist() == [0, 0, 2]

@@ -62,12 +62,12 @@ def test_estimate_of_the_miniature() -> None:
     chain, weights = module.sampler.chain(3), module.sampler.weights(3)
     latents = torch.zeros(2, *module.backbone.latent_shape())
     with LiveMemory() as live:
-        embeddings = module.backbone.encode(["", "a photo of the face of a person, a person"])
+        prompts = module.backbone.encode(["", "a photo of the face of a person, a person"])
         sampled = Rollout(latents, torch.zeros(1, *latents.shape))
         found = replay(
             chain,
             sampled,
-            Conditioning.of_one_prompt(embeddings, 2),
+            Conditioning.of_one_prompt(prompts, 2),
             weights,
             module.sampler.inner_parameters(),
             micro_batch=2,

@@ -21,6 +21,7 @@ from fairlit.errors import ConfigurationError
 from fairlit.io.atomic import atomic_path
 from fairlit_miniature import training_faces
 from fairlit_miniature.canvas import SIZE
+from fairlit_miniature.caption_truth import CaptionTruth
 from fairlit_miniature.checks import (
     Figures,
     check_autoencoder,
@@ -271,7 +272,7 @@ class Builder:
     def _make_clip(self, folder: Path) -> None:
         clip = train_clip(
             self.versions,
-            [scene.caption for scene in self.drawings.scenes[: self.recipe.passed]],
+            CaptionTruth.of(self.drawings.scenes[: self.recipe.passed]),
             self.tokenizer,
             schedule=self.recipe.clip,
             checkpoint=self.workdir / "clip.pt",

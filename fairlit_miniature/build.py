@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 from collections.abc import Callable
 from functools import cached_property, partial
@@ -18,9 +19,11 @@ from transformers import CLIPImageProcessor, CLIPTextModel, CLIPTokenizer
 
 from fairlit.diffusion.saving import save_pipeline, save_text_encoder, save_tokenizer
 from fairlit.errors import ConfigurationError
+from fairlit.faces.classifier import AttributeClassifier
 from fairlit.io.atomic import atomic_path
 from fairlit_miniature import training_faces
 from fairlit_miniature.canvas import SIZE
+from fairlit_miniature.caption_truth import CaptionTruth
 from fairlit_miniature.checks import (
     Figures,
     check_autoencoder,
@@ -36,6 +39,7 @@ from fairlit_miniature.models import build_scheduler, build_unet, seeded
 from fairlit_miniature.recipe import Recipe
 from fairlit_miniature.report import show_report, write_report
 from fairlit_miniature.stages import (
+    PANEL,
     STAGES,
     classifiers,
     install_stage,
@@ -54,6 +58,7 @@ from fairlit_miniature.world import balanced_scene, full_caption, sample_scene
 
 FACES_FROM = 10_000_000  # numbers of balanced scenes, apart for training and for everything held out
 HELD_OUT_FROM = 20_000_000
+UNNAMED_FROM = 30_000_000
 FACES_STEPS = 8  # about as many as finetuning samples with
 
 
@@ -92,7 +97,12 @@ class Builder:
             "clip": self._make_clip,
             "dino": self._make_dino,
             "faces": self._make_faces,
-            **{folder: partial(self._make_classifier, network) for folder, network in classifiers(self.recipe).items()},
+            **{folder: partial(self._make_classifier, network, "faces") for folder, network in PANEL.items()},
+            "labelled_faces": self._make_labelled_faces,
+            **{
+                folder: partial(self._make_classifier, network, "labelled_faces")
+                for folder, network in classifiers(self.recipe).items()
+            },
             "face_bank.safetensors": self._make_bank,
         }
         for name, parts in stage_parts(self.recipe).items():
@@ -271,7 +281,7 @@ class Builder:
     def _make_clip(self, folder: Path) -> None:
         clip = train_clip(
             self.versions,
-            [scene.caption for scene in self.drawings.scenes[: self.recipe.passed]],
+            CaptionTruth.of(self.drawings.scenes[: self.recipe.passed]),
             self.tokenizer,
             schedule=self.recipe.clip,
             checkpoint=self.workdir / "clip.pt",
@@ -305,10 +315,26 @@ class Builder:
         They are what the classifiers will judge. Drawings alone teach two classifiers to rely on different signs of
         the same attribute, which in drawings agree and in generated pictures need not.
         """
-        file = self.workdir / "generated.safetensors"
+        return self._generated("generated", [full_caption(scene) for scene in self.faces.scenes], FACES_FROM)
+
+    @cached_property
+    def unnamed(self) -> Tensor:
+        """Pictures that the finished pipeline generates of captions without attribute words, uint8 [N, 3, 64, 64].
+
+        Many of their faces lie between two classes, where only the panel says on which side.
+        """
+        seed = self.recipe.seed
+        captions = [
+            balanced_scene(seed, UNNAMED_FROM + index, self.recipe.occupations).caption
+            for index in range(self.recipe.unnamed)
+        ]
+        return self._generated("unnamed", captions, UNNAMED_FROM)
+
+    def _generated(self, name: str, captions: list[str], first: int) -> Tensor:
+        file = self.workdir / f"{name}.safetensors"
         if not file.exists():
-            generate = Generator(self._pipeline("refined"), self.progress, noise=FACES_FROM, steps=FACES_STEPS)
-            images = generate("generating faces", [full_caption(scene) for scene in self.faces.scenes])
+            generate = Generator(self._pipeline("refined"), self.progress, noise=first, steps=FACES_STEPS)
+            images = generate(f"generating faces ({name})", captions)
             with atomic_path(file) as path:
                 save_file({"pixels": (images * 255).round().to(torch.uint8)}, path)
         return load_file(file)["pixels"]
@@ -319,19 +345,35 @@ class Builder:
         versions = []
         for split, drawings in {"train": self.faces, "val": self.held_out}.items():
             faces = find(images=drawings.images(slice(None)), name=f"faces ({split})")
+            labels = [scene.people[0] for scene in drawings.scenes]
             for name, pixels in (("drawn", drawings.pixels), ("passed", self._pass(drawings.images(slice(None))))):
-                versions.append(training_faces.Version(f"{split}-{name}", split, drawings.scenes, pixels, faces))
+                versions.append(training_faces.Version(f"{split}-{name}", split, labels, pixels, faces))
         faces = find(images=self.generated.float() / 255.0, name="faces (generated)")
-        versions.append(training_faces.Version("train-generated", "train", self.faces.scenes, self.generated, faces))
+        labels = [scene.people[0] for scene in self.faces.scenes]
+        versions.append(training_faces.Version("train-generated", "train", labels, self.generated, faces))
         training_faces.write_faces(folder, versions)
 
-    def _make_classifier(self, network: training_faces.Network, folder: Path) -> None:
+    def _make_labelled_faces(self, folder: Path) -> None:
+        """The faces whose classes are known, and generated ones that the panel has labelled."""
+        shutil.copytree(self.workdir / "faces", folder, copy_function=os.link)
+        images = self.unnamed.float() / 255.0
+        faces = training_faces.find_faces(training_faces.build_detector(), images, "faces (unnamed)", self.progress)
+        panel = [AttributeClassifier.load(self.workdir / name) for name in PANEL]
+        labels = training_faces.majority_labels(panel, images, faces)
+        held_out = len(images) - len(images) // 10
+        versions = [
+            training_faces.Version(f"{split}-unnamed", split, labels, self.unnamed, faces.select(chosen))
+            for split, chosen in (("train", faces.image_index < held_out), ("val", faces.image_index >= held_out))
+        ]
+        training_faces.write_faces(folder, versions)
+
+    def _make_classifier(self, network: training_faces.Network, faces: str, folder: Path) -> None:
         training_faces.train_classifier(
             network,
-            self.workdir / "faces",
+            self.workdir / faces,
             self.recipe.epochs,
             folder=folder,
-            checkpoints=self.workdir / f"training-{network.architecture}",
+            checkpoints=self.workdir / f"training-{network.architecture}-{network.seed}",
             progress=self.progress,
         )
 

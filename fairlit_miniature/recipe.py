@@ -63,6 +63,8 @@ class Recipe(Fingerprinted):
         drawings: captioned scenes for the autoencoder, the diffusion model and the encoders.
         passed: how many of them are also passed through the autoencoder for the encoders.
         faces: drawings with balanced classes for each classifier's training.
+        unnamed: generated pictures of captions without attribute words, whose faces a panel of other networks labels
+            for the classifiers; a tenth of them is for validation.
         held_out: drawings that nothing trains on, for validation, for the checks and for the bank.
         epochs: passes of a classifier over its faces.
         vae: schedule of the autoencoder.
@@ -80,6 +82,7 @@ class Recipe(Fingerprinted):
     drawings: int
     passed: int
     faces: int
+    unnamed: int
     held_out: int
     epochs: int
     vae: Schedule
@@ -103,6 +106,7 @@ FULL = Recipe(
     drawings=24_000,
     passed=8_000,
     faces=6_000,
+    unnamed=6_000,
     held_out=2_400,
     epochs=4,
     vae=Schedule(steps=4_000, lr=2e-3, ema_decay=0.998),
@@ -117,6 +121,7 @@ QUICK = Recipe(
     drawings=1_200,
     passed=400,
     faces=600,
+    unnamed=300,
     held_out=160,
     epochs=3,
     vae=Schedule(steps=150, lr=3e-3, warmup=20, ema_decay=0.95),
@@ -136,6 +141,7 @@ LARGE = replace(
     drawings=36_000,
     passed=16_000,
     faces=8_000,
+    unnamed=8_000,
     vae=Schedule(steps=4_500, lr=2e-3, ema_decay=0.998),
     text=Schedule(steps=5_000, lr=1.2e-3, ema_decay=0.99),
     diffusion=Schedule(steps=8_500, lr=1.5e-3, warmup=300, ema_decay=0.9985),

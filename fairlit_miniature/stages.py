@@ -30,7 +30,11 @@ _OWN_FIELDS: dict[str, tuple[str, ...]] = {
 }
 # A part's place in the finished miniature, where it is not its name.
 _PLACES = {"vae": "pipeline/vae", "text_encoder": "pipeline/text_encoder", "refined": "pipeline"}
-_KEPT_AT_HOME = ("faces",)  # intermediate
+
+
+# Other networks, which agree on what is seen in faces that no word decides; nothing else is judged by them.
+PANEL = {f"panel_{number}": network for number, network in enumerate(training_faces.PANEL)}
+_KEPT_AT_HOME = ("faces", *PANEL, "labelled_faces")  # intermediate
 
 
 def classifiers(recipe: Recipe) -> dict[str, training_faces.Network]:
@@ -41,7 +45,7 @@ def classifiers(recipe: Recipe) -> dict[str, training_faces.Network]:
 
 def stage_parts(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     """What each stage makes; a stage needs those before it. Intermediate results of training are kept within one."""
-    judges = ("faces", *classifiers(recipe), "face_bank.safetensors")
+    judges = (*_KEPT_AT_HOME, *classifiers(recipe), "face_bank.safetensors")
     parts = (("vae",), ("text_encoder",), ("clip", "dino"), ("pipeline",), ("refined",), judges)
     return dict(zip(STAGES, parts, strict=True))
 

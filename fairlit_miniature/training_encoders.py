@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTokenizer, Dinov2Model
 
 from fairlit_miniature.augment import jitter
+from fairlit_miniature.caption_truth import CaptionTruth
 from fairlit_miniature.loop import Schedule, train
 from fairlit_miniature.models import build_clip, build_dino, seeded
 from fairlit_miniature.training_diffusion import tokenize
@@ -41,7 +42,7 @@ def contrastive_loss(logits: Tensor, same: Tensor) -> Tensor:
 
 def train_clip(
     pixels: Tensor,
-    captions: list[str],
+    truth: CaptionTruth,
     tokenizer: CLIPTokenizer,
     *,
     schedule: Schedule,
@@ -50,11 +51,14 @@ def train_clip(
     device: str,
     progress: Progress,
 ) -> CLIPModel:
-    """Trains a CLIP; equal captions in a batch count as belonging together.
+    """Trains a CLIP; a picture and every caption in the batch that is true of it belong together.
+
+    A third of the captions say nothing of what people do, but how they look: without them occupations alone would tell
+    pictures apart.
 
     Args:
         pixels: uint8 [2, N, 3, 64, 64]: drawings as drawn and as they come out of the autoencoder.
-        captions: N captions.
+        truth: captions of the N pictures.
         tokenizer: the pipeline's.
         schedule: length and learning rate.
         checkpoint: file of the loop's state.
@@ -64,17 +68,17 @@ def train_clip(
     """
     seeded(seed)
     clip = build_clip(tokenizer).to(device)
-    tokens = tokenize(tokenizer, captions)
+    tokens = torch.stack([tokenize(tokenizer, texts) for texts in truth.texts])
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(tokens), (BATCH,), generator=generator)
+        index = torch.randint(tokens.shape[1], (BATCH,), generator=generator)
         side = torch.randint(2, (BATCH,), generator=generator)
         images = jitter(pixels[side, index].float() / 255.0, generator)
-        batch = tokens[index]
+        kinds = torch.randint(len(tokens), (BATCH,), generator=generator)
+        batch = tokens[kinds, index]
         length = int((batch != tokenizer.pad_token_id).sum(dim=1).max()) + 1
         output = clip(input_ids=batch[:, :length].to(device), pixel_values=normalise(images).to(device))
-        same = (batch[:, None] == batch[None]).all(dim=-1)
-        return contrastive_loss(output.logits_per_image, same.to(device))
+        return contrastive_loss(output.logits_per_image, truth.matches(index, kinds).to(device))
 
     train("CLIP", clip, loss_of_step, schedule, checkpoint, seed=seed, progress=progress)
     return clip.requires_grad_(False)

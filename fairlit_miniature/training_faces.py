@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from torch import Tensor
 from fairlit.data.faces.labelled_folders import LABELS_NAME, LabelledFaces
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.class_merging import Classes
+from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.crops import crop_faces
 from fairlit.faces.detector import FaceDetector, Faces
 from fairlit.faces.embedding import ClassifierEmbedder
 from fairlit.io.atomic import atomic_path
 from fairlit.training.classifiers.trainer import AttributeClassifierTrainer
 from fairlit_miniature.dataset import Drawings
-from fairlit_miniature.world import ATTRIBUTES, Scene
+from fairlit_miniature.world import ATTRIBUTES
 
 MARGIN = 0.2  # shows the hair, hardly the clothes
 CLASSES: Classes = {attribute: list(names) for attribute, names in ATTRIBUTES.items()}
@@ -31,7 +33,7 @@ CLASSES: Classes = {attribute: list(names) for attribute, names in ATTRIBUTES.it
 
 @dataclass(frozen=True)
 class Network:
-    """One classifier: its torchvision architecture and its seed."""
+    """One classifier: its architecture, a name in `fairlit.faces.architectures`, and its seed."""
 
     architecture: str
     arguments: dict[str, Any]
@@ -54,6 +56,8 @@ SECOND = Network(
     3,
 )
 AUDIT = Network("shufflenet_v2", {"stages_repeats": [2, 4, 2], "stages_out_channels": [24, 48, 96, 192, 256]}, 64, 2)
+# Judges of faces that no word decides: the architectures of all three, from other initial weights.
+PANEL = tuple(replace(network, seed=network.seed + 10) for network in (TRAIN, SECOND, AUDIT))
 
 
 def build_detector() -> FaceDetector:
@@ -84,21 +88,25 @@ class Version:
     Attributes:
         name: folder of the crops.
         split: train or val.
-        scenes: what the pictures show.
+        labels: class of every attribute of the only person in each picture.
         pixels: uint8 [N, 3, 64, 64].
         faces: found in these pictures or in others of the same composition.
     """
 
     name: str
     split: str
-    scenes: list[Scene]
+    labels: Sequence[Mapping[str, str]]
     pixels: Tensor
     faces: Faces
 
 
 def write_faces(folder: Path, versions: list[Version]) -> None:
-    """Writes face crops and labels.csv, as `LabelledFaces` reads them."""
+    """Writes face crops and labels.csv, as `LabelledFaces` reads them; adds to those that are there."""
+    table = folder / LABELS_NAME
     rows: list[list[str]] = []
+    if table.exists():
+        with table.open(newline="", encoding="utf-8") as stream:
+            rows += list(csv.reader(stream))[1:]
     for version in versions:
         place = folder / version.name
         place.mkdir(parents=True, exist_ok=True)
@@ -106,10 +114,34 @@ def write_faces(folder: Path, versions: list[Version]) -> None:
         bytes_ = (crops * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         for crop, index in zip(bytes_, version.faces.image_index.tolist(), strict=True):
             Image.fromarray(crop).save(place / f"{index:05d}.png", compress_level=1)
-            labels = version.scenes[index].people[0]
+            labels = version.labels[index]
             rows.append([f"{place.name}/{index:05d}.png", version.split, *(labels[name] for name in ATTRIBUTES)])
-    with atomic_path(folder / LABELS_NAME) as path, path.open("w", newline="", encoding="utf-8") as stream:
+    with atomic_path(table) as path, path.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([["file", "split", *ATTRIBUTES], *rows])
+
+
+@torch.no_grad()
+def majority_labels(panel: Sequence[AttributeClassifier], images: Tensor, faces: Faces) -> list[dict[str, str]]:
+    """What a panel of classifiers sees: the class of the highest mean probability, of every attribute.
+
+    Args:
+        panel: classifiers of the same attributes.
+        images: float [N, 3, H, W] in 0-1.
+        faces: at most one an image.
+
+    Returns:
+        Attribute -> class for each of the N images; empty where no face was found.
+    """
+    labels: list[dict[str, str]] = [{} for _ in images]
+    probabilities = [
+        {name: logits.softmax(dim=1) for name, logits in classifier.classify(images, faces).items()}
+        for classifier in panel
+    ]
+    for name, classes in ATTRIBUTES.items():
+        seen = torch.stack([one[name] for one in probabilities]).mean(dim=0).argmax(dim=1)
+        for image, label in zip(faces.image_index.tolist(), seen.tolist(), strict=True):
+            labels[image][name] = classes[label]
+    return labels
 
 
 class _Bar(lightning.Callback):

@@ -147,7 +147,9 @@ def _read(config: ExportConfig) -> _Source:
     with Problems("export") as problems:
         if base is None and config.merge:
             named = repr(contents.record.base_model) if contents.record.base_model else "none"
-            problems.add(f"base: the adaptor names {named}, which is not here, and merging needs it; give --base")
+            problems.add(
+                f"base: the adaptor names {named}, which is no folder here, and merging needs one; give --base"
+            )
         if base is not None and config.base is None:
             check_pipeline(base, problems, "base", any_family=True, weights=config.merge)
         if config.to is not None:

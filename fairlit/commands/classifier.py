@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from fairlit.commands.parsing import ConfigCommand
 from fairlit.errors import ConfigurationError
 from fairlit.faces.importing_config import ClassifierImportConfig
+from fairlit.judging.labelled_crops_config import LabelledCropsConfig
 from fairlit.training.classifiers.calibration_config import CalibrationConfig
 
 IMPORT = ConfigCommand(
@@ -40,12 +41,30 @@ CALIBRATE = ConfigCommand(
     positional={"classifier": "?"},
 )
 
-_HELP = """usage: fairlit classifier {import,calibrate} ...
+CROP = ConfigCommand(
+    name="classifier crop",
+    config=LabelledCropsConfig,
+    description=(
+        "Crop the largest face of each generated picture as a classifier crops it, labelled for classifier calibrate.\n"
+        "The pictures are of a method that deals a class out to each, such as attribute_words. Labels are what was\n"
+        "asked for, not what is seen: where the model disobeys, a classifier that is right counts as wrong."
+    ),
+    examples=(
+        "classifier crop images/words --classifier classifiers/shen --out crops/shen",
+        "classifier calibrate classifiers/shen --folder crops/shen",
+    ),
+    positional={"folder": "?"},
+)
+
+_HELP = """usage: fairlit classifier {import,crop,calibrate} ...
 
   import     Turn a classifier that others published into a folder, once.
+  crop       Crop faces of generated pictures, labelled with the classes that were asked for.
   calibrate  Measure a classifier on labelled faces and fit its temperatures.
 
-`fairlit classifier import --help` and `fairlit classifier calibrate --help` say more."""
+`fairlit classifier import --help`, `crop --help` and `calibrate --help` say more."""
+
+_SHOWN = 5  # files that are named
 
 
 def run(arguments: Sequence[str]) -> None:
@@ -58,7 +77,7 @@ def run(arguments: Sequence[str]) -> None:
         ConfigurationError: the arguments are wrong; lists everything that is.
         CheckpointError: a file is missing or damaged.
     """
-    actions: dict[str, Callable[[Sequence[str]], None]] = {"import": _import, "calibrate": _calibrate}
+    actions: dict[str, Callable[[Sequence[str]], None]] = {"import": _import, "crop": _crop, "calibrate": _calibrate}
     action, rest = (arguments[0], arguments[1:]) if arguments else ("", ())
     if action in ("-h", "--help"):
         print(_HELP)
@@ -67,7 +86,7 @@ def run(arguments: Sequence[str]) -> None:
     else:
         near = get_close_matches(action, actions, n=1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(f"classifier: got {action or 'nothing'}; expected import or calibrate{meant}")
+        raise ConfigurationError(f"classifier: got {action or 'nothing'}; expected import, crop or calibrate{meant}")
 
 
 def _import(arguments: Sequence[str]) -> None:
@@ -78,6 +97,29 @@ def _import(arguments: Sequence[str]) -> None:
     for attribute, names in import_classifier(config).classes.items():
         print(on_one_line(f"{attribute}  {', '.join(names)}"))
     print(f"classifier  {config.out}")
+
+
+def _crop(arguments: Sequence[str]) -> None:
+    config = CROP.parse(arguments)
+    from fairlit.io.foreign_text import on_one_line
+    from fairlit.io.wording import counted
+    from fairlit.judging.labelled_crops import crop_labelled_faces
+
+    results = crop_labelled_faces(config)
+    for attribute, counts in results.classes.items():
+        listed = ", ".join(f"{name} {count}" for name, count in counts.items())
+        print(on_one_line(f"asked for  {attribute}: {listed}"))
+    for what, files in (
+        ("no face  ", results.without_face),
+        ("several  ", results.with_several),
+        ("left out ", [f"{entry.file} ({entry.reason})" for entry in results.left_out]),
+    ):
+        if files:
+            more = ", ..." if len(files) > _SHOWN else ""
+            print(on_one_line(f"{what}  {counted(len(files), 'file')}: {', '.join(files[:_SHOWN])}{more}"))
+    if results.with_several:
+        print("           of several faces the largest is cropped")
+    print(f"crops      {config.out}: {counted(results.faces, 'face')} of {counted(results.pictures, 'picture')}")
 
 
 def _calibrate(arguments: Sequence[str]) -> None:

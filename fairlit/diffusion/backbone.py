@@ -59,6 +59,8 @@ class Backbone(nn.Module):
         prompt_padding: PromptPadding = "longest",
         dtype: torch.dtype = torch.float32,
         solver: Solver = "pipeline",
+        *,
+        finetuned: bool = False,
     ) -> Backbone:
         """Loads a pipeline folder, or a single file, or a model from the hub.
 
@@ -68,15 +70,17 @@ class Backbone(nn.Module):
             dtype: precision of the weights.
             solver: what to sample with, on the pipeline's noise schedule; `pipeline`: the scheduler that it came with,
                 which is PNDM for Stable Diffusion v1-5.
+            finetuned: whether the model is to be finetuned.
 
         Raises:
-            ConfigurationError: the folder is incomplete (see `check_pipeline`), or a config in it is damaged.
+            ConfigurationError: the folder is incomplete (see `check_pipeline`), or a config in it is damaged; or the
+                model is of a family that does not work.
             CheckpointError: weights are missing, of another shape, or not finite.
         """
         with Problems("backbone") as problems:
-            check_pipeline(path, problems)
+            check_pipeline(path, problems, finetuned=finetuned)
         with torch.device("cpu"):  # schedulers compute with numpy, whatever default device Lightning has set
-            pipeline = load_pipeline(path, dtype)
+            pipeline = load_pipeline(path, dtype, finetuned=finetuned)
             pipeline.scheduler = with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(path), prompt_padding)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from fairlit.diffusion.backbone import Backbone
@@ -59,19 +60,20 @@ class Inpainter:
         beyond = (0, -width % multiple, 0, -height % multiple)
         device, dtype = self.backbone.device, next(self.backbone.denoiser.parameters()).dtype
         padded = functional.pad(images.float().to(device), beyond, mode="replicate")
-        made = self._pipeline(
-            prompt=list(prompts),  # padded to the tokenizer's length, so that none depends on the others
-            negative_prompt=[""] * len(prompts),
-            image=padded.to(dtype),
-            mask_image=self._cells(functional.pad(masks[:, None].float().to(device), beyond)),
-            height=padded.shape[-2],
-            width=padded.shape[-1],
-            strength=self.strength,
-            num_inference_steps=self.steps,
-            guidance_scale=self.guidance_scale,
-            generator=[keyed_generator(key) for key in keys],
-            output_type="pt",
-        ).images
+        with _same_weights(self.backbone.vae):
+            # No negative prompt is given: stock pipelines then take the empty one as `Backbone.encode` makes it.
+            made = self._pipeline(
+                prompt=list(prompts),  # padded to the tokenizer's length, so that none depends on the others
+                image=padded.to(dtype),
+                mask_image=self._cells(functional.pad(masks[:, None].float().to(device), beyond)),
+                height=padded.shape[-2],
+                width=padded.shape[-1],
+                strength=self.strength,
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance_scale,
+                generator=[keyed_generator(key) for key in keys],
+                output_type="pt",
+            ).images
         check_finite(self.backbone, made, "denoiser")
         return made[..., :height, :width].float().to(images.device)
 
@@ -79,6 +81,21 @@ class Inpainter:
         """Masks [n, 1, H, W] of 0 and 1, the same within every latent cell."""
         scale = self.backbone.vae_scale
         return functional.interpolate((functional.max_pool2d(masks, scale) > 0).float(), scale_factor=scale)
+
+
+@contextmanager
+def _same_weights(module: nn.Module) -> Iterator[None]:
+    """Give a module its weights back after the block.
+
+    The stock pipeline of Stable Diffusion XL turns the autoencoder into the denoiser's precision and leaves it so; in
+    float16 its next image overflows.
+    """
+    weights = [(parameter, parameter.data) for parameter in module.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, values in weights:
+            parameter.data = values
 
 
 def check_steps(steps: int, strength: float, problems: Problems) -> None:

@@ -29,7 +29,8 @@ def pipeline_digest(path: str | Path) -> str | None:
     single = is_single_file(path)
     weights = {} if single else family.weights
     files = [file for part in (*family.parts, "scheduler") for file in _files(root / part, weights.get(part))]
-    return files_digest([Path(path), *files] if single else files)
+    settings = [root / "model_index.json"] if family.index_settings else []
+    return files_digest([*([Path(path)] if single else []), *settings, *files])
 
 
 def _files(folder: Path, name: str | None) -> list[Path]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fairlit.diffusion.families.lookup import FAMILIES, check_kind, content_without_index, only_sampled, what_works
+from fairlit.diffusion.families.lookup import FAMILIES, check_finetuned, check_kind, content_without_index, what_works
 from fairlit.diffusion.single_files import check_content, check_file
 from fairlit.errors import Problems
 from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
@@ -72,10 +72,7 @@ def check_pipeline(
     if index is None:
         return
     family = FAMILIES[0] if any_family else check_kind(index, folder, problems, subject)
-    if family is None:
-        return
-    if finetuned and not family.finetuned:
-        problems.add(f"{subject}: got {folder} of {family.title}; {only_sampled()}")
+    if family is None or (finetuned and not check_finetuned(family, folder, problems, subject)):
         return
     before = len(problems.messages)
     for part in (*family.parts, "scheduler"):

@@ -308,10 +308,14 @@ def _compositions(
 
 
 def _manifest(plan: EditingPlan, records: Sequence[SetEdits]) -> list[ManifestEntry]:
-    """One entry an image, with what the source's manifest says of it, in the source's order."""
+    """One entry an image, with what the source's manifest says of it, in the source's order.
+
+    Classes that were dealt out to the source are left out: edits have made other classes of some.
+    """
     known: dict[str, dict[str, Any]] = {}
     if (plan.folder.root / MANIFEST).is_file():
-        known = {Path(entry.file).as_posix(): entry.to_json() for entry in read_manifest(plan.folder.root)[0]}
+        sources = [replace(entry, dealt_classes=None) for entry in read_manifest(plan.folder.root)[0]]
+        known = {Path(entry.file).as_posix(): entry.to_json() for entry in sources}
     made = {entry.source: entry for record in records for entry in record.images}
     entries = []
     for image in plan.folder.images:

@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from fairlit.errors import ConfigurationError
 from fairlit.faces.detector import Faces
 from fairlit.faces.reliability import Reliability, reliability
 
@@ -84,6 +85,24 @@ class FaceClassifier(nn.Module, ABC):
         Returns:
             Logits of each attribute, [F, K], differentiable with respect to `images`.
         """
+
+    def crop(self, images: Tensor, faces: Faces) -> Tensor:
+        """Return what `forward` is given of faces; classifiers that are part of fairlit tell it, others may.
+
+        Args:
+            images: float [N, 3, H, W], RGB in [0, 1].
+            faces: F faces in these images; F may be 0.
+
+        Returns:
+            [F, 3, h, w], differentiable with respect to `images`.
+
+        Raises:
+            ConfigurationError: the classifier does not tell.
+        """
+        raise ConfigurationError(
+            f"classifier: got {type(self).__name__}, which does not tell how it crops faces; expected a method "
+            "crop(images, faces); write one, which gives what its forward is to be given"
+        )
 
     def freeze(self) -> Self:
         """Fixes the weights and the batch statistics for good: it then stays in eval mode whoever owns it."""

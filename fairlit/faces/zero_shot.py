@@ -175,11 +175,15 @@ class ClipZeroShotClassifier(FaceClassifier):
             for index, attribute in enumerate(self.config.classes)
         }
 
-    def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
-        """Compares faces with words; see `FaceClassifier.classify`. A whole picture is compared once for each face."""
+    def crop(self, images: Tensor, faces: Faces) -> Tensor:
+        """Crops faces, or gives the whole picture once for each face; see `FaceClassifier.crop`."""
         if self.config.looks_at == "image":
-            return self(images[faces.image_index])
-        return self(crop_for(images, faces, self.size, crop=self.config.crop))
+            return images[faces.image_index]
+        return crop_for(images, faces, self.size, crop=self.config.crop)
+
+    def classify(self, images: Tensor, faces: Faces) -> dict[str, Tensor]:
+        """Compares faces with words; see `FaceClassifier.classify`."""
+        return self(self.crop(images, faces))
 
     def _cosines(self, features: Tensor, index: int) -> Tensor:
         """[F, K]; where there is no face, still part of the graph."""

@@ -29,7 +29,7 @@ from fairlit.generation.former_parameters import current_parameters
 from fairlit.io.digests import fairlit_version
 from fairlit.io.output_places import check_writable
 from fairlit.io.provenance import DIGESTS, made_otherwise
-from fairlit.mitigation import Method, NoMitigation, SamplingPlan
+from fairlit.mitigation import Chunk, Method, NoMitigation, SamplingPlan
 from fairlit.mitigation.method import as_plain, check_wordings
 from fairlit.pictures.files import is_torn_png, read_parameters
 from fairlit.pictures.manifest import folder_name
@@ -37,7 +37,10 @@ from fairlit.pictures.manifest import folder_name
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-_NO_SETTINGS = {"version", "edits"}  # parameters of an image; `edits`: what a method did to it
+_NO_SETTINGS = {"version", "edits", "dealt_classes"}
+"""Parameters of an image that do not decide it: `edits` says what a method did to it, and `dealt_classes` what it asked
+for, which follows from the others."""
+
 _TEST_STREAM = 2  # of noise keys: the noise of `fairlit test` and `fairlit predict` for the same prompts and seed
 
 
@@ -191,6 +194,7 @@ class GenerationPlan:
     def _of_prompt(self, index: int, prompt: Prompt, common: dict[str, Any]) -> Iterator[PlannedImage]:
         folder = folder_name(index, prompt.text)
         target = self.target_of(prompt)
+        dealt = self.method.dealt_classes(Chunk.whole(prompt.text, self.images), target)
         for position in range(self.images):
             own = {
                 "prompt": prompt.text,
@@ -202,6 +206,8 @@ class GenerationPlan:
                 own["num_people"] = prompt.num_people
             if self.method.needs_target:  # what these do to an image depends on the whole set
                 own |= {"count": self.images, "target": target.to_dict() if target else None}
+            if dealt is not None:
+                own["dealt_classes"] = dealt[position]
             yield PlannedImage(f"{folder}/{position:04d}.png", prompt, position, own | common)
 
 

@@ -13,7 +13,7 @@ import itertools
 import os
 import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,6 +47,7 @@ class FoundImage:
         number: which of the prompt's images.
         noise_key: key of its noise, where the manifest tells it.
         num_people: number of people that its prompt asks for; None where that is not known.
+        dealt_classes: attribute -> class that a method asked for in it, where the manifest tells it.
     """
 
     file: str
@@ -54,6 +55,7 @@ class FoundImage:
     number: int
     noise_key: tuple[int, ...] | None = None
     num_people: int | None = None
+    dealt_classes: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,14 @@ def _read_listed(root: Path) -> ImageFolder:
                 skipped.append(NotCounted(file, why_not_regular(root / file) or "missing"))
                 continue
             number = counts[prompt] if entry.number is None else entry.number
-            images[file] = FoundImage(file, prompt, number, noise_key=entry.noise_key, num_people=_num_people(entry))
+            images[file] = FoundImage(
+                file,
+                prompt,
+                number,
+                noise_key=entry.noise_key,
+                num_people=_num_people(entry),
+                dealt_classes=entry.dealt_classes,
+            )
     listed = {os.path.realpath(root / file) for entry in entries if is_sound(file := entry.file)}
     unlisted = [path for path in _all_images(root) if os.path.realpath(path) not in listed]
     skipped.extend(NotCounted(_name(path, root), "not in the manifest") for path in unlisted)

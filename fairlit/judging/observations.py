@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -128,7 +129,8 @@ class Judge:
             ConfigurationError: the detector gives anything but `Faces`.
         """
         pixels = images.to(self.classifier.device).float().div_(255)
-        observation = observe(pixels, self._checked, self.classifier, selection=self.faces).to("cpu")
+        detector = partial(find_faces, self.detector)
+        observation = observe(pixels, detector, self.classifier, selection=self.faces).to("cpu")
         second = self._second(pixels, observation.faces.to(pixels.device))
         height, width = images.shape[-2:]
         found: list[list[SeenFace]] = [[] for _ in images]
@@ -152,13 +154,19 @@ class Judge:
                 found[name] = rows[:, [own.index(label) for label in classes]].cpu()
         return found
 
-    def _checked(self, images: Tensor) -> Faces:
-        faces = self.detector(images)
-        if not isinstance(faces, Faces):
-            raise ConfigurationError(
-                f"detector: got {type(faces).__name__} from it; expected fairlit.faces.Faces; return these instead"
-            )
-        return faces
+
+def find_faces(detector: nn.Module, images: Tensor) -> Faces:
+    """Return the faces that a detector finds in images [N, 3, H, W] in [0, 1].
+
+    Raises:
+        ConfigurationError: the detector gives anything but `Faces`.
+    """
+    faces = detector(images)
+    if not isinstance(faces, Faces):
+        raise ConfigurationError(
+            f"detector: got {type(faces).__name__} from it; expected fairlit.faces.Faces; return these instead"
+        )
+    return faces
 
 
 def _rounded(probabilities: Mapping[str, Tensor], face: int) -> dict[str, list[float]]:

@@ -13,7 +13,7 @@ from fairlit.data.prompts.class_words import PROMPT, WORDS, check_wording, check
 from fairlit.diffusion import Backbone, Conditioning, rollout
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.mitigation.class_words import joint_labels, word_wordings
+from fairlit.mitigation.class_words import dealt_classes, joint_labels, word_wordings
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 
@@ -61,6 +61,15 @@ class AttributeWords(Method):
     def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
         """Return the prompt with the words of each class."""
         return word_wordings(prompt, phrases(self.words, self.required(target)), self.after, template=self.template)
+
+    def dealt_classes(self, chunk: Chunk, target: TargetDistribution | None) -> list[dict[str, str]]:
+        """Return the classes that the words of each image name.
+
+        Args:
+            chunk: images of one prompt.
+            target: distribution whose shares hold over them.
+        """
+        return dealt_classes(chunk, self.required(target), self.seed)
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:

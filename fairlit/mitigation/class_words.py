@@ -48,3 +48,18 @@ def joint_labels(chunk: Chunk, target: TargetDistribution, seed: int) -> Tensor:
     digest = int.from_bytes(hashlib.sha256(chunk.prompt.encode()).digest()[:8], "little")
     labels = apportion(target.table.flatten(), chunk.count, (seed, digest))
     return labels[torch.tensor(list(chunk.positions), dtype=torch.long)]
+
+
+def dealt_classes(chunk: Chunk, target: TargetDistribution, seed: int) -> list[dict[str, str]]:
+    """Return the classes for which `joint_labels` stand: of each image, attribute -> class.
+
+    Example:
+        >>> target = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}, "age": {"young": 1.0, "old": 0.0}})
+        >>> sorted(tuple(classes.items()) for classes in dealt_classes(Chunk.whole("a chef", 2), target, 0))
+        [(('gender', 'female'), ('age', 'young')), (('gender', 'male'), ('age', 'young'))]
+    """
+    places = torch.stack(torch.unravel_index(joint_labels(chunk, target, seed), target.table.shape), dim=1)
+    return [
+        {name: names[place] for (name, names), place in zip(target.classes.items(), own, strict=True)}
+        for own in places.tolist()
+    ]

@@ -17,7 +17,7 @@ from fairlit.diffusion.chain import EncodedPrompts
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.guidance import classifier_free_guidance, semantic_edit, semantic_momentum
-from fairlit.mitigation.class_words import joint_labels
+from fairlit.mitigation.class_words import dealt_classes, joint_labels
 from fairlit.mitigation.method import Chunk, Method, Need, Sampler, SamplingPlan, Wording
 
 WORD = "{word}"
@@ -95,6 +95,15 @@ class FairDiffusion(Method):
     def _edits(self, target: TargetDistribution) -> list[str]:
         spoken = itertools.chain(*words_by_attribute(self.words, target))
         return [self.edit_template.replace(WORD, word) for word in spoken]
+
+    def dealt_classes(self, chunk: Chunk, target: TargetDistribution | None) -> list[dict[str, str]]:
+        """Return the classes that each image is guided towards.
+
+        Args:
+            chunk: images of one prompt.
+            target: distribution whose shares hold over them.
+        """
+        return dealt_classes(chunk, self.required(target), self.seed)
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:

@@ -236,6 +236,17 @@ class Method(ABC):
         """
         return [Wording(text=prompt)]
 
+    def dealt_classes(self, chunk: Chunk, target: TargetDistribution | None) -> list[dict[str, str]] | None:
+        """Return the classes that each image is asked to show, as attribute -> class; None: the method deals none out.
+
+        They are noted beside the settings: `fairlit classifier crop` takes them for labels.
+
+        Args:
+            chunk: images of one prompt.
+            target: distribution to work towards; None where the method needs none.
+        """
+        return None
+
     @abstractmethod
     def prepare(
         self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None

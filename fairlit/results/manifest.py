@@ -21,6 +21,8 @@ class ManifestEntry(Record):
         family: family of the prompt; None where nobody has said.
         noise_key: key of its noise; None where nobody has said.
         num_people: number of people that the prompt asks for; None where nobody has said.
+        dealt_classes: attribute -> class that the method asked for in this image, whatever is seen in it; None where
+            it deals none out, or nobody has said.
         further: everything else that the line says, such as model, method and settings; merged with the other keys
             in JSON.
 
@@ -40,6 +42,7 @@ class ManifestEntry(Record):
     family: str | None = field(default=None, metadata=OPTIONAL_KEY)
     noise_key: tuple[int, ...] | None = field(default=None, metadata=OPTIONAL_KEY)
     num_people: int | None = field(default=None, metadata=OPTIONAL_KEY)
+    dealt_classes: Mapping[str, str] | None = field(default=None, metadata=OPTIONAL_KEY)
     further: PlainData = field(default_factory=dict, metadata=REST)
 
     def to_json(self) -> dict[str, Any]:
@@ -50,8 +53,8 @@ class ManifestEntry(Record):
     def from_json(cls, content: Mapping[str, Any], place: str = "manifest") -> ManifestEntry:
         """Return the entry of decoded JSON, of this version or an older one.
 
-        What a line says of number, family, noise or people is passed over where it cannot be that: lines may be
-        written by hand.
+        What a line says of number, family, noise, people or classes is passed over where it cannot be that: lines may
+        be written by hand.
 
         Args:
             content: decoded JSON of a line.
@@ -79,4 +82,5 @@ _FITS: Mapping[str, Any] = {
     "family": lambda value: isinstance(value, str),
     "noise_key": lambda value: isinstance(value, list | tuple) and bool(value) and all(map(_whole, value)),
     "num_people": lambda value: _whole(value) and value > 0,
+    "dealt_classes": lambda value: isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values()),
 }

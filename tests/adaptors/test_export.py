@@ -12,17 +12,14 @@ from typing import Any
 import pytest
 import torch
 from diffusers import (
-    AutoencoderKL,
     DDIMScheduler,
     DiffusionPipeline,
     StableDiffusionPipeline,
-    StableDiffusionXLPipeline,
-    UNet2DConditionModel,
 )
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
+from tiny_xl import build_tiny_xl
 from torch import Tensor
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from fairlit.adaptors import Adaptor, AdaptorMetadata, Lora, read_metadata
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor, read_published
@@ -327,31 +324,8 @@ def test_merge_refuses_damaged_weights(tiny_pipeline_folder: Path, tmp_path: Pat
 @pytest.fixture
 def xl_folder(tiny_pipeline: StableDiffusionPipeline, tmp_path: Path) -> Path:
     """A tiny random pipeline of the Stable Diffusion XL family."""
-    torch.manual_seed(0)
-    config = tiny_pipeline.text_encoder.config.to_dict() | {"projection_dim": 16}
-    unet = UNet2DConditionModel(
-        sample_size=16,
-        block_out_channels=(16, 32),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        layers_per_block=1,
-        cross_attention_dim=64,
-        attention_head_dim=(2, 4),
-        norm_num_groups=8,
-        addition_embed_type="text_time",
-        addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=6 * 8 + 16,
-        use_linear_projection=True,
-    )
-    pipeline = StableDiffusionXLPipeline(
-        vae=AutoencoderKL.from_config(tiny_pipeline.vae.config),
-        text_encoder=tiny_pipeline.text_encoder,
-        text_encoder_2=CLIPTextModelWithProjection(CLIPTextConfig.from_dict(config)),
-        tokenizer=tiny_pipeline.tokenizer,
-        tokenizer_2=tiny_pipeline.tokenizer,
-        unet=unet,
-        scheduler=DDIMScheduler(),
-    )
+    pipeline = build_tiny_xl(tiny_pipeline)
+    pipeline.scheduler = DDIMScheduler()
     pipeline.save_pretrained(tmp_path / "xl")
     return tmp_path / "xl"
 
@@ -364,7 +338,7 @@ def test_stable_diffusion_xl(xl_folder: Path, generate: Generate, tmp_path: Path
         "unet": "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_v",
     }
     contents = AdaptorContents(AdaptorMetadata(), files=(tmp_path,))
-    sizes = {"text_encoder": (32, 32), "text_encoder_2": (32, 32), "unet": (64, 32)}
+    sizes = {"text_encoder": (32, 32), "text_encoder_2": (24, 24), "unet": (32 + 24, 32)}
     generator = torch.Generator().manual_seed(0)
     for part, layer in names.items():
         width, out = sizes[part]

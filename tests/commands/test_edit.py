@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,8 +13,9 @@ from PIL import Image, ImageCms
 
 from fairlit.cli import main
 from fairlit.pictures.files import read_image, read_parameters
-from fairlit.pictures.manifest import read_manifest
+from fairlit.pictures.manifest import read_manifest, write_manifest
 from fairlit.results.edits import read_edits
+from fairlit.results.manifest import ManifestEntry
 from fairlit_miniature.drawing import LANDSCAPE, draw_scene
 from fairlit_miniature.world import sample_scene
 
@@ -181,10 +183,18 @@ def test_every_pair_mixed(command: list[str], tmp_path: Path, capsys: pytest.Cap
     assert f"2 people, 1 female, 1 male: {before} images before, {after} after" in capsys.readouterr().out
 
 
-def test_all_images_of_a_folder_as_one_set(command: list[str], tmp_path: Path) -> None:
+def test_all_images_of_a_folder_as_one_set(command: list[str], folder: Path, tmp_path: Path) -> None:
+    """What the manifest says of the source stays, but for classes that were dealt out: edits make others."""
+    sources = list(folder.rglob("[0-8].*"))
+    said: dict[str, Any] = {"dealt_classes": {"gender": "female"}, "further": {"steps": 3}}
+    write_manifest(
+        folder, [ManifestEntry(file=f"{path.parent.name}/{path.name}", prompt="two people", **said) for path in sources]
+    )
     main([*command, "--scope", "folder", "--target", "{gender: {female: 0.5, male: 0.5}}"])
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [record["set"] for record in results["sets"]] == ["all images"]
+    entries, _ = read_manifest(tmp_path / "out" / "images")
+    assert [(entry.further["steps"], entry.dealt_classes) for entry in entries] == [(3, None)] * len(sources)
     counts = results["summary"]["classes"]
     if results["summary"]["made"] == results["summary"]["fewest"]:
         assert abs(counts["female"]["after"] - counts["male"]["after"]) <= 1

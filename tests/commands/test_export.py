@@ -243,7 +243,7 @@ def test_merging_without_a_base_model_is_refused(
     adaptor.attach(tiny_pipeline)
     adaptor.save(tmp_path / "saved", tiny_pipeline, AdaptorMetadata(base_model="org/name"))
     message = refused(tmp_path / "saved", "--merge", "--out", tmp_path / "out")
-    assert "base: the adaptor names 'org/name', which is not here, and merging needs it; give --base" in message
+    assert "base: the adaptor names 'org/name', which is no folder here, and merging needs one; give --base" in message
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:

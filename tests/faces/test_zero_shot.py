@@ -54,6 +54,7 @@ def test_logits_are_scaled_cosines_with_the_mean_of_the_words(looks_at: str, cli
     images, faces = some_faces()
     resized = torch.nn.functional.interpolate(images[[0, 2]], size=(32, 32), mode="bicubic", antialias=True)
     seen = crop_faces(images, faces, 32, margin=0.1) if looks_at == "face" else resized
+    assert torch.equal(classifier.crop(images, faces), seen if looks_at == "face" else images[[0, 2]])
     logits = classifier.classify(images, faces)
     assert classifier.classes == read_classes(path) == {"age": ("young", "old"), "job": ("doctor", "chef")}
     old, chef = by_hand(clip_folder, seen, ["old", "nurse"]), by_hand(clip_folder, seen, ["chef"])

@@ -21,6 +21,7 @@ RECIPE = Recipe(
     drawings=64,
     passed=64,
     faces=24,
+    unnamed=20,
     held_out=8,
     epochs=1,
     vae=SHORT,

@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, NotFiniteError, Problems, surroundings_error
+from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
-from fairlit.mitigation import Chunk, NoMitigation, SamplingPlan
+from fairlit.mitigation import AttributeWords, Chunk, NoMitigation, SamplingPlan
 from fairlit.pictures.files import read_image, read_parameters, save_png
-from fairlit.pictures.manifest import read_manifest
+from fairlit.pictures.manifest import read_manifest, write_manifest
 
 PROMPTS = [Prompt("a photo of a doctor", "people"), Prompt("a nurse & <b>", "people")]
 
@@ -72,6 +73,22 @@ def test_files_and_manifest_say_how_images_were_made(plan: GenerationPlan) -> No
     assert (entries[7].number, entries[7].noise_key, entries[7].further["seed"]) == (2, (3, 2, 1, 2), 3)
     settings = entries[7].further
     assert (settings["steps"], settings["guidance_scale"], settings["method"]) == (2, 2.0, {"name": "none"})
+
+
+def test_manifest_names_dealt_classes_of_images_from_before_too(plan: GenerationPlan) -> None:
+    target = TargetDistribution({"gender": {"woman": 0.5, "man": 0.5}})
+    plan = dataclasses.replace(plan, method=AttributeWords(seed=1), target=target, images=4)
+    assert make_images(plan) == 8
+    entries, _ = read_manifest(plan.out)
+    for prompt in PROMPTS:
+        dealt = [entry.dealt_classes for entry in entries if entry.prompt == prompt.text]
+        assert dealt == plan.method.dealt_classes(Chunk.whole(prompt.text, 4), target)
+    for image in (image for images in plan.planned() for image in images):
+        assert (read_parameters(plan.out / image.file) or {})["dealt_classes"] == image.parameters.pop("dealt_classes")
+        save_png(torch.zeros(3, 64, 64), plan.out / image.file, image.parameters)  # as earlier versions wrote them
+    write_manifest(plan.out, [dataclasses.replace(entry, dealt_classes=None) for entry in entries])
+    assert make_images(plan) == 0
+    assert read_manifest(plan.out) == (entries, [])
 
 
 def test_no_image_is_made_twice(plan: GenerationPlan, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,10 @@ def test_equals_the_pipeline_of_diffusers(tiny_pipeline_folder: Path, target: Ta
     with FairDiffusion(warmup=2, threshold=0.9).prepare(backbone, SamplingPlan(steps=5), target) as sample:
         latents = sample(chunk, noise)
     pipeline = semantic_pipeline(backbone)
-    for image, label in enumerate(joint_labels(chunk, target, 0).tolist()):
+    labels = joint_labels(chunk, target, 0).tolist()
+    dealt = FairDiffusion().dealt_classes(chunk, target)
+    assert dealt == [{"gender": ("woman", "man")[label]} for label in labels]
+    for image, label in enumerate(labels):
         expected = pipeline(
             PROMPT,
             latents=noise[image : image + 1],

@@ -30,6 +30,8 @@ def test_each_image_is_asked_for_by_its_class(run: Run, backbone: Backbone, targ
     assert close(run(method, chunk=1, batch_size=1), latents)
     labels = joint_labels(Chunk.whole(PROMPT, 4), target, 0)
     assert sorted(labels.tolist()) == [0, 0, 1, 1]
+    dealt = method.dealt_classes(Chunk.whole(PROMPT, 4), target)
+    assert dealt == [{"gender": ("woman", "man")[label]} for label in labels]
     chain = SamplingPlan(steps=3, guidance_scale=2.0).chain(backbone)
     for image, label in enumerate(labels.tolist()):
         prompt = f"a photo of the face of a {('woman', 'man')[label]} doctor"

@@ -25,7 +25,16 @@ def test_lines_of_0_1_0_lose_nothing(line: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("number", "3"), ("number", True), ("noise_key", []), ("noise_key", [1, "x"]), ("people", 0), ("people", None)],
+    [
+        ("number", "3"),
+        ("number", True),
+        ("noise_key", []),
+        ("noise_key", [1, "x"]),
+        ("people", 0),
+        ("people", None),
+        ("dealt_classes", "female"),
+        ("dealt_classes", {"gender": 0}),
+    ],
 )
 def test_what_cannot_be_meant_is_passed_over(key: str, value: object) -> None:
     entry = ManifestEntry.from_json({"file": "a.png", "prompt": "p", key: value})
@@ -35,3 +44,9 @@ def test_what_cannot_be_meant_is_passed_over(key: str, value: object) -> None:
 def test_lines_without_a_file_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="manifest: file: got no such key"):
         ManifestEntry.from_json({"prompt": "p"})
+
+
+def test_dealt_classes_are_written_and_read() -> None:
+    entry = ManifestEntry(file="a.png", prompt="p", dealt_classes={"gender": "female", "age": "old"})
+    assert entry.to_json()["dealt_classes"] == {"gender": "female", "age": "old"}
+    assert ManifestEntry.from_json(entry.to_json()) == entry

@@ -18,10 +18,9 @@ from fairlit.data.faces.datamodule import (
     note_missing_files,
     read_table,
 )
+from fairlit.data.faces.labels_table import LABELS_NAME
 from fairlit.errors import Problems
 from fairlit.faces.class_merging import Classes
-
-LABELS_NAME = "labels.csv"
 
 
 def read_labels(folder: str | Path, classes: Classes) -> list[LabelledFile]:

@@ -49,6 +49,7 @@ class Family(ABC):
         finetuned: whether fairlit finetunes models of the family, or samples them only.
         single_file: parts with weights by name, and what the names of their tensors begin with in a single file.
         absent: what constructors of the stock pipelines take for parts that fairlit goes without.
+        index_settings: settings that model_index.json holds beside the parts, and that constructors take.
     """
 
     title: ClassVar[str]
@@ -61,6 +62,7 @@ class Family(ABC):
     finetuned: ClassVar[bool]
     single_file: ClassVar[Mapping[str, str]]
     absent: ClassVar[Mapping[str, Any]]
+    index_settings: ClassVar[tuple[str, ...]] = ()
 
     @property
     def weights(self) -> dict[str, str]:
@@ -174,4 +176,4 @@ class Family(ABC):
 
     def settings(self, parts: Any) -> dict[str, Any]:
         """Return what the constructors of the stock pipelines take beside the parts."""
-        return dict(self.absent)
+        return {**self.absent, **{name: parts.config[name] for name in self.index_settings}}

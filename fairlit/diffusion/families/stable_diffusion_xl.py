@@ -47,6 +47,7 @@ class StableDiffusionXL(Family):
         }
     )
     absent = MappingProxyType({"feature_extractor": None, "image_encoder": None, "add_watermarker": False})
+    index_settings = ("force_zeros_for_empty_prompt",)
 
     def check_configs(self, folder: Path, problems: Problems, subject: str) -> None:
         """See `Family`: a U-Net without sizes, an inpainting U-Net, a VAE or text encoders of another model."""
@@ -98,7 +99,3 @@ class StableDiffusionXL(Family):
 
         overflows = part == "vae" and dtype == torch.float16 and config.get("force_upcast", True)
         return torch.float32 if overflows else dtype
-
-    def settings(self, parts: Any) -> dict[str, Any]:
-        """See `Family`."""
-        return {**self.absent, "force_zeros_for_empty_prompt": parts.config.force_zeros_for_empty_prompt}

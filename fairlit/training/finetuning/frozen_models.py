@@ -5,8 +5,6 @@ from __future__ import annotations
 from torch import nn
 
 from fairlit.diffusion import Backbone
-from fairlit.diffusion.families.lookup import only_sampled
-from fairlit.errors import ConfigurationError
 from fairlit.faces import FaceClassifier, FaceDetectorBase
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.classifier_files import load_classifier
@@ -61,10 +59,8 @@ class FrozenModels(nn.Module):
         Raises:
             ConfigurationError: it is of a family that is not finetuned yet.
         """
-        backbone = Backbone.load(self.models.backbone, self.sampling.prompt_padding, solver=self.sampling.solver)
-        if not backbone.family.finetuned:  # of the hub: folders were checked before
-            raise ConfigurationError(f"backbone: got {backbone.name} of {backbone.family.title}; {only_sampled()}")
-        return backbone
+        padding, solver = self.sampling.prompt_padding, self.sampling.solver
+        return Backbone.load(self.models.backbone, padding, solver=solver, finetuned=True)
 
     def load_detector(self) -> FaceDetectorBase:
         """Return what finds faces in images."""

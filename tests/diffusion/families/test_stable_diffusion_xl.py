@@ -14,6 +14,7 @@ from torch import Tensor
 from fairlit.adaptors import Lora
 from fairlit.diffusion import Backbone, Chain, Conditioning, check_pipeline, detached_graph, replay, rollout
 from fairlit.diffusion.inpainting import Inpainter
+from fairlit.diffusion.pipeline_digest import pipeline_digest
 from fairlit.errors import Problems
 from fairlit.functional.sampling.solver import linear_solver, output_weights
 from fairlit.mitigation import Chunk, FairDiffusion, NoMitigation, PromptProjection, SamplingPlan
@@ -109,6 +110,27 @@ def test_part_of_an_image_is_made_anew(pipeline: StableDiffusionXLPipeline) -> N
     assert inpainter(torch.rand(1, 3, 60, 64), masks, ["a nurse"], [(0, 0)]).shape == (1, 3, 60, 64)
 
 
+@pytest.mark.parametrize("zeros", [True, False])
+def test_a_part_is_guided_away_from_what_a_whole_image_is(pipeline: StableDiffusionXLPipeline, zeros: bool) -> None:
+    pipeline.register_to_config(force_zeros_for_empty_prompt=zeros)
+    backbone, read = Backbone(pipeline, prompt_padding="max_length"), []
+    backbone.unet.register_forward_pre_hook(
+        lambda module, inputs, named: read.append(named["encoder_hidden_states"]), with_kwargs=True
+    )
+    Inpainter(backbone, 4, 2.0, strength=0.5)(torch.rand(1, 3, 64, 64), torch.ones(1, 64, 64), ["a nurse"], [(0, 0)])
+    expected = backbone.encode(["", "a nurse"])["prompt_embeds"]
+    assert bool(expected[0].any()) is not zeros
+    torch.testing.assert_close(read, [expected, expected])
+
+
+def test_an_autoencoder_in_float32_stays_so_while_parts_are_made_anew(pipeline: StableDiffusionXLPipeline) -> None:
+    backbone = Backbone(pipeline).half()
+    backbone.vae.float()
+    before = {name: tensor.clone() for name, tensor in backbone.vae.state_dict().items()}
+    Inpainter(backbone, 4, 2.0, strength=0.5)(torch.rand(1, 3, 64, 64), torch.ones(1, 64, 64), ["a nurse"], [(0, 0)])
+    torch.testing.assert_close(dict(backbone.vae.state_dict()), before, atol=0, rtol=0)
+
+
 @pytest.mark.parametrize(
     ("file", "fields", "words"),
     [
@@ -132,6 +154,15 @@ def test_what_is_no_base_model(
     check_pipeline(tmp_path, changed)
     [message] = changed.messages
     assert re.search(words, message)
+
+
+def test_the_digest_knows_how_the_empty_prompt_is_read(pipeline: StableDiffusionXLPipeline, tmp_path: Path) -> None:
+    pipeline.save_pretrained(tmp_path)
+    before, index = pipeline_digest(tmp_path), tmp_path / "model_index.json"
+    assert pipeline_digest(tmp_path) == before
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"force_zeros_for_empty_prompt": False}))
+    assert Backbone.load(tmp_path).encode([""])["prompt_embeds"].any()
+    assert pipeline_digest(tmp_path) != before
 
 
 def test_methods_for_one_text_encoder_are_refused_and_others_sample(pipeline: StableDiffusionXLPipeline) -> None:

@@ -158,7 +158,7 @@ def test_what_is_missing_is_all_named(capsys: pytest.CaptureFixture[str]) -> Non
     assert "give --attribute" in capsys.readouterr().err
 
 
-def test_the_two_actions_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_actions_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     main(["classifier", "--help"])
     assert "calibrate" in capsys.readouterr().out
     with pytest.raises(SystemExit):
@@ -166,7 +166,7 @@ def test_the_two_actions_of_the_command(capsys: pytest.CaptureFixture[str]) -> N
     assert "did you mean calibrate?" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["classifier"])
-    assert "got nothing; expected import or calibrate" in capsys.readouterr().err
+    assert "got nothing; expected import, crop or calibrate" in capsys.readouterr().err
 
 
 def save_vit(folder: Path) -> ViTForImageClassification:

@@ -13,6 +13,7 @@ import torch
 from fairlit.data.prompts.families import Prompt
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces import FaceDetection
+from fairlit.functional import TargetDistribution
 from fairlit.generation import GenerationPlan
 from fairlit.generation.former_parameters import current_method, current_parameters
 from fairlit.generation.plan import is_made
@@ -68,10 +69,12 @@ def test_what_only_looks_like_an_object_stays() -> None:
 def test_images_with_former_parameters_are_made(tiny_pipeline_folder: Path, tmp_path: Path) -> None:
     prompt = Prompt("two chefs", "groups", num_people=2)
     method = METHODS["fair"]()
-    plan = GenerationPlan(str(tiny_pipeline_folder), [prompt], tmp_path, images=1, method=method)
+    target = TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
+    plan = GenerationPlan(str(tiny_pipeline_folder), [prompt], tmp_path, images=1, method=method, target=target)
     [[image]] = plan.planned()
     former = {"people" if key == "num_people" else key: value for key, value in image.parameters.items()}
     former |= {"method": FORMER["fair"], "version": "0.1.0"}  # with digests, of which 0.1.0 knew nothing
+    del former["dealt_classes"]  # nor did it know these
     save_png(torch.zeros(3, 8, 8), tmp_path / image.file, former)
     with Problems("generate") as problems:
         assert is_made(image, tmp_path, problems)

@@ -98,7 +98,7 @@ def build_landscape(
 
 
 def _make_pipeline(recipe: LandscapeRecipe, miniature: Path, workdir: Path, device: str, progress: Progress) -> None:
-    """Writes the trained pipeline into the work folder; its U-Net in half precision, to be small."""
+    """Writes the trained pipeline into the work folder; U-Net and autoencoder in half precision, to be small."""
     pipeline = StableDiffusionPipeline.from_pretrained(miniature, safety_checker=None).to(device)
     drawings = draw(
         "landscapes",
@@ -119,8 +119,9 @@ def _make_pipeline(recipe: LandscapeRecipe, miniature: Path, workdir: Path, devi
         progress=progress,
     )
     unet.register_to_config(sample_size=(SIZE // SCALE, LANDSCAPE // SCALE))
-    unet.half()
     for part in (unet, pipeline.vae):
+        part.half()
+    for part in (unet, pipeline.vae, pipeline):
         part.register_to_config(_name_or_path="")  # else it would name a folder of this machine
     with atomic_folder(workdir / "pipeline") as folder:
         save_pipeline(pipeline, folder)

@@ -16,6 +16,7 @@ from fairlit_miniature.build import HELD_OUT_FROM
 from fairlit_miniature.checks import check_encoders, check_text_encoder
 from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.drawing import draw_scene
+from fairlit_miniature.landscape import readme
 from fairlit_miniature.recipe import GUIDANCE, LARGE
 from fairlit_miniature.stages import RECORD, STAGES, is_installed, read_record
 from fairlit_miniature.tokenizing import build_tokenizer
@@ -84,3 +85,21 @@ def test_the_committed_text_encoder_foretells_as_its_checks_say(record: dict[str
     names = load_file(FOLDER / "pipeline" / "text_encoder" / "model.safetensors")
     assert all(name.startswith("text_model.") for name in names), "as transformers 4 reads them"
     assert json.loads((FOLDER / "pipeline" / "text_encoder" / "config.json").read_text())["vocab_size"] == 1442
+
+
+def test_the_committed_landscape_model_goes_with_the_stages() -> None:
+    """It shares the text encoder and the autoencoder; its U-Net is another one, of the same shape."""
+    landscape = FOLDER / "landscape"
+    figures = json.loads((landscape / "checks.json").read_text())
+    assert (landscape / "README.md").read_text() == readme(figures)
+    assert min(figures["word_obeyed"].values()) > 0.9
+    for part in ("text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"):
+        assert (landscape / "pipeline" / part).read_bytes() == (FOLDER / "pipeline" / part).read_bytes()
+    own, first = (
+        load_file(place / "unet" / "diffusion_pytorch_model.safetensors")
+        for place in (landscape / "pipeline", FOLDER / "pipeline")
+    )
+    assert {name: tensor.shape for name, tensor in own.items()} == {
+        name: tensor.shape for name, tensor in first.items()
+    }
+    assert not torch.equal(own["conv_out.weight"], first["conv_out.weight"])

@@ -94,8 +94,8 @@ def make_images(
 ) -> int:
     """Makes what is missing of a plan, and writes the manifest.
 
-    The manifest, written first, says what shall be there in the end. Every image is written atomically with its
-    parameters, so that a run that was killed goes on where it stopped.
+    The manifest, written before the first image, says what shall be there in the end. Every image is written atomically
+    with its parameters, so that a run that was killed goes on where it stopped.
 
     Args:
         plan: checked by `GenerationPlan.check`.
@@ -114,6 +114,11 @@ def make_images(
         FileNotFoundError: files were removed while others were made.
     """
     missing = missing_images(plan)
+    if missing:  # the model may not work, and no file is touched before that is known
+        backbone = backbone or load_backbone(plan, device)
+        with Problems("generate") as problems:  # of a model from the hub, family and tokenizer are known only now
+            plan.method.check_family(backbone.family, problems)
+            plan.check_texts(backbone.tokenizer, problems)
     replaced = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
     if replaced:
         what = "images that are damaged or of other settings" if plan.overwrite else "damaged images"
@@ -121,11 +126,7 @@ def make_images(
     if plan.overwrite:
         _remove_others(plan)
     write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
-    if missing:
-        backbone = backbone or load_backbone(plan, device)
-        with Problems("generate") as problems:  # of a model from the hub, family and tokenizer are known only now
-            plan.method.check_family(backbone.family, problems)
-            plan.check_texts(backbone.tokenizer, problems)
+    if backbone is not None and missing:
         stopwatch = stopwatch or (lambda count, seconds: None)
         by_target = itertools.groupby(missing, key=lambda images: plan.target_of(images[0].prompt))
         for target, group in by_target:

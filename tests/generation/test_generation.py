@@ -143,6 +143,25 @@ def test_a_model_that_has_changed_at_its_path_is_noticed(plan: GenerationPlan, t
     assert make_images(changed) == 0
 
 
+def test_nothing_is_replaced_before_the_model_is_known_to_work(
+    plan: GenerationPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_images(plan)
+    before = {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()}
+    with_one_prompt = dataclasses.replace(plan, prompts=PROMPTS[:1], steps=plan.steps + 1, overwrite=True)
+
+    def refuse(*_: object) -> None:
+        raise ConfigurationError("a model that does not work")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "load_backbone", refuse)
+        with pytest.raises(ConfigurationError, match="does not work"):
+            make_images(with_one_prompt)
+    assert {path: path.read_bytes() for path in plan.out.rglob("*") if path.is_file()} == before
+    make_images(with_one_prompt)
+    assert len(list(plan.out.rglob("*.png"))) == with_one_prompt.images
+
+
 def test_images_that_do_not_say_which_weights_their_model_had_are_refused_once(plan: GenerationPlan) -> None:
     plan = dataclasses.replace(plan, images=1)
     make_images(plan)

@@ -106,18 +106,26 @@ def check_encoders(
 
     Returns:
         "clip_names_occupation": share of drawings whose occupation has the caption that is most like them;
+        "clip_names_class": the same of each attribute's classes, in captions of people alone;
         "dino_finds_drawing": share of which, passed through the autoencoder, no other drawing is more like.
     """
     images = held_out.images(slice(count))
     clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
     captions = clip.text_features([caption("occupations", job, {}) for job in occupations])
-    guesses = (clip.image_features(images) @ captions.T).argmax(dim=1).tolist()
+    features = clip.image_features(images)
+    guesses = (features @ captions.T).argmax(dim=1).tolist()
     named = [occupations[guess] == scene.subject for guess, scene in zip(guesses, held_out.scenes, strict=False)]
+    labels, seen = class_indices(held_out)[:count], {}
+    for column, (name, classes) in enumerate(ATTRIBUTES.items()):
+        texts = [f"a photo of the face of a {describe({name: label})} person" for label in classes]
+        likeliest = (features @ clip.text_features(texts).T).argmax(dim=1)
+        seen[name] = round(float((likeliest == labels[:, column]).float().mean()), 4)
     dino = DinoEncoder.load(str(folder / "dino"), local_files_only=True)
     alike = dino.image_features(reconstruct(vae, images)) @ dino.image_features(images).T
     found = alike.argmax(dim=1) == torch.arange(len(images))
     return {
         "clip_names_occupation": round(sum(named) / len(named), 4),
+        "clip_names_class": seen,
         "dino_finds_drawing": round(float(found.float().mean()), 4),
     }
 

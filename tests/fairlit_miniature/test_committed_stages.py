@@ -58,6 +58,9 @@ def test_committed_encoders_know_drawings_as_their_checks_say(record: dict[str, 
     assert figures["clip_names_occupation"] == pytest.approx(
         record["encoders"]["checks"]["clip_names_occupation"], abs=0.05
     )
+    checked = record["encoders"]["checks"]["clip_names_class"]
+    assert figures["clip_names_class"] == {name: pytest.approx(share, abs=0.05) for name, share in checked.items()}
+    assert min(checked.values()) > 0.95
     assert figures["dino_finds_drawing"] == pytest.approx(record["encoders"]["checks"]["dino_finds_drawing"], abs=0.05)
 
 

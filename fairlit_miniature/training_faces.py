@@ -15,14 +15,14 @@ from PIL import Image
 from rich.progress import Progress
 from torch import Tensor
 
-from fairlit.data.faces.labelled_folders import LABELS_NAME, LabelledFaces
+from fairlit.data.faces.labelled_folders import LabelledFaces
+from fairlit.data.faces.labels_table import LABELS_NAME, LabelsRow, write_labels
 from fairlit.faces.bank import FaceBank
 from fairlit.faces.class_merging import Classes
 from fairlit.faces.classifier import AttributeClassifier
 from fairlit.faces.crops import crop_faces
 from fairlit.faces.detector import FaceDetector, Faces
 from fairlit.faces.embedding import ClassifierEmbedder
-from fairlit.io.atomic import atomic_path
 from fairlit.training.classifiers.trainer import AttributeClassifierTrainer
 from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.world import ATTRIBUTES
@@ -103,10 +103,10 @@ class Version:
 def write_faces(folder: Path, versions: list[Version]) -> None:
     """Writes face crops and labels.csv, as `LabelledFaces` reads them; adds to those that are there."""
     table = folder / LABELS_NAME
-    rows: list[list[str]] = []
+    rows: list[LabelsRow] = []
     if table.exists():
         with table.open(newline="", encoding="utf-8") as stream:
-            rows += list(csv.reader(stream))[1:]
+            rows += [LabelsRow(row["file"], row, row["split"]) for row in csv.DictReader(stream)]
     for version in versions:
         place = folder / version.name
         place.mkdir(parents=True, exist_ok=True)
@@ -114,10 +114,8 @@ def write_faces(folder: Path, versions: list[Version]) -> None:
         bytes_ = (crops * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
         for crop, index in zip(bytes_, version.faces.image_index.tolist(), strict=True):
             Image.fromarray(crop).save(place / f"{index:05d}.png", compress_level=1)
-            labels = version.labels[index]
-            rows.append([f"{place.name}/{index:05d}.png", version.split, *(labels[name] for name in ATTRIBUTES)])
-    with atomic_path(table) as path, path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([["file", "split", *ATTRIBUTES], *rows])
+            rows.append(LabelsRow(f"{place.name}/{index:05d}.png", version.labels[index], version.split))
+    write_labels(folder, list(ATTRIBUTES), rows)
 
 
 @torch.no_grad()

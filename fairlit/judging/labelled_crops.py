@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from fairlit.data.faces.labels_table import LABELS_NAME, write_labels
+from fairlit.data.faces.labels_table import LABELS_NAME, LabelsRow, write_labels
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.faces.classifier_files import load_classifier, read_classes
 from fairlit.faces.detection import FaceDetection
@@ -128,7 +128,7 @@ def _write_crops(
                 f"folder: got {root}, in whose {counted(len(labels), 'picture')} no face is found; expected some; give "
                 "a larger --detection.scale, or other pictures"
             )
-        write_labels(place, list(classifier.classes), done.labels)
+        write_labels(place, list(classifier.classes), (LabelsRow(*own) for own in done.labels.items()))
         (out / LABELS_NAME).unlink(missing_ok=True)  # a stop while files are moved leaves no table of other crops
     return done
 

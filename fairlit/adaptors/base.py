@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from fairlit.adaptors.files import FAIRLIT_KEY, AdaptorMetadata, adaptor_files, read_tensors, write_tensors
-from fairlit.errors import CheckpointError, ConfigurationError
+from fairlit.diffusion.families.family import Family
+from fairlit.diffusion.families.lookup import family_of
+from fairlit.errors import CheckpointError, ConfigurationError, Problems
 
 
 class Components(Protocol):
@@ -64,7 +67,7 @@ class Adaptor(ABC):
         seed on every process, whatever the state of the global random generator, which is left as it was.
 
         Args:
-            components: the model's tokenizer, text encoder and U-Net (and VAE, which is frozen too if there is one).
+            components: the model's tokenizers, text encoders and U-Net (and VAE, which is frozen too if there is one).
 
         Raises:
             ConfigurationError: the adaptor does not fit the model.
@@ -72,7 +75,10 @@ class Adaptor(ABC):
         """
         if self._parameters is not None:
             raise RuntimeError(f"{type(self).__name__} is attached already; make another one for another model")
-        for name in ("text_encoder", "unet", "vae"):
+        family = family_of(components)
+        with Problems("adaptor") as problems:
+            self.check_family(family, problems)
+        for name in family.weights:
             module = getattr(components, name, None)
             if isinstance(module, nn.Module):
                 module.requires_grad_(False)
@@ -80,6 +86,14 @@ class Adaptor(ABC):
             self._parameters = self._add_to(components)
         for parameter in self._parameters.values():
             parameter.requires_grad_(True)
+
+    def check_family(self, family: Family, problems: Problems) -> None:  # noqa: B027  most fit all
+        """Note that the adaptor does not fit models of a family.
+
+        Args:
+            family: family of the model.
+            problems: collector of the messages.
+        """
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Return the trainable parameters under the names that they have in the saved file, always in the same order.
@@ -169,7 +183,8 @@ class Adaptor(ABC):
         Returns:
             The files written.
         """
-        record = self._complete(metadata)
+        pipeline = family_of(components).pipelines[0]
+        record = self._complete(dataclasses.replace(metadata, pipeline=pipeline))
         header = {FAIRLIT_KEY: record.to_json(), **self._stock_header(components)}
         return [write_tensors(Path(folder) / self.file_name, self.parameters(), header)]
 
@@ -232,7 +247,7 @@ class Adaptor(ABC):
         """Return `metadata` with the adaptor's own fields filled in."""
 
     @abstractmethod
-    def strip(self, pipeline: StableDiffusionPipeline) -> None:
+    def strip(self, pipeline: DiffusionPipeline) -> None:
         """Make the original model of `pipeline`, whose modules are copies of those that the adaptor sits in."""
 
 

@@ -23,10 +23,12 @@ from fairlit.adaptors.files import (
     read_tensors,
 )
 from fairlit.adaptors.formats import kohya, peft, published
-from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component, is_factor
+from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component, component_of, is_factor
 from fairlit.adaptors.formats.reading import read_lora
 from fairlit.adaptors.records import DEFAULT_TOKEN
 from fairlit.adaptors.soft_tokens import LONGEST_TOKEN, is_token, placeholder_tokens
+from fairlit.diffusion.families.family import Family
+from fairlit.diffusion.families.lookup import FAMILIES, family_named
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError
 from fairlit.faces.weights import read_state_dict
@@ -50,6 +52,13 @@ class AdaptorContents:
     token: str = ""
     rows: Tensor | None = None
     files: tuple[Path, ...] = ()
+
+    @property
+    def family(self) -> Family:
+        """The family of models that the adaptor is for: as its record says, else as its layers look."""
+        second = any(component_of(layer) == "text_encoder_2" for layer in self.updates)
+        likely = next(family for family in FAMILIES if ("text_encoder_2" in family.parts) == second)
+        return family_named(self.record.pipeline) or likely
 
     def lora_record(self) -> AdaptorMetadata:
         """Return the record of the LoRA: rank and alpha that most of its layers have, and the layers."""

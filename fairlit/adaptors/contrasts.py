@@ -26,6 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from fairlit.adaptors.base import Components
+from fairlit.diffusion.families.family import Family
+from fairlit.diffusion.families.lookup import family_of
 from fairlit.errors import Problems
 
 PLACEHOLDER = "{word}"
@@ -100,18 +102,24 @@ def contrast_directions(
     Args:
         contrast: words and templates.
         components: the model; its adaptor must be one that changes nothing yet.
-        inside: name -> layer of the text encoder.
-        after: names of layers that are given the text encoder's last hidden state.
+        inside: name -> layer of a text encoder.
+        after: names of layers that are given what the text encoders make of the prompt.
         centred: whether directions are orthogonal to the mean input over words and templates, the point of balance.
 
     Returns:
         name -> float32 [K - 1, inputs of the layer], on the CPU.
     """
-    totals: dict[str, Tensor] = {}
+    family, totals = family_of(components), dict[str, Tensor]()
     for template in contrast.templates:
-        tokens = contrast.tokens(template, components.tokenizer)
-        start = _first_difference(tokens)
-        states = [_states(components, ids, start, inside=inside, after=after) for ids in tokens]
+        read = {
+            encoder: contrast.tokens(template, getattr(components, tokenizer))
+            for encoder, tokenizer in family.tokenizers.items()
+        }
+        start = min(map(_first_difference, read.values()))
+        states = []
+        for number, word in enumerate(contrast.words):
+            text, ids = template.replace(PLACEHOLDER, word), {name: tokens[number] for name, tokens in read.items()}
+            states.append(_states(family, components, text, ids, start=start, inside=inside, after=after))
         for name in states[0]:
             totals[name] = totals.get(name, torch.zeros(())) + torch.stack([found[name] for found in states])
     directions = {}
@@ -130,14 +138,24 @@ def _first_difference(tokens: Sequence[Sequence[int]]) -> int:
 
 
 def _states(
-    components: Components, tokens: Sequence[int], start: int, *, inside: Mapping[str, nn.Module], after: Sequence[str]
+    family: Family,
+    components: Components,
+    text: str,
+    tokens: Mapping[str, Sequence[int]],
+    *,
+    start: int,
+    inside: Mapping[str, nn.Module],
+    after: Sequence[str],
 ) -> dict[str, Tensor]:
     """Return the mean input of every layer over the tokens from `start` on, for one prompt."""
     found: dict[str, Tensor] = {}
-    encoder = components.text_encoder
+    ids = {
+        name: torch.tensor([list(row)], device=next(getattr(components, name).parameters()).device)
+        for name, row in tokens.items()
+    }
     with _recording(inside, found):
-        last = encoder(torch.tensor([list(tokens)], device=next(encoder.parameters()).device))[0]
-    found.update(dict.fromkeys(after, last))
+        embedded = family.embed(components, [text], ids)
+    found.update(dict.fromkeys(after, embedded["prompt_embeds"]))
     return {name: states[0, start:].mean(dim=0).float().cpu() for name, states in found.items()}
 
 

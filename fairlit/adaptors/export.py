@@ -72,7 +72,7 @@ def write_adaptor(
             tensors, header = diffusers.write_lora(folded.updates)
             files.append(write_tensors(folder / LORA_FILE, tensors, header | record))
         elif format_ == "kohya":
-            tensors, header = kohya.write_lora(contents.updates, sdxl or _has_second_encoder(contents))
+            tensors, header = kohya.write_lora(contents.updates, sdxl or len(contents.family.tokenizers) > 1)
             files.append(write_tensors(folder / f"{name}_lora.safetensors", tensors, header | record))
         else:
             for component, (tensors, config) in peft.write_lora(contents.updates, contents.record.base_model).items():
@@ -176,7 +176,3 @@ def _compare_updates(contents: AdaptorContents, found: Mapping[str, Tensor], fol
                 f"{folder}: read back, layer '{layer}' is changed, which it is not in the adaptor; do not use the "
                 "files, choose another format"
             )
-
-
-def _has_second_encoder(contents: AdaptorContents) -> bool:
-    return any(layer.startswith("text_encoder_2.") for layer in contents.updates)

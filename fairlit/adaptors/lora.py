@@ -1,14 +1,14 @@
-"""Low-rank updates of the text encoder's and the U-Net's linear layers (Hu et al. 2021), through peft."""
+"""Low-rank updates of the text encoders' and the U-Net's linear layers (Hu et al. 2021), through peft."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -21,6 +21,8 @@ from fairlit.adaptors.formats import diffusers
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, canonical_name
 from fairlit.adaptors.formats.reading import settings_alpha
 from fairlit.adaptors.peft_layers import living_updates
+from fairlit.diffusion.families.family import Family
+from fairlit.diffusion.families.lookup import family_of
 from fairlit.errors import Problems
 
 ADAPTER_NAME = "fairlit"  # peft's name for ours among a model's adapters
@@ -39,15 +41,18 @@ class Lora(Adaptor):
     Args:
         rank: inner dimension of the update.
         alpha: strength of the update, relative to `rank`; None means the rank itself (a factor of 1).
-        text_encoder: whether to adapt the text encoder.
+        text_encoder: whether to adapt the text encoder; of two, the first. Of Stable Diffusion XL's first one the last
+            layer is left alone: its output is not read, so an update of it would never learn.
         unet: whether to adapt the U-Net.
+        text_encoder_2: whether to adapt the second text encoder of Stable Diffusion XL.
         use_rslora: whether the update is multiplied by ``alpha / sqrt(rank)`` instead (Kalajdzievski 2023), so that a
             higher rank does not learn more slowly.
         text_encoder_modules: last part(s) of the names of the layers to adapt in the text encoder.
         unet_modules: the same for the U-Net.
+        text_encoder_2_modules: the same for the second text encoder.
         contrasts: words for the classes of attributes, e.g. ``[[female, male]]``, along whose directions the first
             rows of A lie at the start, instead of at random, in all adapted layers that read the prompt: those of the
-            text encoder, the keys and values of the U-Net's cross-attention. Not in the paper; meant for few prompts
+            text encoders, the keys and values of the U-Net's cross-attention. Not in the paper; meant for few prompts
             to learn from, see `adaptors.contrasts`.
         contrast_templates: prompts with ``{word}`` in the place of such a word; directions are averaged over them.
         contrast_gain: length of these rows relative to a random one; the larger, the more of a step goes there.
@@ -70,9 +75,11 @@ class Lora(Adaptor):
         text_encoder: bool = True,
         *,
         unet: bool = False,
+        text_encoder_2: bool = False,
         use_rslora: bool = False,
         text_encoder_modules: Sequence[str] = TEXT_ENCODER_MODULES,
         unet_modules: Sequence[str] = UNET_MODULES,
+        text_encoder_2_modules: Sequence[str] = TEXT_ENCODER_MODULES,
         contrasts: Sequence[Sequence[str]] = (),
         contrast_templates: Sequence[str] = (),
         contrast_gain: float = 4.0,
@@ -84,11 +91,12 @@ class Lora(Adaptor):
         self.alpha = float(rank if alpha is None else alpha)
         self.use_rslora = use_rslora
         self.seed = seed
-        self.modules: dict[str, tuple[str, ...]] = {}
-        if text_encoder:
-            self.modules["text_encoder"] = tuple(text_encoder_modules)
-        if unet:
-            self.modules["unet"] = tuple(unet_modules)
+        adapted = {
+            "text_encoder": (text_encoder, text_encoder_modules),
+            "text_encoder_2": (text_encoder_2, text_encoder_2_modules),
+            "unet": (unet, unet_modules),
+        }
+        self.modules = {component: tuple(names) for component, (switch, names) in adapted.items() if switch}
         self.contrasts = [Contrast(tuple(words), tuple(contrast_templates)) for words in contrasts]
         self.contrast_templates = tuple(contrast_templates)
         self.contrast_gain, self.contrast_centred = contrast_gain, contrast_centred
@@ -108,17 +116,32 @@ class Lora(Adaptor):
             if not self.alpha > 0:
                 problems.add(f"alpha is {alpha}; give a number above 0, or nothing for alpha = rank")
             if not self.modules:
-                problems.add("text_encoder and unet are both false: set at least one of them to true")
+                problems.add("text_encoder, text_encoder_2 and unet are all false: set at least one of them to true")
             for component, names in self.modules.items():
                 if not names or not all(names):
                     problems.add(f"{component}_modules is {list(names)}; name at least one layer, e.g. 'q_proj'")
 
+    def check_family(self, family: Family, problems: Problems) -> None:
+        """Note parts to adapt that models of the family do not have."""
+        for component in self.modules:
+            if component not in family.weights:
+                problems.add(
+                    f"{component}: got true for {family.title}, which has no such part; expected false; leave it out"
+                )
+
     def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
+        family = family_of(components)
+        unread = {
+            component: _layers_of(getattr(components, component), name)
+            for component, name in family.unread(components).items()
+        }
         with Problems("lora") as problems:
             for component, names in self.modules.items():
-                _check_modules(component, getattr(components, component), names, problems=problems)
+                module, excluded = getattr(components, component), unread.get(component, ())
+                _check_modules(component, module, names, unread=excluded, problems=problems)
             for contrast in self.contrasts:
-                contrast.check_tokens(components.tokenizer, problems)
+                for name in family.tokenizers.values():
+                    contrast.check_tokens(getattr(components, name), problems)
         parameters: dict[str, nn.Parameter] = {}
         for component, names in self.modules.items():
             module = getattr(components, component)
@@ -126,6 +149,7 @@ class Lora(Adaptor):
                 r=self.rank,
                 lora_alpha=self.alpha,
                 target_modules=list(names),
+                exclude_modules=unread.get(component),
                 lora_dropout=0.0,
                 bias="none",
                 use_rslora=self.use_rslora,
@@ -142,7 +166,8 @@ class Lora(Adaptor):
     @torch.no_grad()
     def _read_contrasts(self, components: Components) -> None:
         """Lay the first rows of A along the contrasts, in every adapted layer that reads the prompt."""
-        inside = _lora_layers(components.text_encoder)
+        encoders = {name: getattr(components, name) for name in family_of(components).tokenizers}
+        inside = {f"{part}.{name}": layer for part in encoders for name, layer in _lora_layers(encoders[part]).items()}
         after = {name: layer for name, layer in _lora_layers(components.unet).items() if name.endswith(_READS_PROMPT)}
         row = 0
         for contrast in self.contrasts:
@@ -164,7 +189,7 @@ class Lora(Adaptor):
             layer.set_scale(ADAPTER_NAME, strength)
         super()._set_strength(strength)
 
-    def strip(self, pipeline: StableDiffusionPipeline) -> None:
+    def strip(self, pipeline: DiffusionPipeline) -> None:
         """Take the low-rank layers out of the copied modules of `pipeline`."""
         pipeline.unload_lora_weights()
 
@@ -172,6 +197,7 @@ class Lora(Adaptor):
         """Return the constructor's arguments, as plain data."""
         names = {f"{component}_modules": list(names) for component, names in self.modules.items()}
         switches = {component: component in self.modules for component in ("text_encoder", "unet")}
+        switches |= {"text_encoder_2": True} if "text_encoder_2" in self.modules else {}
         numbers = {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, "contrast_gain": self.contrast_gain}
         contrasts = {
             "contrasts": [list(contrast.words) for contrast in self.contrasts],
@@ -224,8 +250,25 @@ def lora_parameters(component: str, module: nn.Module, adapter: str) -> dict[str
     }
 
 
-def _check_modules(component: str, module: nn.Module, names: Sequence[str], *, problems: Problems) -> None:
-    """Note every entry of `names` that no linear layer of `module` answers to, and a LoRA that is there already."""
+def _layers_of(module: nn.Module, name: str) -> list[str]:
+    """Return the names of the linear layers in the part of `module` whose name ends with `name`."""
+    return [
+        layer for layer, kind in module.named_modules() if isinstance(kind, nn.Linear) and f".{name}." in f".{layer}"
+    ]
+
+
+def _check_modules(
+    component: str, module: nn.Module, names: Sequence[str], *, unread: Collection[str], problems: Problems
+) -> None:
+    """Note every entry of `names` that no linear layer of `module` answers to, and a LoRA that is there already.
+
+    Args:
+        component: name of the part.
+        module: the part.
+        names: ends of the names of layers.
+        unread: layers whose output the model does not read.
+        problems: collector of the messages.
+    """
     if any(isinstance(layer, BaseTunerLayer) for layer in module.modules()):
         problems.add(
             f"the {component} carries a LoRA already; fuse it (pipeline.fuse_lora()) or unload it "
@@ -234,7 +277,13 @@ def _check_modules(component: str, module: nn.Module, names: Sequence[str], *, p
         return
     linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
     for ending in names:
-        if not any(name == ending or name.endswith(f".{ending}") for name in linear):
+        found = [name for name in linear if name == ending or name.endswith(f".{ending}")]
+        if found and all(name in unread for name in found):
+            problems.add(
+                f"{component}_modules: got '{ending}', whose output the model does not read; expected layers before "
+                "the last one; leave it out"
+            )
+        if not found:
             endings = ", ".join(sorted({_ending(name) for name in linear}))
             problems.add(f"{component}_modules: no linear layer is called '{ending}'; choose among {endings}")
 

@@ -15,6 +15,7 @@ from fairlit.adaptors.contents import AdaptorContents, read_adaptor
 from fairlit.adaptors.export import Format
 from fairlit.adaptors.files import read_tensors
 from fairlit.adaptors.formats.low_rank import component_of
+from fairlit.diffusion.families.family import Family
 from fairlit.diffusion.single_files import SINGLE_FILE
 from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.io.atomic import atomic_path, atomic_write_text
@@ -82,16 +83,15 @@ def export_card(
     sampling: Mapping[str, Any] = summary.sampling if summary else {}
     base_model = base or contents.record.base_model
     if format_ is None:
-        usage = _python(_FOLDER, [], _prompt(contents, summary), sampling=sampling)
+        usage = _python(contents, _FOLDER, [], _prompt(contents, summary), sampling=sampling)
     elif format_ == "diffusers":
         contents = contents.at_rank()  # as `write_adaptor` writes them
         usage = _stock_usage(contents, sampling, base_model, summary=summary)
     elif format_ == "peft":
         parts = sorted({file.parts[0] for file in files})
         lines = [f'PeftModel.from_pretrained(pipeline.{part}, "{_FOLDER}/{part}")  # in place' for part in parts]
-        usage = _python(
-            base_model, lines, _prompt(contents, summary), sampling=sampling, imports=["from peft import PeftModel"]
-        )
+        imports, prompt = ["from peft import PeftModel"], _prompt(contents, summary)
+        usage = _python(contents, base_model, lines, prompt, sampling=sampling, imports=imports)
     else:
         usage = _kohya_usage(contents, files, base_model, summary=summary, sampling=sampling)
     return _card(contents, usage, summary, sampling=sampling, base=base_model, merged=format_ is None)
@@ -160,7 +160,7 @@ def _card(
         made = f" by {inline(contents.record.origin)}"
     sections = {
         "Target": _target(contents),
-        "Use": usage + _padding(sampling),
+        "Use": usage + _padding(sampling, contents.family),
         "Measured": _measured(summary, of_fairlit=not contents.record.origin),
         "Limits": _LIMITS,
     }
@@ -256,7 +256,7 @@ def _stock_usage(
     lines = [f'pipeline.load_lora_weights("{_FOLDER}")'] if contents.updates else []
     if contents.rows is not None:
         lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
-    code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
+    code = _python(contents, base, lines, _prompt(contents, summary), sampling=sampling)
     words = [code] if contents.rows is None else [code, _TOKEN_NAMES]
     return "\n\n".join([*words, _other_programs(contents)])
 
@@ -304,18 +304,25 @@ def _kohya_usage(
         arguments = f"weight_name={literal(names[-1])}, token={literal(contents.token)}"
         load = f'pipeline.load_textual_inversion("{_FOLDER}", {arguments})'
         lines.append(load)
-    code = _python(base, lines, _prompt(contents, summary), sampling=sampling)
+    code = _python(contents, base, lines, _prompt(contents, summary), sampling=sampling)
     return "\n\n".join([*words, "In diffusers:", code])
 
 
 def _python(
-    model: str, lines: Sequence[str], prompt: str, *, sampling: Mapping[str, Any], imports: Sequence[str] = ()
+    contents: AdaptorContents,
+    model: str,
+    lines: Sequence[str],
+    prompt: str,
+    *,
+    sampling: Mapping[str, Any],
+    imports: Sequence[str] = (),
 ) -> str:
     """A fenced block of code that makes an image."""
     kind, opened = "DiffusionPipeline", f"from_pretrained({literal(model)})"
     if model.endswith(SINGLE_FILE):
         configs = model.removesuffix(SINGLE_FILE)
-        kind, opened = "StableDiffusionPipeline", f"from_single_file({literal(model)}, config={literal(configs)})"
+        kind = contents.family.pipelines[0]
+        opened = f"from_single_file({literal(model)}, config={literal(configs)})"
     code = [
         f"from diffusers import {kind}",
         *imports,
@@ -335,11 +342,34 @@ def _settings(sampling: Mapping[str, Any]) -> str:
     return "".join(f", {name}={value!r}" for name, value in numbers.items())
 
 
-def _padding(sampling: Mapping[str, Any]) -> str:
+_TWO_ENCODERS = """\
+import torch
+
+hidden = []
+for tokenizer, encoder in (
+    (pipeline.tokenizer, pipeline.text_encoder),
+    (pipeline.tokenizer_2, pipeline.text_encoder_2),
+):
+    texts = ["", pipeline.maybe_convert_prompt(prompt, tokenizer)]
+    output = encoder(tokenizer(texts, padding=True, return_tensors="pt").input_ids, output_hidden_states=True)
+    hidden.append(output.hidden_states[-2])
+negative, positive = torch.cat(hidden, dim=-1).split(1)
+negative_pooled, positive_pooled = output[0].split(1)
+if pipeline.config.force_zeros_for_empty_prompt:
+    negative, negative_pooled = torch.zeros_like(negative), torch.zeros_like(negative_pooled)
+embeddings = {
+    "prompt_embeds": positive,
+    "negative_prompt_embeds": negative,
+    "pooled_prompt_embeds": positive_pooled,
+    "negative_pooled_prompt_embeds": negative_pooled,
+}"""
+
+
+def _padding(sampling: Mapping[str, Any], family: Family) -> str:
     """What to do for the very images that were measured, where stock pipelines pad prompts differently."""
     if sampling.get("prompt_padding") != "longest":
         return ""
-    code = [
+    one = [
         "text = pipeline.maybe_convert_prompt(prompt, pipeline.tokenizer)",
         'ids = pipeline.tokenizer(text, return_tensors="pt").input_ids',
         'empty = pipeline.tokenizer("", padding="max_length", max_length=ids.shape[1], return_tensors="pt").input_ids',
@@ -347,8 +377,9 @@ def _padding(sampling: Mapping[str, Any]) -> str:
         '    "prompt_embeds": pipeline.text_encoder(ids)[0],',
         '    "negative_prompt_embeds": pipeline.text_encoder(empty)[0],',
         "}",
-        f"image = pipeline(**embeddings{_settings(sampling)}).images[0]",
     ]
+    code = [*(one if len(family.tokenizers) == 1 else [_TWO_ENCODERS])]
+    code.append(f"image = pipeline(**embeddings{_settings(sampling)}).images[0]")
     return (
         "\n\nfairlit pads a prompt only as far as the prompts beside it, as Shen et al. do; a stock pipeline pads it "
         "to 77 tokens, which changes the pictures a little. The pictures that fairlit itself makes:\n\n"

@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from diffusers import DiffusionPipeline, StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
@@ -31,12 +31,15 @@ from fairlit.adaptors.formats import diffusers
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, canonical_name, component_of, require_same
 from fairlit.adaptors.formats.reading import read_lora
 from fairlit.adaptors.peft_layers import living_updates
+from fairlit.diffusion.families.lookup import family_named
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_files
 
+_Pipeline = TypeVar("_Pipeline", bound=DiffusionPipeline)
 
-def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableDiffusionPipeline:
+
+def load_adaptor(pipeline: _Pipeline, path: str | Path) -> _Pipeline:
     """Load a LoRA, soft tokens or both into a stock pipeline, by diffusers' own loaders.
 
     Everything is checked before the pipeline is touched. Soft tokens act where the prompt names them:
@@ -57,7 +60,7 @@ def load_adaptor(pipeline: StableDiffusionPipeline, path: str | Path) -> StableD
     return pipeline
 
 
-def load_contents(pipeline: StableDiffusionPipeline, contents: AdaptorContents) -> None:
+def load_contents(pipeline: DiffusionPipeline, contents: AdaptorContents) -> None:
     """Load what was read of an adaptor into a stock pipeline, see `load_adaptor`.
 
     Raises:
@@ -70,7 +73,7 @@ def load_contents(pipeline: StableDiffusionPipeline, contents: AdaptorContents) 
             pipeline.load_textual_inversion({contents.token: contents.rows})
 
 
-def _load_lora(pipeline: StableDiffusionPipeline, updates: LowRankUpdates) -> None:
+def _load_lora(pipeline: DiffusionPipeline, updates: LowRankUpdates) -> None:
     """Load updates by diffusers' own loaders, and make sure that all of them have arrived."""
     for component in dict.fromkeys(component_of(layer) for layer in updates):
         part = {layer: update for layer, update in updates.items() if component_of(layer) == component}
@@ -92,9 +95,7 @@ def _load_lora(pipeline: StableDiffusionPipeline, updates: LowRankUpdates) -> No
         )
 
 
-def save_adaptor(
-    pipeline: StableDiffusionPipeline, path: str | Path, metadata: AdaptorMetadata | None = None
-) -> list[Path]:
+def save_adaptor(pipeline: DiffusionPipeline, path: str | Path, metadata: AdaptorMetadata | None = None) -> list[Path]:
     """Save the LoRA, the soft tokens or both that a pipeline carries, whoever loaded or trained them.
 
     Args:
@@ -109,6 +110,8 @@ def save_adaptor(
         ConfigurationError: the pipeline carries no adaptor, or several of one kind.
     """
     record = metadata or AdaptorMetadata(base_model=str(pipeline.config.get("_name_or_path") or ""))
+    if (family := family_named(type(pipeline).__name__)) is not None:
+        record = dataclasses.replace(record, pipeline=family.pipelines[0])
     contents = [content for content in (_lora_content(pipeline, record), _tokens_content(pipeline, record)) if content]
     if not contents:
         raise ConfigurationError("save_adaptor: the pipeline carries neither a LoRA nor soft tokens; load one first")
@@ -131,7 +134,7 @@ def save_adaptor(
 _Content = tuple[str, dict[str, Tensor], dict[str, str]]  # stock file name, tensors, header
 
 
-def _lora_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
+def _lora_content(pipeline: DiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
     """Return what to write about the LoRA that the pipeline carries, None without one."""
     updates: LowRankUpdates = {}
     for component in pipeline_components(pipeline):
@@ -152,7 +155,7 @@ def _lora_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) ->
     return LORA_FILE, tensors, {FAIRLIT_KEY: AdaptorContents(record, updates).lora_record().to_json(), **header}
 
 
-def _tokens_content(pipeline: StableDiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
+def _tokens_content(pipeline: DiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
     """Return what to write about the soft tokens that the pipeline carries, None without any."""
     tokenizer = pipeline.tokenizer
     added = {
@@ -258,8 +261,14 @@ def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, *, rows: 
         rows: [K, D], or [D] for one.
 
     Raises:
-        CheckpointError: they are of another width than the pipeline's, or it knows their name already.
+        CheckpointError: the pipeline has two text encoders, or they are of another width than its, or it knows their
+            name already.
     """
+    if getattr(pipeline, "text_encoder_2", None) is not None:
+        raise CheckpointError(
+            f"{source}: got soft tokens for a pipeline with two text encoders; expected a LoRA; load them into the "
+            "base model that they were made with"
+        )
     width = pipeline.text_encoder.get_input_embeddings().weight.shape[-1]
     if rows.shape[-1] != width:
         needed = [*rows.shape[:-1], width]

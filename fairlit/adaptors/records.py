@@ -32,10 +32,11 @@ class AdaptorMetadata:
         kind: ``lora`` or ``soft_tokens``.
         rank: rank of the low-rank update.
         alpha: the update is multiplied by ``alpha / rank``.
-        modules: names of the adapted layers, for each of ``text_encoder`` and ``unet``.
+        modules: names of the adapted layers, for each of ``text_encoder``, ``text_encoder_2`` and ``unet``.
         tokens: placeholder tokens, the first of which stands for all of them in a stock pipeline's prompt.
         version: version of fairlit that trained it; empty: another program.
         origin: who trained it, where it was another program and that is known.
+        pipeline: class of the stock pipeline that opens the model; empty: nobody has noted it.
 
     Example:
         >>> record = AdaptorMetadata(base_model="runs/base", attributes={"age": ("young", "old")})
@@ -54,6 +55,7 @@ class AdaptorMetadata:
     tokens: tuple[str, ...] = ()
     version: str = field(default_factory=fairlit_version)
     origin: str = ""
+    pipeline: str = ""
 
     def to_json(self) -> str:
         """Return one line of JSON; equal records give equal text."""

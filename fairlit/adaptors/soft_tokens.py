@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from fairlit.adaptors.base import Adaptor, Components, master_dtype
@@ -17,6 +17,7 @@ from fairlit.adaptors.files import TOKENS_FILE, AdaptorMetadata
 from fairlit.adaptors.formats.kohya import TOKENS_KEY
 from fairlit.adaptors.formats.low_rank import is_factor
 from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
+from fairlit.diffusion.families.family import Family
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.io.foreign_text import shortened
 
@@ -126,6 +127,14 @@ class SoftTokens(Adaptor):
         """Names of all placeholder tokens."""
         return placeholder_tokens(self.token, self.count)
 
+    def check_family(self, family: Family, problems: Problems) -> None:
+        """Note a family with several tokenizers."""
+        if len(family.tokenizers) > 1:
+            problems.add(
+                f"adaptor: got SoftTokens for {family.title}, which has {len(family.tokenizers)} text encoders; "
+                "expected a model with one; take Lora, or another model"
+            )
+
     def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
         tokenizer, text_encoder = components.tokenizer, components.text_encoder
         taken = [token for token in (*self.tokens, f"{self.token}_1") if token in tokenizer.get_vocab()]
@@ -174,7 +183,7 @@ class SoftTokens(Adaptor):
         """Put the first placeholder before `prompt`; a stock pipeline expands it to all of them."""
         return f"{self.token} {prompt}".rstrip()
 
-    def strip(self, pipeline: StableDiffusionPipeline) -> None:
+    def strip(self, pipeline: DiffusionPipeline) -> None:
         """Give the copied text encoder of `pipeline` its own table back, and the tokenizer its own vocabulary."""
         pipeline.text_encoder.set_input_embeddings(pipeline.text_encoder.get_input_embeddings().base)
         pipeline.tokenizer = copy.deepcopy(self._original_tokenizer)

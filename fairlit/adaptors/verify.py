@@ -112,7 +112,9 @@ def _whole_twin(
 
 def is_sharded(components: PipelineComponents) -> bool:
     """Return whether a part of the model that adaptors touch is spread over processes."""
-    parts = [part for module in (components.text_encoder, components.unet) for part in module.modules()]
+    family = family_of(components)
+    modules = [getattr(components, name) for name in (*family.tokenizers, family.denoiser)]
+    parts = [part for module in modules for part in module.modules()]
     if any(isinstance(part, FSDPModule) for part in parts):  # its parameters may be gathered at the moment
         return True
     return any(isinstance(parameter, DTensor) for part in parts for parameter in part.parameters(recurse=False))

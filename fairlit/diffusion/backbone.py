@@ -59,8 +59,6 @@ class Backbone(nn.Module):
         prompt_padding: PromptPadding = "longest",
         dtype: torch.dtype = torch.float32,
         solver: Solver = "pipeline",
-        *,
-        finetuned: bool = False,
     ) -> Backbone:
         """Loads a pipeline folder, or a single file, or a model from the hub.
 
@@ -70,7 +68,6 @@ class Backbone(nn.Module):
             dtype: precision of the weights.
             solver: what to sample with, on the pipeline's noise schedule; `pipeline`: the scheduler that it came with,
                 which is PNDM for Stable Diffusion v1-5.
-            finetuned: whether the model is to be finetuned.
 
         Raises:
             ConfigurationError: the folder is incomplete (see `check_pipeline`), or a config in it is damaged; or the
@@ -78,9 +75,9 @@ class Backbone(nn.Module):
             CheckpointError: weights are missing, of another shape, or not finite.
         """
         with Problems("backbone") as problems:
-            check_pipeline(path, problems, finetuned=finetuned)
+            check_pipeline(path, problems)
         with torch.device("cpu"):  # schedulers compute with numpy, whatever default device Lightning has set
-            pipeline = load_pipeline(path, dtype, finetuned=finetuned)
+            pipeline = load_pipeline(path, dtype)
             pipeline.scheduler = with_solver(pipeline.scheduler, solver)
         return cls(pipeline, str(path), prompt_padding)
 

@@ -95,12 +95,16 @@ class Chain:
     Attributes:
         denoise: the model.
         solver: the scheduler as a linear map.
-        guidance_scale: of classifier-free guidance; at 1 the unconditional branch is not computed.
+        guidance_scale: of classifier-free guidance; up to 1 there is none, as in diffusers: the unconditional branch is
+            not computed, and the scale is taken for 1.
     """
 
     denoise: Denoiser
     solver: LinearSolver
     guidance_scale: float = 7.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "guidance_scale", max(self.guidance_scale, 1.0))
 
     def predict(self, states: Tensor, evaluations: Tensor, conditioning: Conditioning, images: Tensor) -> Tensor:
         """Return the guided model output for any mix of images and evaluations in one batch.
@@ -118,7 +122,7 @@ class Chain:
         timesteps = self.solver.timesteps.to(states.device)[evaluations]  # both are there after `LinearSolver.to`
         inputs = states * scale[:, None, None, None]
         conditional = select(conditioning.prompts, conditioning.rows[images])
-        if self.guidance_scale == 1.0:
+        if self.guidance_scale == 1:
             return self.denoise(inputs, timesteps, conditional).to(states.dtype)
         unconditional = select(conditioning.prompts, conditioning.unconditional[images])
         outputs = self.denoise(

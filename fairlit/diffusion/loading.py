@@ -15,7 +15,7 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from fairlit.diffusion.families.family import Family
-from fairlit.diffusion.families.lookup import check_finetuned, check_kind, family_in
+from fairlit.diffusion.families.lookup import check_kind, family_in
 from fairlit.diffusion.out_of_memory import is_out_of_memory
 from fairlit.diffusion.settings import check_pipeline
 from fairlit.diffusion.single_files import config_folder, is_single_file
@@ -31,13 +31,12 @@ _DISPENSABLE = ("safety_checker", "feature_extractor", "image_encoder")
 _log = logging.getLogger(__name__)
 
 
-def load_pipeline(path: str | Path, dtype: torch.dtype, *, finetuned: bool = False) -> DiffusionPipeline:
+def load_pipeline(path: str | Path, dtype: torch.dtype) -> DiffusionPipeline:
     """Return a pipeline to train and sample, without its safety checker.
 
     Args:
         path: folder or single file that `check_pipeline` has checked, or a hub id.
         dtype: precision of the weights.
-        finetuned: whether the model is to be finetuned, which some families are not yet.
 
     Raises:
         ConfigurationError: a config or the tokenizer is damaged; names its folder. Or a hub id is of a family that does
@@ -45,7 +44,7 @@ def load_pipeline(path: str | Path, dtype: torch.dtype, *, finetuned: bool = Fal
         CheckpointError: weights are missing, of another shape, or not finite; names their folder and a tensor.
     """
     single = is_single_file(path)
-    path = Path(path) if single else _on_this_machine(path, finetuned=finetuned)
+    path = Path(path) if single else _on_this_machine(path)
     folder = config_folder(path) or path
     family = family_in(folder, "model")
     pipeline = _open_file(path, folder, family, dtype=dtype) if single else _open_folder(path, family, dtype)
@@ -138,7 +137,7 @@ def load_whole_pipeline(path: str | Path) -> DiffusionPipeline:
     return pipeline
 
 
-def _on_this_machine(path: str | Path, *, any_family: bool = False, finetuned: bool = False) -> Path:
+def _on_this_machine(path: str | Path, *, any_family: bool = False) -> Path:
     """The folder of a pipeline; a hub id is downloaded, with a line, unless a whole copy of it is here.
 
     Raises:
@@ -148,27 +147,26 @@ def _on_this_machine(path: str | Path, *, any_family: bool = False, finetuned: b
         return Path(path)
     folder, problems = local_folder(path), Problems("model")
     if folder is not None:
-        check_pipeline(folder, problems, "model", any_family=any_family, finetuned=finetuned)
+        check_pipeline(folder, problems, "model", any_family=any_family)
     if folder is None or problems.messages:
         if not any_family:
-            _require_family(str(path), finetuned)
+            _require_family(str(path))
         _log.info("download %s: it is not on this machine yet", path)
         folder = Path(DiffusionPipeline.download(str(path), use_safetensors=True))
         with Problems("model") as problems:
-            check_pipeline(folder, problems, "model", any_family=any_family, finetuned=finetuned)
+            check_pipeline(folder, problems, "model", any_family=any_family)
     return folder
 
 
-def _require_family(name: str, finetuned: bool) -> None:
+def _require_family(name: str) -> None:
     """Refuse a model of the hub that is of another family, before gigabytes of it are downloaded."""
     from huggingface_hub import hf_hub_download
 
     file = Path(hf_hub_download(name, "model_index.json"))
     with Problems("model") as problems:
         index = read_json(file, "model", problems)
-        family = None if index is None else check_kind(index, Path(name), problems, "model")
-        if family is not None and finetuned:
-            check_finetuned(family, name, problems, "model")
+        if index is not None:
+            check_kind(index, Path(name), problems, "model")
 
 
 @contextmanager

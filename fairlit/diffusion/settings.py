@@ -7,10 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from fairlit.diffusion.families.lookup import FAMILIES, check_finetuned, check_kind, content_without_index, what_works
-from fairlit.diffusion.single_files import check_content, check_file
+from fairlit.diffusion.families.lookup import (
+    FAMILIES,
+    check_kind,
+    content_without_index,
+    family_named,
+    what_works,
+)
+from fairlit.diffusion.single_files import check_content, check_file, config_folder
 from fairlit.errors import Problems
-from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, read_json
+from fairlit.io.model_folders import check_encoding, check_weights, find_variant, is_hub_id, local_folder, read_json
 from fairlit.io.tokenizer_files import check_tokenizer_files
 
 if TYPE_CHECKING:
@@ -30,9 +36,9 @@ Precision = Literal["float32", "bfloat16", "float16"]
 
 
 def check_guidance_scale(scale: float, problems: Problems, name: str = "guidance_scale") -> None:
-    """Notes a scale of classifier-free guidance that would turn it round."""
-    if not 1 <= scale < math.inf:
-        problems.add(f"{name}: got {scale}; expected a number from 1, which is no guidance; give 7.5, say")
+    """Notes a scale of classifier-free guidance that would turn it round; as in diffusers, 1 and less are none."""
+    if not 0 <= scale < math.inf:
+        problems.add(f"{name}: got {scale}; expected at least 0 (up to 1 is no guidance); give 7.5, say")
 
 
 def check_pipeline(
@@ -41,7 +47,6 @@ def check_pipeline(
     subject: str = "backbone",
     *,
     any_family: bool = False,
-    finetuned: bool = False,
     weights: bool = True,
 ) -> None:
     """Notes what is wrong with a pipeline, without loading weights; a hub id (org/name) is taken on trust.
@@ -51,7 +56,6 @@ def check_pipeline(
         problems: where messages go.
         subject: the parameter's name, begins every message.
         any_family: whether the pipeline may be of another family than those that are trained and sampled.
-        finetuned: whether the model is to be finetuned, which some families are not yet.
         weights: whether weights will be read; configs and tokenizer suffice where they are not.
     """
     given, single = Path(path), False
@@ -72,7 +76,7 @@ def check_pipeline(
     if index is None:
         return
     family = FAMILIES[0] if any_family else check_kind(index, folder, problems, subject)
-    if family is None or (finetuned and not check_finetuned(family, folder, problems, subject)):
+    if family is None:
         return
     before = len(problems.messages)
     for part in (*family.parts, "scheduler"):
@@ -81,6 +85,19 @@ def check_pipeline(
         check_content(given, family, problems, subject)
     if not any_family and len(problems.messages) == before:
         family.check_configs(folder, problems, subject)
+
+
+def family_here(model: str | Path) -> Family | None:
+    """Return the family of a model; None where it is not on this machine, or of none that works.
+
+    Args:
+        model: folder, single file or hub id.
+    """
+    folder = config_folder(model) or local_folder(model)
+    if folder is None:
+        return None
+    index = read_json(folder / "model_index.json", "model", Problems("model"))
+    return None if index is None else family_named(index.get("_class_name"))
 
 
 def _check_part(

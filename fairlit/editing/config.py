@@ -48,7 +48,7 @@ class EditConfig(PromptSource):
         compositions: target of images with several people: '{gender: {2: {"1 female, 1 male": 1.0}}}'
         model: folder, hub id or .safetensors file of the pipeline that regenerates faces
         steps: number of solver steps of a whole chain
-        guidance_scale: scale of classifier-free guidance; 1 is no guidance
+        guidance_scale: scale of classifier-free guidance; up to 1 is no guidance
         solver: solver to sample with: pipeline (the one that the model came with), dpm-solver++, ddim, euler
         precision: data type of the model's weights: float32, bfloat16, float16
         batch_size: number of faces that go through the model together

@@ -27,7 +27,7 @@ class SamplingConfig:
         images: number of images per prompt
         seed: seed of the noise; each image has its own noise, whatever the batch size
         steps: number of solver steps
-        guidance_scale: scale of classifier-free guidance; 1 is no guidance
+        guidance_scale: scale of classifier-free guidance; up to 1 is no guidance
         image_size: side of the images in pixels, or '[HEIGHT, WIDTH]'; the model's own size by default
         solver: solver to sample with: pipeline (the one that the model came with), dpm-solver++, ddim, euler
         prompt_padding: padding of prompts: longest (of the batch), or max_length as in stock diffusers

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairlit.data.prompts.families import Prompt
-from fairlit.diffusion.families.lookup import family_in
 from fairlit.diffusion.pipeline_digest import pipeline_digest
 from fairlit.diffusion.schedulers import check_sampling
 from fairlit.diffusion.settings import (
@@ -20,8 +19,8 @@ from fairlit.diffusion.settings import (
     Solver,
     check_image_size,
     check_pipeline,
+    family_here,
 )
-from fairlit.diffusion.single_files import config_folder
 from fairlit.diffusion.text_length import open_tokenizer, warn_of_cut_texts
 from fairlit.errors import Problems
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -109,8 +108,8 @@ class GenerationPlan:
         before = len(problems.messages)
         check_pipeline(self.model, problems, "model")
         if len(problems.messages) == before:
-            if (folder := config_folder(self.model)) is not None:
-                self.method.check_family(family_in(folder, "model"), problems)
+            if (family := family_here(self.model)) is not None:
+                self.method.check_family(family, problems)
             check_sampling(self.model, self.solver, [self.steps], problems=problems, subject="model")
         problems.at_least("images", self.images, 1)
         problems.at_least("seed", self.seed, 0)

@@ -30,7 +30,6 @@ class FinetunedAdaptor(Method):
     name: ClassVar[str] = "adaptor"
     needs: ClassVar[tuple[Need, ...]] = ("training", "classifier")
     needs_target: ClassVar[bool] = False
-    needs_one_text_encoder: ClassVar[bool] = True
     takes_adaptor: ClassVar[bool] = True
 
     def __init__(self, path: str) -> None:
@@ -73,18 +72,22 @@ def adaptor_digest(path: str) -> str | None:
 @contextmanager
 def _loaded(backbone: Backbone, path: str) -> Iterator[list[str]]:
     """Inside the block the model carries the adaptor at `path`; gives the names of its soft tokens."""
-    encoder, tokenizer = backbone.text_encoder, backbone.tokenizer
-    table, vocabulary = copy.deepcopy(encoder.get_input_embeddings()), encoder.config.vocab_size
-    backbone.tokenizer = copy.deepcopy(tokenizer)  # loading soft tokens changes tokenizer and table in place
+    encoders = list(backbone.text_encoders.values())
+    tables = [(copy.deepcopy(encoder.get_input_embeddings()), encoder.config.vocab_size) for encoder in encoders]
+    tokenizers = {name: getattr(backbone, name) for name in backbone.family.tokenizers.values()}
+    for name, tokenizer in tokenizers.items():  # loading soft tokens changes tokenizer and table in place
+        setattr(backbone, name, copy.deepcopy(tokenizer))
     pipeline = backbone.pipeline()
     try:
         load_adaptor(pipeline, path)
-        for module in (backbone.unet, encoder):
+        for module in (backbone.denoiser, *encoders):
             module.requires_grad_(False).eval()
-        known, ids = tokenizer.get_vocab(), backbone.tokenizer.get_vocab()
+        known, ids = tokenizers["tokenizer"].get_vocab(), backbone.tokenizer.get_vocab()
         yield sorted(ids.keys() - known.keys(), key=lambda name: ids[name])
     finally:
         pipeline.unload_lora_weights()
-        encoder.set_input_embeddings(table)
-        encoder.config.vocab_size = vocabulary
-        backbone.tokenizer = tokenizer
+        for encoder, (table, vocabulary) in zip(encoders, tables, strict=True):
+            encoder.set_input_embeddings(table)
+            encoder.config.vocab_size = vocabulary
+        for name, tokenizer in tokenizers.items():
+            setattr(backbone, name, tokenizer)

@@ -197,7 +197,8 @@ class OutputEditing(Method):
 
         with Problems(self.name) as problems:
             compositions = read_compositions(self.compositions, target, problems)
-        scale = self.editing.guidance_scale or plan.guidance_scale
+        own = self.editing.guidance_scale
+        scale = plan.guidance_scale if own is None else own
         inpainter = Inpainter(backbone, plan.steps, scale, strength=self.editing.strength)
         return FaceEditor(
             inpainter=inpainter,

@@ -132,7 +132,7 @@ def test_bad_arguments_are_refused_together() -> None:
     message = str(caught.value)
     for part in ("rank: got 0", "alpha is -1.0", "text_encoder_modules is []", "unet_modules is ['']"):
         assert part in message
-    with pytest.raises(ConfigurationError, match="both false"):
+    with pytest.raises(ConfigurationError, match="all false"):
         Lora(text_encoder=False)
     with pytest.raises(ConfigurationError, match="alpha is nan"):
         Lora(alpha=float("nan"))

@@ -341,23 +341,6 @@ def test_what_is_not_here_is_downloaded_with_a_word_if_it_is_of_a_known_family(
     assert "download somebody/absent: it is not on this machine yet" in caplog.text
 
 
-def test_what_is_not_finetuned_is_refused_before_it_is_downloaded(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
-    downloaded: list[str] = []
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
-    monkeypatch.setattr(
-        DiffusionPipeline, "download", lambda name, **settings: downloaded.append(name) or str(tmp_path)
-    )
-    with pytest.raises(ConfigurationError, match=r"model: got somebody/xl of Stable Diffusion XL; fairlit samples it"):
-        Backbone.load("somebody/xl", finetuned=True)
-    assert downloaded == []
-    with pytest.raises(ConfigurationError, match="lists no 'unet'"):  # else it is, and looked at
-        Backbone.load("somebody/xl")
-    assert downloaded == ["somebody/xl"]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [

@@ -181,7 +181,7 @@ def test_everything_wrong_is_said_at_once(plan: GenerationPlan) -> None:
         model="no/such/folder",
         images=0,
         steps=0,
-        guidance_scale=0.5,
+        guidance_scale=-0.5,
         image_size=30,
         seed=-1,
         out=plan.out.parent / "file",

@@ -46,7 +46,6 @@ class Family(ABC):
         denoiser: name of the part that is evaluated once a solver step.
         tokenizers: text encoders by name, and the tokenizer that each reads texts through.
         side_multiple: number of pixels that sides of images are multiples of.
-        finetuned: whether fairlit finetunes models of the family, or samples them only.
         single_file: parts with weights by name, and what the names of their tensors begin with in a single file.
         absent: what constructors of the stock pipelines take for parts that fairlit goes without.
         index_settings: settings that model_index.json holds beside the parts, and that constructors take.
@@ -59,7 +58,6 @@ class Family(ABC):
     denoiser: ClassVar[str]
     tokenizers: ClassVar[Mapping[str, str]]
     side_multiple: ClassVar[int]
-    finetuned: ClassVar[bool]
     single_file: ClassVar[Mapping[str, str]]
     absent: ClassVar[Mapping[str, Any]]
     index_settings: ClassVar[tuple[str, ...]] = ()
@@ -126,6 +124,17 @@ class Family(ABC):
         Returns:
             Its output [M, C, h, w]: noise, velocity or sample, as it was trained.
         """
+
+    def unread(self, parts: Any) -> dict[str, str]:
+        """Return layers of text encoders whose output nothing reads, so that an update of them would never learn.
+
+        Args:
+            parts: the model.
+
+        Returns:
+            Text encoders by name, and the end of the layer's name; empty where all layers are read.
+        """
+        return {}
 
     def decode(self, parts: Any, latents: Tensor) -> Tensor:
         """Return images [N, 3, H, W], from 0 to 1 but for overshoot, of final latents [N, C, h, w]; differentiable."""

@@ -133,24 +133,6 @@ def described(name: object) -> str:
     return f"{name} ({kind})" if kind else str(name)
 
 
-def check_finetuned(family: Family, place: str | Path, problems: Problems, subject: str) -> bool:
-    """Return whether models of a family are finetuned; note where they are only sampled.
-
-    Args:
-        family: family of the model.
-        place: folder or hub id of the model.
-        problems: collector of the messages.
-        subject: name of the parameter, begins every message.
-    """
-    if not family.finetuned:
-        titles = " or ".join(other.title for other in FAMILIES if other.finetuned)
-        problems.add(
-            f"{subject}: got {place} of {family.title}; fairlit samples it, but does not finetune it yet; give a model "
-            f"of {titles}"
-        )
-    return family.finetuned
-
-
 def what_works() -> str:
     """Return which pipelines to give instead.
 

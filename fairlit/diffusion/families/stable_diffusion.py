@@ -34,7 +34,6 @@ class StableDiffusion(Family):
     denoiser = "unet"
     tokenizers = MappingProxyType({"text_encoder": "tokenizer"})
     side_multiple = 8
-    finetuned = True
     single_file = MappingProxyType(
         {"text_encoder": "cond_stage_model.", "unet": "model.diffusion_model.", "vae": "first_stage_model."}
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,6 @@ class StableDiffusionXL(Family):
     denoiser = "unet"
     tokenizers = MappingProxyType({"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"})
     side_multiple = 8
-    finetuned = False
     single_file = MappingProxyType(
         {
             "text_encoder": "conditioner.embedders.0.",
@@ -93,9 +93,27 @@ class StableDiffusionXL(Family):
         )[0]
         return output
 
+    def unread(self, parts: Any) -> dict[str, str]:
+        """See `Family`: the last layer of the first text encoder, which is read before it."""
+        return {"text_encoder": f"encoder.layers.{parts.text_encoder.config.num_hidden_layers - 1}"}
+
+    def decode(self, parts: Any, latents: Tensor) -> Tensor:
+        """See `Family`; an autoencoder that overflows in float16 is not cast to it by autocast either."""
+        import torch
+
+        kind = latents.device.type
+        overflows = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind) == torch.float16
+        with torch.autocast(kind, enabled=False) if overflows and _upcasts(parts.vae.config) else nullcontext():
+            return super().decode(parts, latents)
+
     def precision(self, part: str, config: Mapping[str, Any], dtype: torch.dtype) -> torch.dtype:
         """See `Family`: float32 for an autoencoder that overflows in float16."""
         import torch
 
-        overflows = part == "vae" and dtype == torch.float16 and config.get("force_upcast", True)
+        overflows = part == "vae" and dtype == torch.float16 and _upcasts(config)
         return torch.float32 if overflows else dtype
+
+
+def _upcasts(vae: Mapping[str, Any]) -> bool:
+    """Return whether the config of an autoencoder says that it overflows in float16."""
+    return bool(vae.get("force_upcast", True))

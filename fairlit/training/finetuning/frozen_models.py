@@ -54,13 +54,9 @@ class FrozenModels(nn.Module):
                 module.requires_grad_(False)
 
     def load_backbone(self) -> Backbone:
-        """Return a fresh copy of the model that is finetuned, as it came.
-
-        Raises:
-            ConfigurationError: it is of a family that is not finetuned yet.
-        """
+        """Return a fresh copy of the model that is finetuned, as it came."""
         padding, solver = self.sampling.prompt_padding, self.sampling.solver
-        return Backbone.load(self.models.backbone, padding, solver=solver, finetuned=True)
+        return Backbone.load(self.models.backbone, padding, solver=solver)
 
     def load_detector(self) -> FaceDetectorBase:
         """Return what finds faces in images."""

@@ -20,6 +20,7 @@ from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.acceleration import Acceleration, accelerate
 from fairlit.diffusion.schedulers import check_sampling
+from fairlit.diffusion.settings import family_here
 from fairlit.diffusion.text_length import open_tokenizer, warn_of_cut_texts
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier
@@ -137,6 +138,8 @@ class FinetuningModule(L.LightningModule, ABC):
         before = len(problems.messages)
         self.models.check(problems)
         if len(problems.messages) == before:
+            if (family := family_here(self.models.backbone)) is not None:
+                self.adaptor.check_family(family, problems)
             check_sampling(
                 self.models.backbone,
                 self.sampling.solver,

@@ -36,7 +36,7 @@ class Models:
     """Where the models come from: folders, or ids on a model hub.
 
     Attributes:
-        backbone: Stable Diffusion pipeline that is finetuned; a .safetensors file will do.
+        backbone: pipeline of Stable Diffusion or Stable Diffusion XL that is finetuned; a .safetensors file will do.
         classifier: attribute classifier that is trained against: a folder, a YAML file of words (`faces.zero_shot`), or
             a class path; or a list of several, whose losses are averaged.
         audit_classifier: another classifier, which judges validation and test; null: the one that is trained against,
@@ -80,7 +80,7 @@ class Models:
 
     def check(self, problems: Problems) -> None:
         """Note missing or damaged files, without loading any weights."""
-        check_pipeline(self.backbone, problems, finetuned=True)
+        check_pipeline(self.backbone, problems)
         check_detector(self.detector, problems, "models.detector")
         for name in ("clip", "dino"):
             if (path := getattr(self, name)) is not None:

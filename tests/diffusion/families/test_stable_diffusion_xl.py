@@ -12,10 +12,11 @@ from tiny_xl import build_tiny_xl
 from torch import Tensor
 
 from fairlit.adaptors import Lora
-from fairlit.diffusion import Backbone, Chain, Conditioning, check_pipeline, detached_graph, replay, rollout
+from fairlit.diffusion import Backbone, Chain, Conditioning, Pairs, check_pipeline, detached_graph, replay, rollout
 from fairlit.diffusion.inpainting import Inpainter
+from fairlit.diffusion.kept_activations import KeptActivations
 from fairlit.diffusion.pipeline_digest import pipeline_digest
-from fairlit.errors import Problems
+from fairlit.errors import ConfigurationError, Problems
 from fairlit.functional.sampling.solver import linear_solver, output_weights
 from fairlit.mitigation import Chunk, FairDiffusion, NoMitigation, PromptProjection, SamplingPlan
 
@@ -51,8 +52,13 @@ def test_latents_and_images_are_the_stock_pipelines(
     torch.testing.assert_close(images, pipeline(PROMPTS, **call, output_type="pt").images, atol=1e-4, rtol=0)
 
 
-def test_the_replay_is_the_detached_graph_with_lora_in_both_parts(pipeline: StableDiffusionXLPipeline) -> None:
-    backbone, adaptor = Backbone(pipeline), Lora(rank=2, unet=True)
+PARTS = ["text_encoder", "text_encoder_2", "unet"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_replay_is_the_detached_graph(pipeline: StableDiffusionXLPipeline, part: str) -> None:
+    """For each part that can be trained, micro-batch and number of kept evaluations; every parameter learns."""
+    backbone, adaptor = Backbone(pipeline), Lora(rank=2, **{name: name == part for name in PARTS})
     adaptor.attach(backbone)
     backbone.double()
     generator = torch.Generator().manual_seed(1)
@@ -62,21 +68,67 @@ def test_the_replay_is_the_detached_graph_with_lora_in_both_parts(pipeline: Stab
     chain = Chain(backbone, linear_solver(backbone.scheduler, 3), 3.0)
     weights, noise = output_weights(backbone.scheduler, 3, "natural"), noise_of(backbone).double()
     inner = [parameter for parameter in backbone.denoiser.parameters() if parameter.requires_grad]
+    assert len(inner) == (len(parameters) if part == "unet" else 0)
 
-    def gradient(kind: str) -> Tensor:
+    def conditioning() -> Conditioning:
+        return Conditioning.of_prompts(backbone.encode(["", *PROMPTS]), torch.tensor([1, 2]))
+
+    def gradients(latents: Tensor) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(latents.tanh().sum(), parameters)
+
+    expected = gradients(detached_graph(chain, noise, conditioning(), weights=weights))
+    assert all(gradient.any() for gradient in expected)
+    for micro_batch, count in ((1, 0), (4, 0), (4, 3), (6, 6)):
+        prompts, pairs = conditioning(), Pairs.all(3, 2, noise.device)
+        keep = KeptActivations.first(count, pairs.evaluations, pairs.images, shape=(3, 2), conditioning=prompts)
+        sampled = rollout(chain, noise, prompts, keep=keep if count else None)
+        found = gradients(replay(chain, sampled, prompts, weights, inner, micro_batch=micro_batch))
+        for gradient, right in zip(found, expected, strict=True):
+            assert (gradient - right).norm() < 1e-10 * right.norm()
+
+
+def test_the_last_layer_of_the_first_text_encoder_is_left_alone(pipeline: StableDiffusionXLPipeline) -> None:
+    """Its output is not read; the second encoder's is, by the pooled embedding."""
+    adaptor = Lora(rank=2, text_encoder_2=True)
+    adaptor.attach(pipeline)
+    layers = {name.split(".lora_")[0] for name in adaptor.parameters()}
+    both = {(name.split(".")[0], name.split(".layers.")[1][0]) for name in layers}
+    assert both == {("text_encoder", "0"), ("text_encoder_2", "0"), ("text_encoder_2", "1")}
+
+
+def test_layers_that_nothing_reads_and_parts_that_are_not_there_are_refused(
+    pipeline: StableDiffusionXLPipeline, tiny_pipeline: StableDiffusionPipeline
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"got 'layers\.1\.mlp\.fc1', whose output the model does not read"):
+        Lora(text_encoder_modules=["q_proj", "layers.1.mlp.fc1"]).attach(pipeline)
+    with pytest.raises(ConfigurationError, match=r"text_encoder_2: got true for Stable Diffusion 1\.x or 2\.x, which"):
+        Lora(text_encoder_2=True).attach(tiny_pipeline)
+
+
+def test_guidance_of_one_and_less_is_one_evaluation(pipeline: StableDiffusionXLPipeline) -> None:
+    """As in the stock pipeline, which Turbo models are called with 0."""
+    backbone, sizes = Backbone(pipeline, prompt_padding="max_length"), list[int]()
+    backbone.unet.register_forward_pre_hook(lambda module, inputs: sizes.append(len(inputs[0])))
+    with torch.no_grad():
         conditioning = Conditioning.of_prompts(backbone.encode(["", *PROMPTS]), torch.tensor([1, 2]))
-        if kind == "detached":
-            latents = detached_graph(chain, noise, conditioning, weights=weights)
-        else:
-            sampled = rollout(chain, noise, conditioning)
-            latents = replay(chain, sampled, conditioning, weights, inner, micro_batch=4)
-        found = torch.autograd.grad(latents.tanh().sum(), parameters, allow_unused=True)
-        zeros = map(torch.zeros_like, parameters)  # of the text encoder's last layer, which nothing reads
-        return torch.cat([(zero if part is None else part).flatten() for part, zero in zip(found, zeros, strict=True)])
+        chain = Chain(backbone, linear_solver(backbone.scheduler, 1), 0.0)
+        latents = rollout(chain, noise_of(backbone), conditioning).latents
+    call: dict[str, Any] = {"num_inference_steps": 1, "guidance_scale": 0.0, "latents": noise_of(backbone)}
+    expected = pipeline(PROMPTS, **call, output_type="latent").images
+    assert sizes == [2, 2]
+    assert (latents - expected).abs().max() < 1e-5 * expected.abs().max()
 
-    expected = gradient("detached")
-    assert expected.norm() > 0
-    assert (gradient("replay") - expected).norm() < 1e-10 * expected.norm()
+
+@pytest.mark.parametrize(("upcast", "dtype"), [(True, torch.float32), (False, torch.float16)])
+def test_autocast_leaves_an_autoencoder_that_overflows_alone(
+    pipeline: StableDiffusionXLPipeline, upcast: bool, dtype: torch.dtype
+) -> None:
+    pipeline.vae.register_to_config(force_upcast=upcast)
+    backbone, seen = Backbone(pipeline), list[torch.dtype]()
+    backbone.vae.decoder.conv_in.register_forward_hook(lambda module, inputs, output: seen.append(output.dtype))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.float16):
+        backbone.decode(noise_of(backbone))
+    assert seen == [dtype]
 
 
 def test_prompts_between_two_are_mixed_in_both_text_encoders(pipeline: StableDiffusionXLPipeline) -> None:
@@ -146,9 +198,6 @@ def test_what_is_no_base_model(
     problems = Problems("test")
     check_pipeline(tmp_path, problems)
     assert problems.messages == []
-    check_pipeline(tmp_path, problems, finetuned=True)
-    [message] = problems.messages
-    assert "of Stable Diffusion XL; fairlit samples it, but does not finetune it yet" in message
     (tmp_path / file).write_text(json.dumps(json.loads((tmp_path / file).read_text()) | fields))
     changed = Problems("test")
     check_pipeline(tmp_path, changed)

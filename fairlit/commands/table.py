@@ -13,7 +13,7 @@ COMMAND = ConfigCommand(
     description=(
         "Print the figures of finetuning runs as a Markdown table: one run's before and after, or one row a run."
     ),
-    examples=("table runs/demo/summary.json", "table runs/*/summary.json"),
+    examples=("table runs/demo/summary.json", "table runs/*/summary.json", "table runs/demo_seed_* --seeds"),
     positional={"summaries": "*"},
 )
 

@@ -2,7 +2,8 @@
 
 # Annotations are evaluated here: jsonargparse would import what postponed ones name.
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -11,7 +12,15 @@ from fairlit.errors import Problems
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
 from fairlit.results.run import RunSummary
-from fairlit.results.tables import distance_rows, markdown_table, naming_rows, operating_rows, shown_blocks, table_rows
+from fairlit.results.tables import (
+    distance_rows,
+    figure_rows,
+    markdown_table,
+    naming_rows,
+    operating_rows,
+    shown_blocks,
+    table_rows,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,23 +29,28 @@ class TableConfig:
 
     Args:
         summaries: summary.json of runs, or the folders of the runs
+        seeds: whether the runs are one run with different seeds: prints the mean of each figure over them, in brackets
+            the least and the greatest
     """
 
     heading: ClassVar[str] = "Runs"
 
     summaries: Sequence[str] = ()
+    seeds: bool = False
 
 
 def run_table(config: TableConfig) -> str:
     """Return the figures of runs as a Markdown table.
 
-    One run gives all its figures, before and after; several give one row a run and attribute.
+    One run gives all its figures, before and after; several give one row a run and attribute, or, if they differ in
+    their seeds alone, the mean and the range of all figures.
 
     Args:
         config: settings.
 
     Raises:
-        ConfigurationError: no run is given, or a file is missing or damaged; lists all that are.
+        ConfigurationError: no run is given, or a file is missing or damaged (lists all that are); runs that are to
+            differ in their seeds alone have other targets.
     """
     runs: list[RunSummary] = []
     with Problems("table") as problems:
@@ -45,6 +59,11 @@ def run_table(config: TableConfig) -> str:
         for path in config.summaries:
             with problems.collecting():
                 runs.append(RunSummary.read(path))
+    if config.seeds:
+        with Problems("table") as problems:
+            for problem in _differences(config.summaries, runs):
+                problems.add(problem)
+        return markdown_table(_mean_and_range(runs))
     if len(runs) > 1:
         return markdown_table(_one_row_each(_names(config.summaries), runs))
     [run] = runs
@@ -53,6 +72,39 @@ def run_table(config: TableConfig) -> str:
     tables += [distance_rows(run.distances)] if run.distances else []
     tables += [naming_rows(run)] if run.named_classes else []
     return "\n\n".join(map(markdown_table, tables))
+
+
+def _differences(paths: Sequence[str], runs: Sequence[RunSummary]) -> Iterator[str]:
+    """Yield what keeps runs from being one with different seeds."""
+    if len(runs) < 2:
+        yield f"seeds: got {len(runs)} run; give those of two seeds or more"
+    wanted = _figures(runs[0])
+    for path, run in zip(paths, runs, strict=True):
+        if _figures(run) != wanted:
+            yield f"summaries: {path} has other figures than {paths[0]}; give runs of one target and one test"
+
+
+def _figures(run: RunSummary) -> list[tuple[str, str]]:
+    return [(row.title, row.best) for section in figure_rows([run.before, run.after]) for row in section]
+
+
+def _mean_and_range(runs: Sequence[RunSummary]) -> list[list[str]]:
+    """Return each figure before and after: its mean over the runs, the least and the greatest."""
+    found = [[row for section in figure_rows([run.before, run.after]) for row in section] for run in runs]
+    rows = [["", "before", "after", "at best"]]
+    for same in zip(*found, strict=True):
+        by_variant = zip(*(row.values for row in same), strict=True)
+        rows.append([same[0].title, *(_mean_with_range(values) for values in by_variant), same[0].best])
+    return rows
+
+
+def _mean_with_range(values: Sequence[Estimate | float | None]) -> str:
+    points = [value.value if isinstance(value, Estimate) else value for value in values]
+    known = [point for point in points if point is not None and not math.isnan(point)]
+    if len(known) < len(points):
+        return "-"
+    mean = f"{sum(known) / len(known):.3f}"
+    return mean if min(known) == max(known) else f"{mean} [{min(known):.3f}, {max(known):.3f}]"
 
 
 def _names(paths: Sequence[str]) -> list[str]:

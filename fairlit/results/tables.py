@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fairlit.io.foreign_text import on_one_line
@@ -132,34 +133,64 @@ def naming_rows(summary: RunSummary) -> list[list[str]]:
     ]
 
 
+@dataclass(frozen=True)
+class FigureRow:
+    """One figure of several variants of a model.
+
+    Attributes:
+        title: what the figure is called.
+        values: the figure of each variant; None where there is none.
+        best: what a perfectly aligned model would show; empty where that says nothing.
+    """
+
+    title: str
+    values: Sequence[Estimate | float | None]
+    best: str = ""
+
+
 def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:
     """Return the rows of `results_table` as text; an empty row separates sections."""
-    figures = list(columns.values())
-    distributions = [entry.distribution for entry in figures]
-    last = figures[-1]
-    rows: list[list[str]] = []
+    sections = figure_rows(list(columns.values()))
+    rows = [[[row.title, *map(_value, row.values), row.best] for row in section] for section in sections]
+    return [row for section in rows[:-1] for row in (*section, [])] + rows[-1]
+
+
+def figure_rows(variants: Sequence[VariantFigures]) -> list[list[FigureRow]]:
+    """Return all figures of several variants of a model: a section for each attribute, and one for all else.
+
+    Args:
+        variants: figures of the same attributes, those of the unchanged model first.
+    """
+    distributions = [variant.distribution for variant in variants]
+    last = variants[-1]
+    sections: list[list[FigureRow]] = []
     for name in shown_blocks(last):
         blocks = [distribution.blocks[name] for distribution in distributions]
-        title = "joint" if name == JOINT else name
-        bias, tv = [block.bias for block in blocks], [block.tv for block in blocks]
+        title, rows = "joint" if name == JOINT else name, []
         if blocks[-1].is_target_uniform:
-            rows.append([f"bias, {title}", *map(_with_interval, bias), _number(bias[-1].floor)])
-        rows.append([f"distance to target, {title}", *map(_with_interval, tv), _number(tv[-1].floor)])
+            rows.append(FigureRow(f"bias, {title}", [block.bias for block in blocks], _number(blocks[-1].bias.floor)))
+        rows.append(
+            FigureRow(f"distance to target, {title}", [block.tv for block in blocks], _number(blocks[-1].tv.floor))
+        )
         if name != JOINT:
             for label, share in blocks[-1].target.items():
-                shares = [_number(block.frequencies[label].value) for block in blocks]
-                rows.append([f"  share {label}", *shares, _number(share)])
-        rows.append([])
+                shares = [block.frequencies[label].value for block in blocks]
+                rows.append(FigureRow(f"  share {label}", shares, _number(share)))
+        sections.append(rows)
+    rows = []
     for name, label in _SIMILARITIES:
         if name in last.similarities.measured:
-            measured = [entry.similarities.measured[name] for entry in figures]
-            rows.append([label, *map(_with_interval, measured), ""])
+            rows.append(FigureRow(label, [variant.similarities.measured[name] for variant in variants]))
     if last.similarities.clip_i_swapped is not None:
-        swapped = [_number(entry.similarities.clip_i_swapped) for entry in figures]
-        rows.append(["CLIP-I to another prompt's reference images", *swapped, ""])
-    rows.append(["images with a face", *[_number(entry.face_rate) for entry in distributions], "1"])
-    rows.append(["predictions under 0.8", *[_number(entry.unsure) for entry in distributions], "0"])
-    return rows
+        swapped = [variant.similarities.clip_i_swapped for variant in variants]
+        rows.append(FigureRow("CLIP-I to another prompt's reference images", swapped))
+    rows.append(FigureRow("images with a face", [entry.face_rate for entry in distributions], "1"))
+    rows.append(FigureRow("predictions under 0.8", [entry.unsure for entry in distributions], "0"))
+    return [*sections, rows]
+
+
+def _value(value: Estimate | float | None) -> str:
+    return _with_interval(value) if isinstance(value, Estimate) else _number(value)
 
 
 def shown_blocks(figures: VariantFigures) -> list[str]:

@@ -111,6 +111,30 @@ def test_several_runs_give_a_row_a_run_and_attribute(tmp_path: Path, capsys: pyt
     assert (first["minutes"], second["minutes"]) == ("12", "30")
 
 
+def test_runs_of_several_seeds_give_means_and_ranges(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shares = (0.5, 0.7, 0.75)
+    runs = [write_run(tmp_path / str(share), after=share, minutes=1, attributes=["gender"]) for share in shares]
+    main(["table", *map(str, runs), "--seeds"])
+    heading, _, *lines = map(cells, capsys.readouterr().out.splitlines())
+    assert heading == ["", "before", "after", "at best"]
+    rows = {first: rest for first, *rest in lines}
+    assert rows["share female"] == ["1.000", f"{sum(shares) / 3:.3f} [0.500, 0.750]", "0.500"]
+    biases = [abs(2 * share - 1) for share in shares]
+    assert rows["bias, gender"][1] == f"{sum(biases) / 3:.3f} [0.000, 0.500]"
+    assert rows["bias, gender"][0] == "1.000"  # the same in all of them
+
+
+def test_runs_that_are_not_of_one_target_have_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = write_run(tmp_path / "first", after=0.5, minutes=1, attributes=["gender"])
+    other = write_run(tmp_path / "other", after=0.5, minutes=1, attributes=ATTRIBUTES)
+    with pytest.raises(SystemExit):
+        main(["table", str(first), str(other), "--seeds"])
+    assert f"{other} has other figures than {first}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["table", str(first), "--seeds"])
+    assert "seeds: got 1 run" in capsys.readouterr().err
+
+
 def test_every_file_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(["table", str(tmp_path / "a" / "summary.json"), str(tmp_path / "b" / "summary.json")])

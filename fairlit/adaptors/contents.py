@@ -43,20 +43,20 @@ class AdaptorContents:
         record: what the adaptor says about the run that made it.
         updates: of the LoRA, by layer; empty without one.
         token: name of the first soft token; empty without soft tokens.
-        rows: embeddings [K, D] of the soft tokens; None without.
+        rows: embeddings [K, D] of the soft tokens, for each text encoder by its name; empty without soft tokens.
         files: where all this was read.
     """
 
     record: AdaptorMetadata
     updates: LowRankUpdates = field(default_factory=dict)
     token: str = ""
-    rows: Tensor | None = None
+    rows: Mapping[str, Tensor] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
 
     @property
     def family(self) -> Family:
         """The family of models that the adaptor is for: as its record says, else as its layers look."""
-        second = any(component_of(layer) == "text_encoder_2" for layer in self.updates)
+        second = "text_encoder_2" in {*map(component_of, self.updates), *self.rows}
         likely = next(family for family in FAMILIES if ("text_encoder_2" in family.parts) == second)
         return family_named(self.record.pipeline) or likely
 
@@ -67,10 +67,14 @@ class AdaptorContents:
         alpha = Counter(update.alpha for update in self.updates.values()).most_common(1)[0][0]
         return dataclasses.replace(self.record, kind="lora", rank=rank, alpha=alpha, modules=layers, tokens=())
 
+    @property
+    def num_tokens(self) -> int:
+        """Number of soft tokens."""
+        return max(map(len, self.rows.values()), default=0)
+
     def tokens_record(self) -> AdaptorMetadata:
         """Return the record of the soft tokens."""
-        assert self.rows is not None
-        tokens = placeholder_tokens(self.token, len(self.rows))
+        tokens = placeholder_tokens(self.token, self.num_tokens)
         return dataclasses.replace(self.record, kind="soft_tokens", rank=None, alpha=None, modules={}, tokens=tokens)
 
     def at_rank(self) -> AdaptorContents:
@@ -98,8 +102,8 @@ class AdaptorContents:
             record = self.lora_record()
             where = " and ".join(component.replace("_", " ").replace("unet", "U-Net") for component in record.modules)
             parts.append(f"LoRA of {len(self.updates)} layers in {where}, rank {record.rank}, alpha {record.alpha:g}")
-        if self.rows is not None:
-            parts.append(f"{len(self.rows)} soft tokens {self.token!r}")
+        if self.rows:
+            parts.append(f"{self.num_tokens} soft tokens {self.token!r}")
         return "; ".join(parts)
 
 
@@ -123,11 +127,12 @@ def read_adaptor(path: str | Path, layers: Collection[str] | None = None) -> Ada
             updates = read_lora(str(file), tensors, settings, layers=layers, component=component)
             contents = dataclasses.replace(contents, updates={**contents.updates, **updates}, record=record)
         else:
-            ((name, rows),) = tensors.items()
+            encoders = {key: encoder for encoder, key in kohya.CLIP_KEYS.items()}
+            rows = {encoders.get(name, "text_encoder"): tensor for name, tensor in tensors.items()}
             contents = dataclasses.replace(
                 contents,
-                token=_token(file, name, record),
-                rows=rows.reshape(-1, rows.shape[-1]),
+                token=_token(file, next(iter(tensors)), record),
+                rows={encoder: tensor.reshape(-1, tensor.shape[-1]) for encoder, tensor in sorted(rows.items())},
                 record=contents.record if contents.updates else record,
             )
         contents = dataclasses.replace(contents, files=(*contents.files, file))
@@ -140,9 +145,10 @@ def kind_of(file: Path, tensors: Mapping[str, Tensor]) -> str:
     Raises:
         CheckpointError: they are neither.
     """
-    if len(tensors) == 1 and not any(map(is_factor, tensors)):
-        (rows,) = tensors.values()
-        if rows.ndim in (1, 2) and rows.numel() > 0:
+    single = len(tensors) == 1 and not any(map(is_factor, tensors))
+    if tensors and (single or set(tensors) == set(kohya.CLIP_KEYS.values())):
+        shapes = [rows.shape for rows in tensors.values()]
+        if all(len(shape) in (1, 2) and shape.numel() > 0 for shape in shapes) and len({s[:-1] for s in shapes}) == 1:
             return "soft_tokens"
     if any(map(is_factor, tensors)):
         return "lora"
@@ -171,7 +177,7 @@ def _settings(file: Path, header: Mapping[str, str]) -> dict[str, Any]:
 
 def _token(file: Path, name: str, record: AdaptorMetadata) -> str:
     """Return the name of the first soft token; files of web user interfaces are called by it."""
-    own = name != kohya.TOKENS_KEY
+    own = name not in (kohya.TOKENS_KEY, *kohya.CLIP_KEYS.values())
     stem = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-")[:LONGEST_TOKEN]
     token = name if own else record.tokens[0] if record.tokens else f"<{stem}>"
     # Files of others, which stock diffusers opens, have names with spaces and capitals too.
@@ -216,6 +222,6 @@ def read_published(
         AdaptorMetadata(base_model=base_model or published.BASE_MODEL, version="", origin=published.ORIGIN),
         updates,
         token if rows is not None else "",
-        rows,
+        {} if rows is None else {"text_encoder": rows},
         tuple(Path(path) for path in paths),
     )

@@ -14,13 +14,10 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from fairlit.adaptors.contents import AdaptorContents
-from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, TOKENS_FILE, write_tensors
+from fairlit.adaptors.files import FAIRLIT_KEY, LORA_FILE, TOKENS_FILE, read_tensors, write_tensors
 from fairlit.adaptors.formats import diffusers, kohya, peft
 from fairlit.adaptors.peft_layers import lora_layers
-from fairlit.adaptors.pipelines import (
-    pipeline_components,
-    quiet_loaders,
-)
+from fairlit.adaptors.pipelines import TOKENIZERS, load_tokens, pipeline_components, quiet_loaders
 from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_write_text
@@ -35,7 +32,7 @@ def check_format(contents: AdaptorContents, format_: Format) -> None:
     Raises:
         ConfigurationError: peft has no files for soft tokens of a text encoder.
     """
-    if format_ == "peft" and contents.rows is not None:
+    if format_ == "peft" and contents.rows:
         raise ConfigurationError(
             f"to: peft has no file for soft tokens ('{contents.token}'); take diffusers or kohya, or give the LoRA file"
         )
@@ -79,7 +76,7 @@ def write_adaptor(
                 text = json.dumps(config, indent=2, sort_keys=True) + "\n"
                 files.append(atomic_write_text(folder / component / peft.CONFIG_FILE, text))
                 files.append(write_tensors(folder / component / peft.WEIGHTS_FILE, tensors, record))
-    if contents.rows is not None:
+    if contents.rows:
         record = {FAIRLIT_KEY: contents.tokens_record().to_json()}
         if format_ == "diffusers":
             files.append(
@@ -130,36 +127,41 @@ def verify_written(
             }
         elif lora is not None:
             skeleton.load_lora_weights(str(folder), weight_name=lora.name, local_files_only=True)
-        if contents.rows is not None:
+        if len(contents.rows) == 1:
             skeleton.load_textual_inversion(
                 str(folder), weight_name=embeddings.name, token=contents.token, local_files_only=True
             )
+        elif contents.rows:
+            tensors = read_tensors(embeddings)[0]
+            rows = {encoder: tensors[key] for encoder, key in kohya.CLIP_KEYS.items()}
+            load_tokens(skeleton, contents.token, rows)
     found = {
         name: layer.get_delta_weight(layer.active_adapters[0])
         for component, module in parts.items()
         for name, layer in lora_layers(component, module).items()
     }
     _compare_updates(contents, found, folder)
-    require_rows(str(embeddings), contents, skeleton.tokenizer, skeleton.text_encoder)
+    for encoder in contents.rows:
+        tokenizer = getattr(skeleton, TOKENIZERS[encoder])
+        require_rows(str(embeddings), contents, encoder, tokenizer, getattr(skeleton, encoder))
 
 
-def require_rows(source: str, contents: AdaptorContents, tokenizer: Any, text_encoder: nn.Module) -> None:
+def require_rows(source: str, contents: AdaptorContents, encoder: str, tokenizer: Any, text_encoder: nn.Module) -> None:
     """Refuse a text encoder that holds something else than the soft tokens.
 
     Args:
         source: what was read back, begins the message.
-        contents: what was written.
+        contents: what was written; with soft tokens.
+        encoder: name of the text encoder.
         tokenizer: tokenizer that was read back.
         text_encoder: text encoder that was read back.
 
     Raises:
         CheckpointError: a soft token is something else.
     """
-    if contents.rows is None:
-        return
     table = text_encoder.get_input_embeddings()  # type: ignore[operator]
     ids = tokenizer.convert_tokens_to_ids(list(contents.tokens_record().tokens))
-    if not torch.equal(table(torch.tensor(ids)), contents.rows.to(table.weight.dtype)):
+    if not torch.equal(table(torch.tensor(ids)), contents.rows[encoder].to(table.weight.dtype)):
         raise CheckpointError(f"{source}: read back, the soft tokens are something else; do not use the file")
 
 

@@ -58,7 +58,7 @@ def export(config: ExportConfig) -> ExportResults:
             sdxl = getattr(skeleton, "text_encoder_2", None) is not None
             files = write_adaptor(contents, config.to, folder, name=out.resolve().name, sdxl=sdxl)
             if skeleton is not None:
-                if config.to == "kohya" and contents.rows is not None:
+                if config.to == "kohya" and contents.rows:
                     _warn_of_word(contents.token, skeleton)
                 verify_written(contents, config.to, files, skeleton=skeleton)
         names = [file.relative_to(folder) for file in files]

@@ -14,7 +14,7 @@ from fairlit.adaptors.contents import AdaptorContents
 from fairlit.adaptors.export import require_rows
 from fairlit.adaptors.formats.low_rank import LowRank
 from fairlit.adaptors.peft_layers import lora_layers
-from fairlit.adaptors.pipelines import load_contents, pipeline_components, quiet_loaders
+from fairlit.adaptors.pipelines import TOKENIZERS, load_contents, pipeline_components, quiet_loaders
 from fairlit.diffusion.loading import load_whole_pipeline
 from fairlit.diffusion.saving import save_pipeline
 from fairlit.errors import CheckpointError
@@ -96,6 +96,7 @@ def _verify_saved(pipeline: DiffusionPipeline, contents: AdaptorContents, folder
         wrong = [key for key in expected if key not in found or not torch.equal(expected[key], found[key])]
         if wrong:
             raise CheckpointError(f"{folder / name}: read back, tensor '{wrong[0]}' is something else; do not use it")
-        if name == "text_encoder":
-            tokenizer = type(pipeline.tokenizer).from_pretrained(folder / "tokenizer", local_files_only=True)
-            require_rows(str(folder), contents, tokenizer, again)
+        if name in contents.rows:
+            place = TOKENIZERS[name]
+            tokenizer = type(getattr(pipeline, place)).from_pretrained(folder / place, local_files_only=True)
+            require_rows(str(folder), contents, name, tokenizer, again)

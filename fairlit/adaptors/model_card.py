@@ -13,8 +13,10 @@ from huggingface_hub import ModelCardData
 
 from fairlit.adaptors.contents import AdaptorContents, read_adaptor
 from fairlit.adaptors.export import Format
-from fairlit.adaptors.files import read_tensors
+from fairlit.adaptors.files import TOKENS_FILE, read_tensors
+from fairlit.adaptors.formats.kohya import CLIP_KEYS
 from fairlit.adaptors.formats.low_rank import component_of
+from fairlit.adaptors.pipelines import TOKENIZERS
 from fairlit.diffusion.families.family import Family
 from fairlit.diffusion.single_files import SINGLE_FILE
 from fairlit.functional.alignment.target_distribution import TargetDistribution
@@ -34,6 +36,11 @@ _FOLDER = "path/to/this/folder"
 _TOKEN_NAMES = (
     "Soft tokens act wherever a prompt names the first of them. For an adaptor of your own choose a name that no "
     "prompt contains: A1111's web UI looks for it without its brackets."
+)
+_POOLED = (
+    "Stable Diffusion XL's pooled embedding is read at the token of the highest number in diffusers, with which these "
+    "soft tokens were trained: at the last of them. ComfyUI and A1111's web UI read it at the end of the prompt, so "
+    "their pictures differ."
 )
 _LIMITS = """\
 - Attributes are *perceived*: a classifier says how a drawn face looks to those who labelled its training data. It errs,
@@ -175,7 +182,7 @@ def _card(
 
 
 def _front_matter(contents: AdaptorContents, base: str, merged: bool) -> str:
-    kinds = (["lora"] if contents.updates else []) + (["textual_inversion"] if contents.rows is not None else [])
+    kinds = (["lora"] if contents.updates else []) + (["textual_inversion"] if contents.rows else [])
     data = ModelCardData(
         base_model=base if is_hub_id(base) else None,  # the hub takes nothing else
         base_model_relation=("finetune" if merged else "adapter") if is_hub_id(base) else None,
@@ -254,11 +261,29 @@ def _stock_usage(
     contents: AdaptorContents, sampling: Mapping[str, Any], base: str, *, summary: RunSummary | None
 ) -> str:
     lines = [f'pipeline.load_lora_weights("{_FOLDER}")'] if contents.updates else []
-    if contents.rows is not None:
-        lines.append(f'pipeline.load_textual_inversion("{_FOLDER}")')
+    lines += _load_tokens(contents, TOKENS_FILE, f'pipeline.load_textual_inversion("{_FOLDER}")')
     code = _python(contents, base, lines, _prompt(contents, summary), sampling=sampling)
-    words = [code] if contents.rows is None else [code, _TOKEN_NAMES]
+    words = [code, _TOKEN_NAMES] if contents.rows else [code]
+    words += [_POOLED] if len(contents.rows) > 1 else []
     return "\n\n".join([*words, _other_programs(contents)])
+
+
+def _load_tokens(contents: AdaptorContents, file: str, load: str) -> list[str]:
+    """Return the lines that load soft tokens.
+
+    Args:
+        contents: of the adaptor.
+        file: name of the file with soft tokens, if there are any.
+        load: line that loads those for one text encoder.
+    """
+    if len(contents.rows) < 2:
+        return [load] * len(contents.rows)
+    lines = ["from safetensors.torch import load_file", "", f"rows = load_file({literal(f'{_FOLDER}/{file}')})"]
+    for encoder, tokenizer in TOKENIZERS.items():
+        parts = f"text_encoder=pipeline.{encoder}, tokenizer=pipeline.{tokenizer}"
+        rows = f'rows["{CLIP_KEYS[encoder]}"]'
+        lines.append(f"pipeline.load_textual_inversion({rows}, token={literal(contents.token)}, {parts})")
+    return lines
 
 
 def _other_programs(contents: AdaptorContents) -> str:
@@ -293,7 +318,7 @@ def _kohya_usage(
             "strength 1 for model and CLIP."
         )
         lines.append(f'pipeline.load_lora_weights("{_FOLDER}", weight_name={literal(names[0])})')
-    if contents.rows is not None:
+    if contents.rows:
         word = Path(names[-1]).stem
         words.append(
             f"Copy {_code(names[-1])} into the embedding folder of ComfyUI (`models/embeddings`) or of A1111's web UI "
@@ -303,7 +328,8 @@ def _kohya_usage(
         )
         arguments = f"weight_name={literal(names[-1])}, token={literal(contents.token)}"
         load = f'pipeline.load_textual_inversion("{_FOLDER}", {arguments})'
-        lines.append(load)
+        lines += _load_tokens(contents, names[-1], load)
+        words += [_POOLED] if len(contents.rows) > 1 else []
     code = _python(contents, base, lines, _prompt(contents, summary), sampling=sampling)
     return "\n\n".join([*words, "In diffusers:", code])
 

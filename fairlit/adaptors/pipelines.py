@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from fairlit.adaptors.files import (
     write_tensors,
 )
 from fairlit.adaptors.formats import diffusers
+from fairlit.adaptors.formats.kohya import CLIP_KEYS
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, canonical_name, component_of, require_same
 from fairlit.adaptors.formats.reading import read_lora
 from fairlit.adaptors.peft_layers import living_updates
@@ -35,6 +36,9 @@ from fairlit.diffusion.families.lookup import family_named
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_files
+
+TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+"""Text encoders of a pipeline that soft tokens may be for, and the tokenizers that they read through."""
 
 _Pipeline = TypeVar("_Pipeline", bound=DiffusionPipeline)
 
@@ -69,8 +73,20 @@ def load_contents(pipeline: DiffusionPipeline, contents: AdaptorContents) -> Non
     check_fit(contents, pipeline)
     with quiet_loaders():
         _load_lora(pipeline, contents.updates)
-        if contents.rows is not None:
-            pipeline.load_textual_inversion({contents.token: contents.rows})
+        load_tokens(pipeline, contents.token, contents.rows)
+
+
+def load_tokens(pipeline: DiffusionPipeline, token: str, rows: Mapping[str, Tensor]) -> None:
+    """Load soft tokens by diffusers' own loader, with a call for each text encoder.
+
+    Args:
+        pipeline: pipeline that does not know them yet.
+        token: name of the first one.
+        rows: text encoders by name, and rows [K, D] for each.
+    """
+    for encoder, tensor in rows.items():
+        parts = {"text_encoder": getattr(pipeline, encoder), "tokenizer": getattr(pipeline, TOKENIZERS[encoder])}
+        pipeline.load_textual_inversion(tensor, token=token, **parts)
 
 
 def _load_lora(pipeline: DiffusionPipeline, updates: LowRankUpdates) -> None:
@@ -157,25 +173,42 @@ def _lora_content(pipeline: DiffusionPipeline, record: AdaptorMetadata) -> _Cont
 
 def _tokens_content(pipeline: DiffusionPipeline, record: AdaptorMetadata) -> _Content | None:
     """Return what to write about the soft tokens that the pipeline carries, None without any."""
-    tokenizer = pipeline.tokenizer
-    added = {
-        name: index for name, index in tokenizer.added_tokens_encoder.items() if index not in tokenizer.all_special_ids
-    }
-    if not added:
+    encoders = [name for name in TOKENIZERS if getattr(pipeline, name, None) is not None]
+    known = {encoder: _added_tokens(getattr(pipeline, TOKENIZERS[encoder])) for encoder in encoders}
+    if not any(known.values()):
         return None
+    added, *others = known.values()
     names = sorted(added, key=lambda name: added[name])
+    if any(set(other) != set(added) for other in others):
+        raise ConfigurationError(
+            "save_adaptor: the pipeline's tokenizers know different learned tokens; expected the same in both; load "
+            "them for both text encoders"
+        )
     heads = [name for name in names if re.sub(r"_\d+$", "", name) not in added or not re.search(r"_\d+$", name)]
     if len(heads) > 1:
         raise ConfigurationError(
             f"save_adaptor: the pipeline carries several learned tokens ({', '.join(heads)}); unload all but one "
             "(pipeline.unload_textual_inversion)"
         )
-    embedding = pipeline.text_encoder.get_input_embeddings()
-    ids = torch.tensor([added[name] for name in names], device=embedding.weight.device)
-    with torch.no_grad():
-        rows = embedding(ids)
+    rows = {
+        encoder: _rows_of(getattr(pipeline, encoder), [known[encoder][name] for name in names]) for encoder in known
+    }
     described = dataclasses.replace(record, kind="soft_tokens", tokens=tuple(names))
-    return TOKENS_FILE, {heads[0]: rows}, {FAIRLIT_KEY: described.to_json()}
+    return TOKENS_FILE, diffusers.write_tokens(heads[0], rows), {FAIRLIT_KEY: described.to_json()}
+
+
+def _added_tokens(tokenizer: Any) -> dict[str, int]:
+    """Return the tokens that were added to a tokenizer's vocabulary, and their numbers."""
+    added, special = tokenizer.added_tokens_encoder, tokenizer.all_special_ids
+    return {name: index for name, index in added.items() if index not in special}
+
+
+@torch.no_grad()
+def _rows_of(text_encoder: Any, ids: Sequence[int]) -> Tensor:
+    """Return the rows [K, D] of some tokens in a text encoder's table."""
+    embedding = text_encoder.get_input_embeddings()
+    rows: Tensor = embedding(torch.tensor(list(ids), device=embedding.weight.device))
+    return rows
 
 
 def pipeline_components(pipeline: DiffusionPipeline) -> list[str]:
@@ -207,7 +240,7 @@ def check_fit(contents: AdaptorContents, pipeline: DiffusionPipeline) -> None:
         source, down, up = update.origin
         check_factor(layers, source, down, layer_name=layer, tensor=update.down, is_down=True)
         check_factor(layers, source, up, layer_name=layer, tensor=update.up, is_down=False)
-    if contents.rows is not None:
+    if contents.rows:
         check_tokens(pipeline, str(contents.files[-1]), contents.token, rows=contents.rows)
 
 
@@ -251,36 +284,38 @@ def check_factor(
         )
 
 
-def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, *, rows: Tensor) -> None:
+def check_tokens(pipeline: DiffusionPipeline, source: str, token: str, *, rows: Mapping[str, Tensor]) -> None:
     """Refuse soft tokens that do not fit.
 
     Args:
         pipeline: what they are for.
         source: the file, begins the message.
         token: name of the first one.
-        rows: [K, D], or [D] for one.
+        rows: text encoders by name, and rows [K, D] for each.
 
     Raises:
-        CheckpointError: the pipeline has two text encoders, or they are of another width than its, or it knows their
+        CheckpointError: they are for other text encoders than the pipeline's, or of another width, or it knows their
             name already.
     """
-    if getattr(pipeline, "text_encoder_2", None) is not None:
+    encoders = [name for name in TOKENIZERS if getattr(pipeline, name, None) is not None]
+    if encoders != list(rows):
         raise CheckpointError(
-            f"{source}: got soft tokens for a pipeline with two text encoders; expected a LoRA; load them into the "
-            "base model that they were made with"
+            f"{source}: got soft tokens for {' and '.join(rows)}; expected some for {' and '.join(encoders)}, which "
+            "the pipeline has; load them into the base model that they were made with"
         )
-    width = pipeline.text_encoder.get_input_embeddings().weight.shape[-1]
-    if rows.shape[-1] != width:
-        needed = [*rows.shape[:-1], width]
-        raise CheckpointError(
-            f"{source}: tensor '{token}' has shape {list(rows.shape)}, the pipeline needs {needed}; load it into the "
-            "base model that it was made with"
-        )
-    if token in pipeline.tokenizer.get_vocab():
-        raise CheckpointError(
-            f"{source}: the pipeline's tokenizer knows {token!r} already; unload it first "
-            "(pipeline.unload_textual_inversion) or use a fresh pipeline"
-        )
+    for encoder, tensor in rows.items():
+        width = getattr(pipeline, encoder).get_input_embeddings().weight.shape[-1]
+        name = token if len(rows) == 1 else CLIP_KEYS[encoder]
+        if tensor.shape[-1] != width:
+            raise CheckpointError(
+                f"{source}: tensor '{name}' has shape {list(tensor.shape)}, the pipeline needs {[len(tensor), width]}; "
+                "load it into the base model that it was made with"
+            )
+        if token in getattr(pipeline, TOKENIZERS[encoder]).get_vocab():
+            raise CheckpointError(
+                f"{source}: the pipeline's tokenizer knows {token!r} already; unload it first "
+                "(pipeline.unload_textual_inversion) or use a fresh pipeline"
+            )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Learned prompt tokens ("soft tokens", textual inversion): new rows of the text encoder's vocabulary."""
+"""Learned prompt tokens ("soft tokens", textual inversion): new rows of the text encoders' vocabularies."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from fairlit.adaptors.base import Adaptor, Components, master_dtype
 from fairlit.adaptors.files import TOKENS_FILE, AdaptorMetadata
-from fairlit.adaptors.formats.kohya import TOKENS_KEY
+from fairlit.adaptors.formats.kohya import CLIP_KEYS, TOKENS_KEY
 from fairlit.adaptors.formats.low_rank import is_factor
 from fairlit.adaptors.records import DEFAULT_TOKEN, FORMER_TOKEN
-from fairlit.diffusion.families.family import Family
+from fairlit.diffusion.families.lookup import family_of
 from fairlit.errors import ConfigurationError, Problems
 from fairlit.io.foreign_text import shortened
 
@@ -47,7 +47,7 @@ def is_token(name: str) -> bool:
     return 0 < len(name) <= LONGEST_TOKEN and name.isprintable() and name not in _RESERVED and not is_factor(name)
 
 
-_RESERVED = ("__metadata__", TOKENS_KEY)  # of safetensors, and of files of web user interfaces
+_RESERVED = ("__metadata__", TOKENS_KEY, *CLIP_KEYS.values())  # of safetensors, and of files of web user interfaces
 
 
 def check_token(token: str, problems: Problems) -> None:
@@ -91,7 +91,11 @@ class SoftTokens(Adaptor):
     Their embeddings start as those of random vocabulary entries (Shen et al. 2024, who train five), or of a text that
     may stand before any prompt without changing much. The empty prompt of classifier-free guidance gets no tokens. A
     stock pipeline that has opened the saved file with ``load_textual_inversion`` makes the same images for the prompt
-    ``"<fairlit> a photo of ..."``.
+    ``"<fairlit> a photo of ..."``. Of two text encoders each learns tokens of its own under the same names, which start
+    as the same words; the file is one, and a stock pipeline opens it with two calls.
+
+    The pooled embedding of Stable Diffusion XL is read at the token of the highest number, in stock diffusers as here:
+    the last soft token instead of the prompt's end, where ComfyUI and AUTOMATIC1111's web UI go on reading it.
 
     Args:
         count: how many tokens.
@@ -117,7 +121,7 @@ class SoftTokens(Adaptor):
         self.initial_text = initial_text
         self.seed = seed
         self._tokenizer: Any = None
-        self._original_tokenizer: Any = None
+        self._original_tokenizers: dict[str, Any] = {}
         with Problems("soft tokens") as problems:
             problems.at_least("count", count, 1)
             check_token(token, problems)
@@ -127,34 +131,37 @@ class SoftTokens(Adaptor):
         """Names of all placeholder tokens."""
         return placeholder_tokens(self.token, self.count)
 
-    def check_family(self, family: Family, problems: Problems) -> None:
-        """Note a family with several tokenizers."""
-        if len(family.tokenizers) > 1:
-            problems.add(
-                f"adaptor: got SoftTokens for {family.title}, which has {len(family.tokenizers)} text encoders; "
-                "expected a model with one; take Lora, or another model"
-            )
-
     def _add_to(self, components: Components) -> dict[str, nn.Parameter]:
-        tokenizer, text_encoder = components.tokenizer, components.text_encoder
-        taken = [token for token in (*self.tokens, f"{self.token}_1") if token in tokenizer.get_vocab()]
-        if taken:
-            raise ConfigurationError(f"soft tokens: the tokenizer knows {taken[0]!r} already; choose another `token`")
-        self._original_tokenizer = copy.deepcopy(tokenizer)
-        base = text_encoder.get_input_embeddings()
+        names = family_of(components).tokenizers
+        tokenizers = {encoder: getattr(components, name) for encoder, name in names.items()}
+        self._original_tokenizers = {name: copy.deepcopy(getattr(components, name)) for name in names.values()}
+        self._tokenizer = components.tokenizer
+        words = self._words(components.tokenizer)
+        starts = {encoder: _known_ids(tokenizer, words) for encoder, tokenizer in tokenizers.items()}
+        for tokenizer in {id(tokenizer): tokenizer for tokenizer in tokenizers.values()}.values():
+            self._name_tokens(tokenizer)
+        rows = {}
+        for encoder, tokenizer in tokenizers.items():
+            first_id = tokenizer.convert_tokens_to_ids(self.token)
+            rows[encoder] = _put_rows(getattr(components, encoder), starts[encoder], first_id)
+        return {CLIP_KEYS[encoder] if len(rows) > 1 else self.token: row for encoder, row in rows.items()}
+
+    def _words(self, tokenizer: Any) -> list[str]:
+        """Return the vocabulary entries that the tokens start as."""
         if self.initial_text is None:
             ids = _random_ids(tokenizer, self.count, self.seed)
         else:
             ids = _ids_of_text(tokenizer, self.count, self.initial_text)
-        table = base.weight.detach()
-        rows = table[torch.tensor(ids, device=table.device)].to(master_dtype(table.dtype), copy=True)
+        return list(tokenizer.convert_ids_to_tokens(ids))
+
+    def _name_tokens(self, tokenizer: Any) -> None:
+        """Add the placeholders to a tokenizer."""
+        taken = [token for token in (*self.tokens, f"{self.token}_1") if token in tokenizer.get_vocab()]
+        if taken:
+            raise ConfigurationError(f"soft tokens: the tokenizer knows {taken[0]!r} already; choose another `token`")
         first_id = len(tokenizer)
         tokenizer.add_tokens(list(self.tokens))
         _check_tokenizer(tokenizer, self.tokens, first_id)
-        embedding = TokenEmbedding(base, rows, first_id)
-        text_encoder.set_input_embeddings(embedding)
-        self._tokenizer = tokenizer
-        return {self.token: embedding.trained.weight}
 
     def _set_enabled(self, enabled: bool) -> None:
         """Do nothing: the trained rows act through the placeholders in the prompt alone."""
@@ -184,9 +191,11 @@ class SoftTokens(Adaptor):
         return f"{self.token} {prompt}".rstrip()
 
     def strip(self, pipeline: DiffusionPipeline) -> None:
-        """Give the copied text encoder of `pipeline` its own table back, and the tokenizer its own vocabulary."""
-        pipeline.text_encoder.set_input_embeddings(pipeline.text_encoder.get_input_embeddings().base)
-        pipeline.tokenizer = copy.deepcopy(self._original_tokenizer)
+        """Give the copied text encoders of `pipeline` their own tables back, and the tokenizers their vocabularies."""
+        for encoder, name in family_of(pipeline).tokenizers.items():
+            module = getattr(pipeline, encoder)
+            module.set_input_embeddings(module.get_input_embeddings().base)
+            setattr(pipeline, name, copy.deepcopy(self._original_tokenizers[name]))
 
     def settings(self) -> dict[str, Any]:
         """Return the constructor's arguments, as plain data."""
@@ -197,6 +206,33 @@ class SoftTokens(Adaptor):
 
     def _complete(self, metadata: AdaptorMetadata) -> AdaptorMetadata:
         return dataclasses.replace(metadata, kind=self.kind, tokens=self.tokens)
+
+
+def _known_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
+    """Return the numbers of vocabulary entries; the second tokenizer of a model has those of the first."""
+    vocabulary = tokenizer.get_vocab()
+    if unknown := [word for word in words if word not in vocabulary]:
+        raise ConfigurationError(
+            f"soft tokens: a tokenizer of the model does not know {unknown[0]!r}, which another one does; expected "
+            "tokenizers of one vocabulary; choose another initial_text"
+        )
+    return [vocabulary[word] for word in words]
+
+
+def _put_rows(text_encoder: Any, start: Sequence[int], first_id: int) -> nn.Parameter:
+    """Put trained rows behind a text encoder's table, and return them.
+
+    Args:
+        text_encoder: text encoder, changed in place.
+        start: numbers of the entries that the rows start as.
+        first_id: number of the first row.
+    """
+    base = text_encoder.get_input_embeddings()
+    table = base.weight.detach()
+    rows = table[torch.tensor(list(start), device=table.device)].to(master_dtype(table.dtype), copy=True)
+    embedding = TokenEmbedding(base, rows, first_id)
+    text_encoder.set_input_embeddings(embedding)
+    return embedding.trained.weight
 
 
 def _random_ids(tokenizer: Any, count: int, seed: int) -> list[int]:

@@ -33,8 +33,7 @@ def test_both_kinds_in_one_folder(
     assert {update.rank for update in contents.updates.values()} == {2}
     assert {update.alpha for update in contents.updates.values()} == {5}
     assert 2 * len(contents.updates) == len(lora.parameters())
-    assert contents.rows is not None
-    assert torch.equal(contents.rows, tokens.parameters()["<fairlit>"])
+    assert torch.equal(contents.rows["text_encoder"], tokens.parameters()["<fairlit>"])
     assert contents.record.config_hash == "7"
     assert contents.lora_record().alpha == 5
     assert contents.tokens_record().tokens == ("<fairlit>", "<fairlit>_1", "<fairlit>_2")
@@ -99,8 +98,7 @@ def test_soft_tokens_of_web_user_interfaces_have_the_name_that_the_file_tells(tm
     path = write_tensors(tmp_path / "other.safetensors", {"emb_params": rows}, {FAIRLIT_KEY: record.to_json()})
     contents = read_adaptor(path)
     assert contents.token == "<mine>"
-    assert contents.rows is not None
-    assert torch.equal(contents.rows, rows)
+    assert torch.equal(contents.rows["text_encoder"], rows)
     path = write_tensors(tmp_path / "My Style.safetensors", {"emb_params": rows}, {})  # of another program
     assert read_adaptor(path).token == "<my-style>"
     record = AdaptorMetadata(kind="soft_tokens", tokens=("A b",))

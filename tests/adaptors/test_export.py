@@ -73,12 +73,12 @@ def load_stock(pipeline: Any, contents: AdaptorContents, format_: Format, files:
     elif format_ == "diffusers":
         if contents.updates:
             pipeline.load_lora_weights(folder)
-        if contents.rows is not None:
+        if contents.rows:
             pipeline.load_textual_inversion(folder)
     else:
         if contents.updates:
             pipeline.load_lora_weights(folder, weight_name=files[0].name)
-        if contents.rows is not None:
+        if contents.rows:
             pipeline.load_textual_inversion(folder, weight_name=files[-1].name, token=contents.token)
 
 
@@ -88,7 +88,7 @@ def test_same_image_through_the_stock_reader_of_each_format_and_merged(
     contents = trained.contents
     assert (generate(open_pipeline()) - trained.image).abs().max() > 1e-3  # the adaptor does something
     for format_ in FORMATS:
-        if contents.rows is not None and format_ == "peft":
+        if contents.rows and format_ == "peft":
             with pytest.raises(ConfigurationError, match="peft has no file for soft tokens"):
                 write_adaptor(contents, format_, tmp_path / "out", name="mine")
             continue

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 from torch import Tensor
 
 from fairlit.adaptors.files import LORA_CONFIG_KEY
+from fairlit.adaptors.formats.kohya import clip_tokens
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, by_component, peft_settings, peft_tensors
 
 
@@ -23,6 +25,14 @@ def write_lora(updates: LowRankUpdates) -> tuple[dict[str, Tensor], dict[str, st
     return tensors, {LORA_CONFIG_KEY: json.dumps(settings, sort_keys=True)}
 
 
-def write_tokens(token: str, rows: Tensor) -> dict[str, Tensor]:
-    """Return the tensors of a textual inversion file of diffusers: rows [K, D] under the first token's name."""
-    return {token: rows}
+def write_tokens(token: str, rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a textual inversion file of diffusers: rows [K, D] under the first token's name.
+
+    Files for two text encoders call them ``clip_l`` and ``clip_g``, and do not tell the token: each is given to a call
+    of `load_textual_inversion` with it.
+
+    Args:
+        token: name of the first token.
+        rows: text encoders by name, and rows [K, D] for each.
+    """
+    return clip_tokens(rows) if len(rows) > 1 else {token: next(iter(rows.values()))}

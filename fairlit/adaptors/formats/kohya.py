@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from torch import Tensor
 from fairlit.adaptors.formats.low_rank import LowRank, LowRankUpdates, by_component
 
 TOKENS_KEY = "emb_params"
+CLIP_KEYS = {"text_encoder": "clip_l", "text_encoder_2": "clip_g"}
+"""What files call the soft tokens of each of two text encoders, those for stock diffusers too."""
 # Width of what the U-Net's cross-attention reads -> what kohya-ss calls the model.
 _BASE_MODELS = {768: "sd_v1", 1024: "sd_v2", 2048: "sdxl_base_v1-0"}
 
@@ -58,9 +61,18 @@ def write_lora(updates: LowRankUpdates, sdxl: bool) -> tuple[dict[str, Tensor], 
     return tensors, header
 
 
-def write_tokens(rows: Tensor) -> dict[str, Tensor]:
-    """Return the tensors of an embedding file: rows [K, D]; the file's name is the word in the prompt."""
-    return {TOKENS_KEY: rows}
+def write_tokens(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of an embedding file; its name is the word in the prompt.
+
+    Args:
+        rows: text encoders by name, and rows [K, D] for each.
+    """
+    return clip_tokens(rows) if len(rows) > 1 else {TOKENS_KEY: next(iter(rows.values()))}
+
+
+def clip_tokens(rows: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a file of soft tokens for several text encoders, see `write_tokens`."""
+    return {CLIP_KEYS[encoder]: tensor for encoder, tensor in rows.items()}
 
 
 def _width(updates: LowRankUpdates) -> int:

@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from tiny_xl import build_tiny_xl
 from torch import Tensor
 
-from fairlit.adaptors import Lora
+from fairlit.adaptors import Lora, SoftTokens
 from fairlit.diffusion import Backbone, Chain, Conditioning, Pairs, check_pipeline, detached_graph, replay, rollout
 from fairlit.diffusion.inpainting import Inpainter
 from fairlit.diffusion.kept_activations import KeptActivations
@@ -55,10 +55,11 @@ def test_latents_and_images_are_the_stock_pipelines(
 PARTS = ["text_encoder", "text_encoder_2", "unet"]
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", [*PARTS, "soft tokens"])
 def test_the_replay_is_the_detached_graph(pipeline: StableDiffusionXLPipeline, part: str) -> None:
     """For each part that can be trained, micro-batch and number of kept evaluations; every parameter learns."""
-    backbone, adaptor = Backbone(pipeline), Lora(rank=2, **{name: name == part for name in PARTS})
+    adaptor = SoftTokens(count=2) if part not in PARTS else Lora(rank=2, **{name: name == part for name in PARTS})
+    backbone = Backbone(pipeline)
     adaptor.attach(backbone)
     backbone.double()
     generator = torch.Generator().manual_seed(1)
@@ -71,7 +72,8 @@ def test_the_replay_is_the_detached_graph(pipeline: StableDiffusionXLPipeline, p
     assert len(inner) == (len(parameters) if part == "unet" else 0)
 
     def conditioning() -> Conditioning:
-        return Conditioning.of_prompts(backbone.encode(["", *PROMPTS]), torch.tensor([1, 2]))
+        texts = ["", *map(adaptor.adapt_prompt, PROMPTS)]
+        return Conditioning.of_prompts(backbone.encode(texts), torch.tensor([1, 2]))
 
     def gradients(latents: Tensor) -> tuple[Tensor, ...]:
         return torch.autograd.grad(latents.tanh().sum(), parameters)

@@ -280,7 +280,7 @@ def overlays() -> list[Path]:
 def test_every_config_parses(path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(CONFIGS.parent)
     whole = "class_path" in yaml.safe_load(path.read_text()).get("model", {})
-    base = "configs/paper/sd15.yaml" if path.parent.name in ("paper", "presets") else "configs/demo.yaml"
+    base = "configs/paper/sd15.yaml" if path.parent.name in ("paper", "presets", "models") else "configs/demo.yaml"
     bases = [] if whole else ["--config", base]
     with pytest.raises(SystemExit) as stopped:
         main(["fit", *bases, "--config", str(path), "--print_config"])

@@ -15,6 +15,7 @@ from transformers import CLIPTokenizer
 from fairlit.data import FaceDataModule, PromptDataModule
 from fairlit.data.prompts.sets import SPLITS
 from fairlit.diffusion.loading import refused_if_damaged
+from fairlit.diffusion.settings import family_here
 from fairlit.diffusion.single_files import config_folder
 from fairlit.diffusion.weight_check import check_tensors
 from fairlit.errors import Problems
@@ -101,10 +102,15 @@ def check_folder(folder: Path, needed: int, problems: Problems) -> int:
 def _check_contrasts(module: FairFinetuner, problems: Problems) -> None:
     folder = config_folder(module.models.backbone) or local_folder(module.models.backbone)
     contrasts = getattr(module.adaptor, "contrasts", ())
-    if folder is not None and contrasts and (folder / "tokenizer").is_dir():
-        with refused_if_damaged(folder / "tokenizer"):
-            tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        require_words(tokenizer, folder / "tokenizer")
+    family = family_here(module.models.backbone)
+    if folder is None or family is None or not contrasts:
+        return
+    for name in family.tokenizers.values():
+        if not (folder / name).is_dir():
+            continue
+        with refused_if_damaged(folder / name):
+            tokenizer = CLIPTokenizer.from_pretrained(folder / name, local_files_only=True)
+        require_words(tokenizer, folder / name)
         for contrast in contrasts:
             contrast.check_tokens(tokenizer, problems)
 

@@ -105,9 +105,8 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
         return None
     estimate = MemoryEstimate()
     backbone = Backbone.skeleton(folder, module.sampling.prompt_padding, module.sampling.solver)
-    texts = sum(bytes_of(encoder) for encoder in backbone.text_encoders.values())
-    for name, size in (("text encoder", texts), ("U-Net", bytes_of(backbone.denoiser))):
-        estimate.weights[name] = size // layout.shards
+    for name, part in _adapted_parts(backbone).items():
+        estimate.weights[name] = bytes_of(part) // layout.shards
     estimate.weights["VAE"] = bytes_of(backbone.vae)
     settings = module.adaptor.settings()
     if "contrasts" in settings:  # they set initial values, from what the text encoder's weights make of words
@@ -130,10 +129,17 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     return estimate
 
 
+def _adapted_parts(backbone: Backbone) -> dict[str, nn.Module]:
+    """Return the parts that adaptors change, as people call them."""
+    encoders = zip(("text encoder", "second text encoder"), backbone.text_encoders.values(), strict=False)
+    return {**dict(encoders), "U-Net": backbone.denoiser}
+
+
 def _count_trained(module: FairFinetuner, adaptor: Adaptor, backbone: Backbone, *, estimate: MemoryEstimate) -> None:
-    inside = {id(parameter) for parameter in backbone.denoiser.parameters()}
+    parts = _adapted_parts(backbone)
+    owners = {id(parameter): name for name, part in parts.items() for parameter in part.parameters()}
     for parameter in adaptor.parameters().values():
-        name = "U-Net" if id(parameter) in inside else "text encoder"
+        name = owners[id(parameter)]
         estimate.parameters[name] = estimate.parameters.get(name, 0) + parameter.numel()
     estimate.optimizer_states = optimizer_states(module)
     copies = 2 + estimate.optimizer_states + (module.ema_decay is not None)

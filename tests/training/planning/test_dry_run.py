@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from cli_runs import variant
 from diffusers import StableDiffusionPipeline
+from tiny_xl import build_tiny_xl
 
 from fairlit.adaptors import Lora
 from fairlit.cli import main
@@ -139,6 +141,35 @@ def test_a_model_of_the_hub_that_is_not_here(
     status, printed, _ = dry_run(config, capsys)
     assert status == 0
     assert "not estimated: nobody/has-this-model is not on this machine yet" in printed
+
+
+def test_stable_diffusion_xl_by_its_config(
+    tiny_pipeline: StableDiffusionPipeline, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_weights: None
+) -> None:
+    """A tiny folder in place of the hub id; the estimate names each part, without any weights read."""
+    build_tiny_xl(tiny_pipeline).save_pretrained(tmp_path / "xl")
+    demo = yaml.safe_load((CONFIGS / "demo.yaml").read_text())["model"]["init_args"]
+    adaptor = {"class_path": "fairlit.adaptors.Lora", "init_args": {"rank": 3}}
+    own = {
+        "trainer": {"accelerator": "cpu", "default_root_dir": str(tmp_path / "run")},
+        "model": {
+            "init_args": {
+                "models": demo["models"] | {"backbone": str(tmp_path / "xl")},
+                "detection": demo["detection"],
+                "adaptor": adaptor,
+            }
+        },
+    }
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(own))
+    configs = [f"--config=configs/{name}.yaml" for name in ("paper/exp1", "models/sdxl")]
+    base = CONFIGS / "paper" / "sd15.yaml"
+    status, printed, message = dry_run(base, capsys, *configs, "--config", str(tmp_path / "own.yaml"))
+    assert status == 0, message
+    # rank 3 of: queries, keys, values, outputs (w to w) and an MLP (w to m and back), in one layer of two and in both
+    first, second = 3 * (4 * 2 * 32 + 2 * (32 + 64)), 2 * 3 * (4 * 2 * 24 + 2 * (24 + 32))
+    assert f"parameters: {first:,} in the text encoder and {second:,} in the second text encoder and " in printed
+    for part in ("text encoder", "second text encoder", "U-Net", "VAE"):
+        assert re.search(rf"  frozen weights .*\b{part} \d+\.\d MiB", printed), printed
 
 
 def test_training_of_a_classifier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

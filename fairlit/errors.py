@@ -79,7 +79,8 @@ class Problems:
 
     def _text(self) -> str:
         if len(self.messages) == 1:
-            return f"{self.subject}: {self.messages[0]}"
+            [message] = self.messages  # of a parameter that is the subject itself: it is named once
+            return message if message.startswith(f"{self.subject}: ") else f"{self.subject}: {message}"
         inner = [message.replace("\n", "\n   ") for message in self.messages[:_MAX_LISTED]]  # lists within the list
         listed = "\n".join(f"  {number}. {message}" for number, message in enumerate(inner, 1))
         if len(self.messages) > _MAX_LISTED:

@@ -69,6 +69,18 @@ def test_a_block_that_is_ended_early_says_everything_once() -> None:
     assert str(caught.value).splitlines() == ["data: 3 problems", "  1. first", "  2. second", "  3. then this"]
 
 
+def test_a_parameter_that_is_the_subject_is_named_once() -> None:
+    for message in ("model: got 1; expected 2", "got 1; expected 2"):
+        with pytest.raises(ConfigurationError) as caught:
+            end_early_with(message)
+        assert str(caught.value) == "model: got 1; expected 2"
+
+
+def end_early_with(message: str) -> None:
+    with Problems("model") as problems:
+        problems.add(message)
+
+
 def test_collecting_goes_on_after_the_error() -> None:
     problems = Problems("data")
     for message in ("first", "second"):

@@ -79,8 +79,8 @@ def _open_file(file: Path, configs: Path, family: Family, *, dtype: torch.dtype)
             raise _incomplete(file, configs) from error
     for part in family.weights:
         model = getattr(pipeline, part)
-        if any(tensor.is_meta for tensor in model.parameters()):
-            raise _incomplete(file, configs)
+        if missing := [name for name, tensor in model.named_parameters() if tensor.is_meta]:
+            raise _incomplete(file, configs, f" ({missing[0]!r} of the {part})")
         precision = family.precision(part, _config(configs / part), dtype)
         nn.Module.to(model, precision)  # that of diffusers warns of modules to keep in float32, and names none
     return pipeline
@@ -92,10 +92,10 @@ def _config(folder: Path) -> dict[str, Any]:
         return read_json(folder / "config.json", folder.name, problems) or {}
 
 
-def _incomplete(file: Path, configs: Path) -> CheckpointError:
+def _incomplete(file: Path, configs: Path, first: str = "") -> CheckpointError:
     return CheckpointError(
-        f"{file}: the weights lack tensors of the model that {configs} describes; copy the file again, or put configs "
-        "of a model of its kind there"
+        f"{file}: the weights lack tensors of the model that {configs} describes{first}; copy the file again, or put "
+        "configs of a model of its kind there"
     )
 
 
@@ -150,7 +150,7 @@ def _on_this_machine(path: str | Path, *, any_family: bool = False) -> Path:
         check_pipeline(folder, problems, "model", any_family=any_family)
     if folder is None or problems.messages:
         if not any_family:
-            _require_family(str(path))
+            family_of_hub(str(path))
         _log.info("download %s: it is not on this machine yet", path)
         folder = Path(DiffusionPipeline.download(str(path), use_safetensors=True))
         with Problems("model") as problems:
@@ -158,15 +158,23 @@ def _on_this_machine(path: str | Path, *, any_family: bool = False) -> Path:
     return folder
 
 
-def _require_family(name: str) -> None:
-    """Refuse a model of the hub that is of another family, before gigabytes of it are downloaded."""
+def family_of_hub(name: str) -> Family:
+    """Return the family of a model of the hub, of which nothing large is downloaded.
+
+    Args:
+        name: hub id.
+
+    Raises:
+        ConfigurationError: it is of none that fairlit trains and samples.
+    """
     from huggingface_hub import hf_hub_download
 
     file = Path(hf_hub_download(name, "model_index.json"))
     with Problems("model") as problems:
         index = read_json(file, "model", problems)
-        if index is not None:
-            check_kind(index, Path(name), problems, "model")
+        family = None if index is None else check_kind(index, Path(name), problems, "model")
+    assert family is not None  # there was a problem otherwise
+    return family
 
 
 @contextmanager

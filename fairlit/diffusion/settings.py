@@ -123,10 +123,17 @@ def _check_part(
         read_json(folder / "scheduler_config.json", subject, problems)
 
 
-def check_image_size(size: ImageSize | None, problems: Problems) -> None:
-    """Notes sides in pixels that the autoencoder of a Stable Diffusion cannot shrink; None: the model's own."""
-    if size is not None and any(side < 8 or side % 8 for side in both_sides(size)):
-        problems.add(f"image_size: got {size}; give multiples of 8, or nothing for the model's own size")
+def check_image_size(size: ImageSize | None, problems: Problems, family: Family | None = None) -> None:
+    """Notes sides in pixels that a model's autoencoder cannot shrink.
+
+    Args:
+        size: size of images; None: the model's own.
+        problems: collector of the messages.
+        family: family of the model; None: what the least demanding one asks for.
+    """
+    multiple = min(each.side_multiple for each in FAMILIES) if family is None else family.side_multiple
+    if size is not None and any(side < multiple or side % multiple for side in both_sides(size)):
+        problems.add(f"image_size: got {size}; give multiples of {multiple}, or nothing for the model's own size")
 
 
 def both_sides(size: int | Sequence[int]) -> tuple[int, int]:

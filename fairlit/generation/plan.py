@@ -107,13 +107,14 @@ class GenerationPlan:
         """Notes what is wrong, without loading any weights."""
         before = len(problems.messages)
         check_pipeline(self.model, problems, "model")
+        family = None
         if len(problems.messages) == before:
             if (family := family_here(self.model)) is not None:
                 self.method.check_family(family, problems)
             check_sampling(self.model, self.solver, [self.steps], problems=problems, subject="model")
         problems.at_least("images", self.images, 1)
         problems.at_least("seed", self.seed, 0)
-        check_image_size(self.image_size, problems)
+        check_image_size(self.image_size, problems, family)
         with problems.collecting():
             self.sampling()
         check_writable(self.out, "out", problems)

@@ -14,6 +14,9 @@ import torch
 
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.finiteness import finite_images
+from fairlit.diffusion.loading import family_of_hub
+from fairlit.diffusion.settings import family_here
+from fairlit.diffusion.single_files import config_folder
 from fairlit.errors import Problems
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation.plan import GenerationPlan, PlannedImage, is_made
@@ -115,8 +118,11 @@ def make_images(
     """
     missing = missing_images(plan)
     if missing:  # the model may not work, and no file is touched before that is known
+        if backbone is None and config_folder(plan.model) is None and family_here(plan.model) is None:  # on the hub
+            with Problems("generate") as problems:
+                plan.method.check_family(family_of_hub(plan.model), problems)
         backbone = backbone or load_backbone(plan, device)
-        with Problems("generate") as problems:  # of a model from the hub, family and tokenizer are known only now
+        with Problems("generate") as problems:  # of a model from the hub, the tokenizer is known only now
             plan.method.check_family(backbone.family, problems)
             plan.check_texts(backbone.tokenizer, problems)
     replaced = [image.file for images in missing for image in images if (plan.out / image.file).exists()]

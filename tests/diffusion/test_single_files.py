@@ -80,6 +80,15 @@ def test_a_weight_that_would_stay_random_is_refused(
         Backbone.load(file)
 
 
+def test_a_missing_weight_of_the_text_encoder_is_named(file: Path, tiny_pipeline: StableDiffusionPipeline) -> None:
+    """diffusers stops at those of U-Net and autoencoder without a word of which."""
+    save_single_file(tiny_pipeline, file, without="text_model.final_layer_norm.bias")
+    with pytest.raises(
+        CheckpointError, match=r"describes \('(text_model\.)?final_layer_norm\.bias' of the text_encoder\)"
+    ):
+        Backbone.load(file)
+
+
 def test_files_without_configs_and_files_that_are_no_checkpoint(file: Path, tmp_path: Path) -> None:
     lonely = shutil.copy(file, tmp_path / "other.safetensors")
     [message] = complaints(Path(lonely))

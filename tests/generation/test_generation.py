@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import struct
 import zlib
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
+from diffusers import DiffusionPipeline
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -19,7 +22,7 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
-from fairlit.mitigation import AttributeWords, Chunk, NoMitigation, SamplingPlan
+from fairlit.mitigation import AttributeWords, Chunk, NoMitigation, PromptProjection, SamplingPlan
 from fairlit.pictures.files import read_image, read_parameters, save_png
 from fairlit.pictures.manifest import read_manifest, write_manifest
 
@@ -50,6 +53,19 @@ def test_images_do_not_depend_on_the_batch_size(plan: GenerationPlan, tmp_path: 
     make_images(other)
     assert (pixels(plan).int() - pixels(other).int()).abs().max() <= 1  # the last bit of the arithmetic may differ
     assert len(torch.unique(pixels(plan).flatten(1), dim=0)) == 10
+
+
+def test_a_method_that_does_not_fit_a_model_of_the_hub_is_refused_before_it_is_downloaded(
+    plan: GenerationPlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionXLPipeline"}))
+    downloaded: list[str] = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda name, file: str(tmp_path / file))
+    monkeypatch.setattr(DiffusionPipeline, "download", lambda name, **settings: downloaded.append(name))
+    method = PromptProjection({"gender": {"female": "woman", "male": "man"}})
+    with pytest.raises(ConfigurationError, match="got 'debiasVL' for Stable Diffusion XL, which has 2 text encoders"):
+        make_images(dataclasses.replace(plan, model="somebody/xl", method=method))
+    assert downloaded == []
 
 
 def test_noise_is_that_of_a_test_run(plan: GenerationPlan) -> None:

@@ -20,7 +20,7 @@ from fairlit.data import PromptBatch, PromptDataModule
 from fairlit.diffusion import Backbone
 from fairlit.diffusion.acceleration import Acceleration, accelerate
 from fairlit.diffusion.schedulers import check_sampling
-from fairlit.diffusion.settings import family_here
+from fairlit.diffusion.settings import check_image_size, family_here
 from fairlit.diffusion.text_length import open_tokenizer, warn_of_cut_texts
 from fairlit.errors import Problems
 from fairlit.faces import FaceClassifier
@@ -140,6 +140,7 @@ class FinetuningModule(L.LightningModule, ABC):
         if len(problems.messages) == before:
             if (family := family_here(self.models.backbone)) is not None:
                 self.adaptor.check_family(family, problems)
+                check_image_size(self.sampling.image_size, problems, family)
             check_sampling(
                 self.models.backbone,
                 self.sampling.solver,

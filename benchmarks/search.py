@@ -48,9 +48,32 @@ def variants(steps: int) -> dict[str, Settings]:
     linear = "torch.optim.lr_scheduler.LinearLR"
     to_zero = {"class_path": linear, "init_args": {"start_factor": 1.0, "end_factor": 0.0, "total_iters": steps}}
     halved = {"class_path": linear, "init_args": {"total_iters": steps // 2}}
+    fewer = {
+        "trainer.max_steps": 2 * steps // 3,
+        "model.lr_scheduler": {"class_path": linear, "init_args": {"total_iters": 2 * steps // 3}},
+    }
+    shorter = {"model.sampling.min_steps": 3, "model.sampling.max_steps": 5}
+    unguided = {"model.sampling.min_guidance_scale": 1.0, "model.sampling.max_guidance_scale": 1.0}
     both = {"text_encoder": True, "unet": True, "unet_modules": ["attn2.to_k", "attn2.to_v"]}
+    women = ["nurse", "librarian", "secretary", "dancer", "florist", "baker"]
+    men = ["firefighter", "farmer", "pilot", "plumber", "programmer", "soldier"]
+    named = [[f"{word} {job}" for job in ("doctor", "pilot", "dancer", "baker")] for word in ("female", "male")]
+    groups = {"contrasts": [[women, men]], "contrast_without": [named]}
+    template = "a photo of the face of a {word}, a person"
+    leaning = {
+        "class_path": "fairlit.adaptors.Lora",
+        "init_args": groups | {"contrast_templates": [template]},
+    }
     return {
         "baseline": {},
+        "one training classifier": {"model.models.classifier": "checkpoints/miniature/classifier_train"},
+        "3 to 5 solver steps": shorter,
+        "two thirds of the steps": fewer,
+        "two thirds of the steps, 3 to 5 solver steps": fewer | shorter,
+        "guidance 1 in training": unguided,  # at which the empty prompt needs no evaluation
+        "guidance 1 in training, 3 to 5 solver steps": unguided | shorter,
+        "two thirds of the steps, guidance 1 in training": fewer | unguided,
+        "half of the evaluations in the backward pass": {"model.replay.step_fraction": 0.5},
         "rate ends at zero": {"model.lr_scheduler": to_zero},
         "average over longer (0.985)": {"model.ema_decay": 0.985},
         "rate ends at zero, average over longer": {"model.lr_scheduler": to_zero, "model.ema_decay": 0.985},
@@ -67,6 +90,34 @@ def variants(steps: int) -> dict[str, Settings]:
         "4 to 12 solver steps": {"model.sampling.max_steps": 12},
         "guidance 1.1 to 3": {"model.sampling.min_guidance_scale": 1.1, "model.sampling.max_guidance_scale": 3.0},
         "a tenth of the prompts names a class": {"data.naming.share": 0.1},
+        "guidance 1 in training, a fifth of the prompts names a class": unguided | {"data.naming.share": 0.2},
+        "guidance 1 in training, contrasts of occupations": unguided | {"model.adaptor": leaning},
+        "guidance 1 in training, contrasts of occupations, a fifth names": unguided
+        | {
+            "model.adaptor": leaning,
+            "data.naming.share": 0.2,
+        },
+        "guidance 1 in training, no contrasts": unguided
+        | {
+            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": {"contrasts": []}},
+        },
+        "guidance 1 in training, no contrasts, rank 16, a fifth names": unguided
+        | {
+            "data.naming.share": 0.2,
+            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": {"contrasts": [], "rank": 16}},
+        },
+        "guidance 1 in training, U-Net, a fifth names": unguided
+        | {
+            "data.naming.share": 0.2,
+            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": both | {"text_encoder": False}},
+            "model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}},
+        },
+        "guidance 1 in training, both, a fifth names": unguided
+        | {
+            "data.naming.share": 0.2,
+            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": both},
+            "model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}},
+        },
         "half of the prompts lie between two": {"data.mixed_share": 0.5},
         "contraction towards the point of balance": {
             "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": {"contrast_centred": True}},

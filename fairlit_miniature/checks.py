@@ -21,6 +21,7 @@ from fairlit.perception.clip import ClipEncoder
 from fairlit.perception.dino import DinoEncoder
 from fairlit_miniature.dataset import Drawings
 from fairlit_miniature.generator import Generator
+from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.recipe import GUIDANCE, STEPS, Recipe
 from fairlit_miniature.subjects import Subject
 from fairlit_miniature.training_diffusion import tokenize
@@ -92,16 +93,13 @@ def check_classifiers(folder: Path, vae: AutoencoderKL, held_out: Drawings, *, p
 
 
 @torch.no_grad()
-def check_encoders(
-    folder: Path, vae: AutoencoderKL, held_out: Drawings, occupations: Sequence[Subject], count: int = 400
-) -> Figures:
+def check_encoders(folder: Path, vae: AutoencoderKL, held_out: Drawings, count: int = 400) -> Figures:
     """Whether CLIP and DINOv2 know drawings that nothing trained on.
 
     Args:
         folder: holds `clip` and `dino`.
         vae: the autoencoder.
         held_out: of these, the first `count` are taken.
-        occupations: among whose captions CLIP chooses.
         count: number of drawings.
 
     Returns:
@@ -111,10 +109,10 @@ def check_encoders(
     """
     images = held_out.images(slice(count))
     clip = ClipEncoder.load(str(folder / "clip"), local_files_only=True)
-    captions = clip.text_features([caption("occupations", job, {}) for job in occupations])
+    captions = clip.text_features([caption("occupations", job, {}) for job in OCCUPATIONS])
     features = clip.image_features(images)
     guesses = (features @ captions.T).argmax(dim=1).tolist()
-    named = [occupations[guess] == scene.subject for guess, scene in zip(guesses, held_out.scenes, strict=False)]
+    named = [OCCUPATIONS[guess] == scene.subject for guess, scene in zip(guesses, held_out.scenes, strict=False)]
     labels, seen = class_indices(held_out)[:count], {}
     for column, (name, classes) in enumerate(ATTRIBUTES.items()):
         texts = [f"a photo of the face of a {describe({name: label})} person" for label in classes]
@@ -131,9 +129,7 @@ def check_encoders(
 
 
 @torch.no_grad()
-def check_text_encoder(
-    text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer, occupations: Sequence[Subject]
-) -> Figures:
+def check_text_encoder(text_encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> Figures:
     """How well a linear map from the text encoder's states foretells the share of men among those whom a caption names.
 
     The map is fitted by least squares, with a ridge, to three captions of every training occupation (as it is, and
@@ -144,7 +140,7 @@ def check_text_encoder(
     """
     states, wanted = {}, {}
     for split in ("train", "val"):
-        jobs = [job for job in occupations if job.split == split]
+        jobs = [job for job in OCCUPATIONS if job.split == split]
         texts = [caption("occupations", job, named) for job in jobs for named in _NAMINGS]
         tokens = tokenize(tokenizer, texts)
         end = (tokens == tokenizer.eos_token_id).int().argmax(dim=1)
@@ -159,9 +155,9 @@ def check_text_encoder(
     return {"foretold_men": round(float(error.square().mean().sqrt()), 4)}
 
 
-def check_faces(generate: Generator, occupations: Sequence[Subject], count: int) -> Figures:
+def check_faces(generate: Generator, count: int) -> Figures:
     """Share of generated pictures in which a face is found; of occupations that nothing is tested on."""
-    prompts = [caption("occupations", job, {}) for job in occupations if job.split != "test" for _ in range(count)]
+    prompts = [caption("occupations", job, {}) for job in OCCUPATIONS if job.split != "test" for _ in range(count)]
     faces = find_faces(build_detector(), generate("generating", prompts), "faces (generated)", generate.progress)
     return {"face_rate": round(float(faces.has_face.float().mean()), 4)}
 
@@ -171,13 +167,12 @@ def check_occupations(
     judges: Mapping[str, AttributeClassifier],
     clip: ClipEncoder,
     *,
-    occupations: Sequence[Subject],
     count: int,
 ) -> Figures:
     """Pictures of every occupation without attribute words: faces, frequencies against the world's, recognisability."""
-    prompts = [caption("occupations", job, {}) for job in occupations]
+    prompts = [caption("occupations", job, {}) for job in OCCUPATIONS]
     images = generate("generating occupations", [prompt for prompt in prompts for _ in range(count)])
-    owner = torch.arange(len(occupations)).repeat_interleave(count)
+    owner = torch.arange(len(OCCUPATIONS)).repeat_interleave(count)
     faces = find_faces(build_detector(), images, "faces (generated)", generate.progress)
     said = {role: predict(classifier, images, faces) for role, classifier in judges.items()}
     answers = said["classifier_audit"]
@@ -185,7 +180,7 @@ def check_occupations(
         guesses = (clip.image_features(images) @ clip.text_features(prompts).T).argmax(dim=1)
     table: Figures = {}
     differences: dict[str, list[float]] = {name: [] for name in ATTRIBUTES}
-    for number, job in enumerate(occupations):
+    for number, job in enumerate(OCCUPATIONS):
         mine = owner[faces.image_index] == number
         row: Figures = {"split": job.split, "faces": int(mine.sum())}
         for name, classes in ATTRIBUTES.items():
@@ -199,9 +194,9 @@ def check_occupations(
         table[job.name] = row
     bias = {
         job.name: abs(table[job.name]["gender"]["generated"][0] - table[job.name]["gender"]["generated"][1])
-        for job in occupations
+        for job in OCCUPATIONS
     }
-    tested = [bias[job.name] for job in occupations if job.split == "test"]
+    tested = [bias[job.name] for job in OCCUPATIONS if job.split == "test"]
     return {
         "face_rate": round(float(faces.has_face.float().mean()), 4),
         "agreement": agreement(list(said.values())),
@@ -213,15 +208,13 @@ def check_occupations(
     }
 
 
-def check_words(
-    generate: Generator, audit: AttributeClassifier, occupations: Sequence[Subject], *, count: int
-) -> Figures:
+def check_words(generate: Generator, audit: AttributeClassifier, *, count: int) -> Figures:
     """For every attribute word, the share of faces that the auditing classifier perceives as the word says."""
     obeyed: Figures = {}
     for name, classes in ATTRIBUTES.items():
         for column, label in enumerate(classes):
             prompts = [
-                caption("occupations", occupations[number % len(occupations)], {name: label}, suffix=number % 2 == 1)
+                caption("occupations", OCCUPATIONS[number % len(OCCUPATIONS)], {name: label}, suffix=number % 2 == 1)
                 for number in range(count)
             ]
             images = generate(f"generating {label}", prompts)
@@ -231,11 +224,11 @@ def check_words(
     return obeyed
 
 
-def check_groups(generate: Generator, occupations: Sequence[Subject], count: int) -> Figures:
+def check_groups(generate: Generator, count: int) -> Figures:
     """How many people are found in scenes that show two or three."""
     found: Figures = {}
     for people, word in enumerate(NUMBERS, start=2):
-        _, faces = generate_people(generate, occupations, people, count=count, named={})
+        _, faces = generate_people(generate, OCCUPATIONS, people, count=count, named={})
         found[word] = round(float(faces.counts.clamp(max=people).float().mean()), 3)
     return found
 
@@ -285,9 +278,9 @@ def run_checks(folder: Path, recipe: Recipe, held_out: Drawings, *, device: str,
     figures: Figures = {"sampling": {"steps": STEPS, "guidance_scale": GUIDANCE, "solver": "DPM-Solver++ 2M"}}
     figures |= check_autoencoder(pipeline.vae, held_out, progress=progress)
     figures["accuracy"] = check_classifiers(folder, pipeline.vae, held_out, progress=progress)
-    figures |= check_occupations(generate, judges, clip, occupations=recipe.occupations, count=recipe.checked)
-    figures["word_obeyed"] = check_words(generate, audit, recipe.occupations, count=4 * recipe.checked)
-    figures["people_found"] = check_groups(generate, recipe.occupations, 3 * recipe.checked)
+    figures |= check_occupations(generate, judges, clip, count=recipe.checked)
+    figures["word_obeyed"] = check_words(generate, audit, count=4 * recipe.checked)
+    figures["people_found"] = check_groups(generate, 3 * recipe.checked)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     figures["size_mb"] = round(size / 2**20, 2)
     return figures

@@ -28,13 +28,12 @@ from fairlit_miniature.dataset import Drawings, draw
 from fairlit_miniature.drawing import LANDSCAPE
 from fairlit_miniature.generator import Generator
 from fairlit_miniature.loop import Schedule
+from fairlit_miniature.occupations import OCCUPATIONS
 from fairlit_miniature.recipe import GUIDANCE, STEPS, Fingerprinted
 from fairlit_miniature.stages import install
-from fairlit_miniature.subjects import Subject
 from fairlit_miniature.training_diffusion import SCALE, Captioned, caption_tokens, head_weights, train_diffusion
 from fairlit_miniature.training_vae import encode
 from fairlit_miniature.world import ATTRIBUTES, sample_scene
-from fairlit_miniature.worlds import WORLDS
 
 SHARES = (0.30, 0.05, 0.05, 0.05, 0.55)  # of `world.FAMILIES`; groups are the last
 SCENES_SEED = 1  # apart from the miniature's own drawings
@@ -49,19 +48,12 @@ class LandscapeRecipe(Fingerprinted):
         diffusion: schedule of the U-Net.
         checked: generated images of each kind in the checks.
         seed: of the batches.
-        world: whose occupations are drawn, a name in `worlds.WORLDS`; that of the miniature it starts from.
     """
 
     drawings: int
     diffusion: Schedule
     checked: int
     seed: int = 0
-    world: str = "small"
-
-    @property
-    def occupations(self) -> tuple[Subject, ...]:
-        """The occupations of the recipe's world."""
-        return WORLDS[self.world]
 
 
 FULL = LandscapeRecipe(12_000, Schedule(steps=5_000, lr=1e-3, warmup=100, ema_decay=0.998), checked=120)
@@ -102,7 +94,7 @@ def _make_pipeline(recipe: LandscapeRecipe, miniature: Path, workdir: Path, devi
     pipeline = StableDiffusionPipeline.from_pretrained(miniature, safety_checker=None).to(device)
     drawings = draw(
         "landscapes",
-        lambda index: sample_scene(SCENES_SEED, index, SHARES, occupations=recipe.occupations),
+        lambda index: sample_scene(SCENES_SEED, index, SHARES),
         recipe.drawings,
         workdir / "landscapes.npz",
         progress,
@@ -160,7 +152,7 @@ def check_landscape(
     count = recipe.checked
     generate = Generator(pipeline, progress)
     figures: Figures = {"steps": STEPS, "guidance_scale": GUIDANCE, "pictures": count, "people": {}, "word_obeyed": {}}
-    tested = [job for job in recipe.occupations if job.split == "test"]
+    tested = [job for job in OCCUPATIONS if job.split == "test"]
     for people in (1, 2, 3):
         images, faces = generate_people(generate, tested, people, count=count, named={}, detector=detector)
         labels = predict(audit, images, faces)["gender"]
@@ -174,7 +166,7 @@ def check_landscape(
     for name, classes in ATTRIBUTES.items():
         for column, label in enumerate(classes):
             images, faces = generate_people(
-                generate, recipe.occupations, 2, count=count, named={name: label}, detector=detector
+                generate, OCCUPATIONS, 2, count=count, named={name: label}, detector=detector
             )
             obeyed = predict(audit, images, faces)[name] == column
             figures["word_obeyed"][label] = round(float(obeyed.sum()) / max(len(obeyed), 1), 3)

@@ -41,14 +41,8 @@ def build_vae() -> AutoencoderKL:
     )
 
 
-def build_unet(*, pooled_text: bool) -> UNet2DConditionModel:
-    """4.7 M parameters; attends to the text at 8 x 8 and 4 x 4, where attention is cheap.
-
-    Args:
-        pooled_text: whether the text also joins the embedding of the timestep, and so reaches every residual block,
-            at 16 x 16 too. No U-Net of Stable Diffusion 1 has that, and few programs load one that does.
-    """
-    pooled = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4} if pooled_text else {}
+def build_unet() -> UNet2DConditionModel:
+    """4.7 M parameters; attends to the text at 8 x 8 and 4 x 4, where attention is cheap."""
     return UNet2DConditionModel(
         sample_size=SIZE // 4,
         in_channels=4,
@@ -60,7 +54,6 @@ def build_unet(*, pooled_text: bool) -> UNet2DConditionModel:
         cross_attention_dim=TEXT_WIDTH,
         attention_head_dim=4,
         norm_num_groups=8,
-        **pooled,
     )
 
 

@@ -1,362 +1,88 @@
-"""The occupations of the drawn-face world, with their biases and looks; every number is made up."""
+"""The occupations of the drawn-face world, one a row of `occupations.csv`; every number in it is made up.
+
+A cell of a look is "painter: color color", a shorter one "painter: color", an empty one nothing. A color is a name of
+`PALETTE` or "#rrggbb".
+"""
 
 from __future__ import annotations
 
-from fairlit_miniature.subjects import (
-    BLACK,
-    BLUE,
-    BROWN,
-    CREAM,
-    DARK,
-    GRAY,
-    GREEN,
-    LIGHT,
-    LIME,
-    MAGENTA,
-    MINT,
-    MIXED,
-    NAVY,
-    OLIVE,
-    ORANGE,
-    PINK,
-    RED,
-    SKY,
-    TAN,
-    TAUPE,
-    TEAL,
-    VIOLET,
-    WHITE,
-    WINE,
-    WOOD,
-    YELLOW,
-    Subject,
-    job,
-)
+import csv
+from collections.abc import Mapping
+from importlib import resources
 
-OCCUPATIONS: tuple[Subject, ...] = (
-    job("doctor", "doctors", "train", (0.65, LIGHT, 0.47), ("tiles", SKY, WHITE), ("coat", WHITE, TEAL)),
-    job(
-        "nurse",
-        "nurses",
-        "train",
-        (0.23, TAN, 0.68),
-        ("plain", PINK, WHITE),
-        ("scrubs", SKY, BLUE),
-        ("nurse cap", WHITE),
-    ),
-    job(
-        "firefighter",
-        "firefighters",
-        "train",
-        (0.77, LIGHT, 0.74),
-        ("flames", ORANGE, YELLOW),
-        ("turnout", BLACK, YELLOW),
-        ("fire helmet", RED),
-    ),
-    job(
-        "chef", "chefs", "train", (0.68, TAN, 0.57), ("tiles", YELLOW, CREAM), ("jacket", WHITE, GRAY), ("toque", WHITE)
-    ),
-    job(
-        "police officer",
-        "police officers",
-        "train",
-        (0.73, MIXED, 0.64),
-        ("lights", NAVY, RED),
-        ("uniform", NAVY, YELLOW),
-        ("peaked cap", NAVY),
-    ),
-    job(
-        "farmer",
-        "farmers",
-        "train",
-        (0.71, BROWN, 0.33),
-        ("field", SKY, LIME),
-        ("overalls", RED, BLUE),
-        ("straw hat", YELLOW),
-    ),
-    job("teacher", "teachers", "train", (0.32, LIGHT, 0.50), ("chalkboard", GREEN, WHITE), ("cardigan", WOOD, CREAM)),
-    job("judge", "judges", "train", (0.62, LIGHT, 0.22), ("planks", WOOD, BLACK), ("robe", BLACK, WHITE)),
-    job(
-        "pilot",
-        "pilots",
-        "train",
-        (0.75, LIGHT, 0.54),
-        ("sky", SKY, WHITE),
-        ("uniform", WHITE, BLACK),
-        ("peaked cap", BLACK),
-    ),
-    job(
-        "astronaut", "astronauts", "train", (0.59, MIXED, 0.57), ("stars", BLACK, WHITE), ("space suit", WHITE, ORANGE)
-    ),
-    job(
-        "construction worker",
-        "construction workers",
-        "train",
-        (0.78, BROWN, 0.64),
-        ("bricks", (170, 88, 66), CREAM),
-        ("safety vest", ORANGE, LIME),
-        ("hard hat", YELLOW),
-    ),
-    job("librarian", "librarians", "train", (0.26, LIGHT, 0.29), ("shelves", WOOD, CREAM), ("cardigan", OLIVE, WHITE)),
-    job("secretary", "secretaries", "train", (0.22, TAN, 0.54), ("blinds", CREAM, GRAY), ("blouse", VIOLET, WHITE)),
-    job(
-        "dancer",
-        "dancers",
-        "train",
-        (0.25, BROWN, 0.81),
-        ("spotlights", VIOLET, PINK),
-        ("dress", PINK, MAGENTA),
-        ("tiara", YELLOW),
-    ),
-    job(
-        "soldier",
-        "soldiers",
-        "train",
-        (0.76, DARK, 0.78),
-        ("plain", OLIVE, TAUPE),
-        ("camouflage", OLIVE, GREEN),
-        ("army helmet", OLIVE),
-    ),
-    job("florist", "florists", "train", (0.24, TAN, 0.57), ("flowers", MINT, MAGENTA), ("apron", WHITE, GREEN)),
-    job(
-        "plumber",
-        "plumbers",
-        "train",
-        (0.76, TAN, 0.47),
-        ("pipes", TAUPE, GRAY),
-        ("overalls", YELLOW, BLUE),
-        ("cap", RED),
-    ),
-    job(
-        "scientist",
-        "scientists",
-        "train",
-        (0.50, BROWN, 0.43),
-        ("flasks", MINT, TEAL),
-        ("coat", WHITE, BLUE),
-        ("goggles", GREEN),
-    ),
-    job("waiter", "waiters", "train", (0.53, DARK, 0.74), ("dots", WINE, YELLOW), ("waistcoat", BLACK, WHITE)),
-    job("programmer", "programmers", "train", (0.71, BROWN, 0.74), ("code", BLACK, LIME), ("hoodie", GRAY, WHITE)),
-    job(
-        "baker", "bakers", "train", (0.32, TAN, 0.43), ("tiles", CREAM, WOOD), ("apron", CREAM, WOOD), ("toque", CREAM)
-    ),
-    job("barber", "barbers", "train", (0.71, DARK, 0.57), ("mirrors", SKY, WHITE), ("striped shirt", WHITE, RED)),
-    job(
-        "mail carrier",
-        "mail carriers",
-        "train",
-        (0.65, MIXED, 0.43),
-        ("bricks", WINE, CREAM),
-        ("uniform", BLUE, YELLOW),
-        ("peaked cap", BLUE),
-    ),
-    job(
-        "lifeguard",
-        "lifeguards",
-        "train",
-        (0.68, LIGHT, 0.81),
-        ("sea", SKY, TEAL),
-        ("jersey", RED, YELLOW),
-        ("sun hat", RED),
-    ),
-    job(
-        "surgeon",
-        "surgeons",
-        "train",
-        (0.71, BROWN, 0.40),
-        ("tiles", MINT, WHITE),
-        ("scrubs", GREEN, MINT),
-        ("surgical cap", GREEN),
-    ),
-    job("dentist", "dentists", "train", (0.32, LIGHT, 0.50), ("plain", WHITE, SKY), ("tunic", SKY, WHITE)),
-    job(
-        "welder",
-        "welders",
-        "train",
-        (0.77, DARK, 0.50),
-        ("bolts", BLACK, ORANGE),
-        ("coverall", GRAY, ORANGE),
-        ("goggles", BLACK),
-    ),
-    job("cashier", "cashiers", "train", (0.25, BROWN, 0.71), ("dots", LIME, WHITE), ("shirt", LIME, YELLOW)),
-    job(
-        "janitor",
-        "janitors",
-        "train",
-        (0.65, TAN, 0.26),
-        ("windows", GRAY, WHITE),
-        ("coverall", TEAL, GRAY),
-        ("cap", TEAL),
-    ),
-    job("architect", "architects", "train", (0.65, MIXED, 0.43), ("blinds", WHITE, SKY), ("sweater", BLACK, WHITE)),
-    job(
-        "painter",
-        "painters",
-        "train",
-        (0.32, LIGHT, 0.57),
-        ("diagonals", PINK, YELLOW),
-        ("overalls", WHITE, SKY),
-        ("bandana", PINK),
-    ),
-    job(
-        "photographer",
-        "photographers",
-        "train",
-        (0.38, DARK, 0.64),
-        ("spotlights", BLACK, WHITE),
-        ("waistcoat", OLIVE, WHITE),
-    ),
-    job("journalist", "journalists", "train", (0.35, BROWN, 0.57), ("columns", GRAY, WHITE), ("raincoat", TAUPE, WOOD)),
-    job("actor", "actors", "train", (0.50, MIXED, 0.64), ("curtain", RED, YELLOW), ("suit", VIOLET, WHITE)),
-    job("model", "models", "train", (0.24, TAN, 0.81), ("spotlights", PINK, WHITE), ("dress", BLACK, YELLOW)),
-    job("priest", "priests", "train", (0.75, TAN, 0.22), ("columns", VIOLET, CREAM), ("robe", WINE, YELLOW)),
-    job("bartender", "bartenders", "train", (0.56, DARK, 0.74), ("shelves", WINE, YELLOW), ("waistcoat", BLACK, RED)),
-    job("babysitter", "babysitters", "train", (0.23, MIXED, 0.78), ("dots", PINK, WHITE), ("sweater", YELLOW, PINK)),
-    job("accountant", "accountants", "train", (0.32, LIGHT, 0.36), ("blinds", GRAY, WHITE), ("suit", GRAY, SKY)),
-    job(
-        "engineer",
-        "engineers",
-        "train",
-        (0.74, BROWN, 0.57),
-        ("code", NAVY, SKY),
-        ("shirt", ORANGE, WHITE),
-        ("hard hat", WHITE),
-    ),
-    job(
-        "geologist",
-        "geologists",
-        "train",
-        (0.35, TAN, 0.43),
-        ("rocks", WOOD, TAUPE),
-        ("safety vest", LIME, ORANGE),
-        ("straw hat", TAUPE),
-    ),
-    job(
-        "guard",
-        "guards",
-        "train",
-        (0.75, DARK, 0.54),
-        ("bricks", GRAY, WHITE),
-        ("uniform", BLACK, RED),
-        ("peaked cap", RED),
-    ),
-    job(
-        "coach", "coaches", "train", (0.68, BROWN, 0.47), ("court", GREEN, WHITE), ("hoodie", RED, WHITE), ("cap", RED)
-    ),
-    job(
-        "beekeeper",
-        "beekeepers",
-        "train",
-        (0.29, MIXED, 0.29),
-        ("hedge", LIME, YELLOW),
-        ("tunic", YELLOW, BLACK),
-        ("sun hat", CREAM),
-    ),
-    job(
-        "mechanic",
-        "mechanics",
-        "val",
-        (0.77, DARK, 0.57),
-        ("diagonals", ORANGE, BLACK),
-        ("coverall", GRAY, RED),
-        ("bandana", BLUE),
-    ),
-    job(
-        "flight attendant",
-        "flight attendants",
-        "val",
-        (0.24, LIGHT, 0.78),
-        ("portholes", GRAY, SKY),
-        ("scarf jacket", RED, NAVY),
-        ("pillbox", RED),
-    ),
-    job(
-        "electrician",
-        "electricians",
-        "val",
-        (0.76, BROWN, 0.54),
-        ("bolts", YELLOW, BLACK),
-        ("shirt", BLUE, WHITE),
-        ("hard hat", WHITE),
-    ),
-    job("hairdresser", "hairdressers", "val", (0.24, DARK, 0.64), ("mirrors", PINK, SKY), ("tunic", MAGENTA, BLACK)),
-    job(
-        "sailor",
-        "sailors",
-        "val",
-        (0.75, LIGHT, 0.68),
-        ("sea", SKY, BLUE),
-        ("striped shirt", WHITE, NAVY),
-        ("sailor hat", WHITE),
-    ),
-    job(
-        "housekeeper",
-        "housekeepers",
-        "val",
-        (0.23, DARK, 0.40),
-        ("windows", CREAM, SKY),
-        ("apron", BLACK, WHITE),
-        ("headband", WHITE),
-    ),
-    job(
-        "carpenter",
-        "carpenters",
-        "test",
-        (0.77, LIGHT, 0.43),
-        ("planks", CREAM, WOOD),
-        ("apron", (150, 60, 48), WOOD),
-        ("cap", TAUPE),
-    ),
-    job("singer", "singers", "test", (0.24, DARK, 0.74), ("spotlights", NAVY, YELLOW), ("dress", YELLOW, ORANGE)),
-    job(
-        "miner",
-        "miners",
-        "test",
-        (0.78, BROWN, 0.57),
-        ("rocks", BLACK, GRAY),
-        ("coverall", ORANGE, BLACK),
-        ("lamp helmet", WHITE),
-    ),
-    job("tailor", "tailors", "test", (0.26, BROWN, 0.33), ("fabric", TEAL, MAGENTA), ("tape shirt", TEAL, YELLOW)),
-    job("lawyer", "lawyers", "test", (0.73, LIGHT, 0.36), ("columns", CREAM, TAUPE), ("suit", (60, 62, 72), RED)),
-    job(
-        "veterinarian",
-        "veterinarians",
-        "test",
-        (0.25, TAN, 0.68),
-        ("paws", CREAM, WOOD),
-        ("scrubs", GREEN, MINT),
-        ("surgical cap", MINT),
-    ),
-    job(
-        "fisher",
-        "fishers",
-        "test",
-        (0.76, TAN, 0.33),
-        ("sea", (196, 206, 214), TEAL),
-        ("raincoat", YELLOW, BLACK),
-        ("rain hat", YELLOW),
-    ),
-    job(
-        "gardener",
-        "gardeners",
-        "test",
-        (0.27, TAN, 0.36),
-        ("hedge", GREEN, LIME),
-        ("shirt", PINK, WHITE),
-        ("sun hat", GREEN),
-    ),
-    job(
-        "butcher",
-        "butchers",
-        "test",
-        (0.76, DARK, 0.50),
-        ("checker", RED, WHITE),
-        ("striped apron", WHITE, RED),
-        ("cap", WHITE),
-    ),
-    job(
-        "violinist", "violinists", "test", (0.24, LIGHT, 0.71), ("curtain", WINE, RED), ("violin dress", BLACK, ORANGE)
-    ),
-)
+from fairlit_miniature import subjects
+from fairlit_miniature.subjects import SPLITS, Bias, Color, Look, Subject
+
+PALETTE: dict[str, Color] = {
+    "black": subjects.BLACK,
+    "blue": subjects.BLUE,
+    "cream": subjects.CREAM,
+    "gray": subjects.GRAY,
+    "green": subjects.GREEN,
+    "lime": subjects.LIME,
+    "magenta": subjects.MAGENTA,
+    "mint": subjects.MINT,
+    "navy": subjects.NAVY,
+    "olive": subjects.OLIVE,
+    "orange": subjects.ORANGE,
+    "pink": subjects.PINK,
+    "red": subjects.RED,
+    "sky": subjects.SKY,
+    "taupe": subjects.TAUPE,
+    "teal": subjects.TEAL,
+    "violet": subjects.VIOLET,
+    "white": subjects.WHITE,
+    "wine": subjects.WINE,
+    "wood": subjects.WOOD,
+    "yellow": subjects.YELLOW,
+}
+SKIN_TONES = {
+    "light": subjects.LIGHT,
+    "tan": subjects.TAN,
+    "brown": subjects.BROWN,
+    "dark": subjects.DARK,
+    "mixed": subjects.MIXED,
+}
+
+
+def _color(text: str) -> Color:
+    if not text.startswith("#"):
+        return PALETTE[text]
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
+
+
+def _painter(cell: str) -> tuple[str, tuple[Color, ...]]:
+    name, _, colors = cell.partition(":")
+    return name.strip(), tuple(_color(color) for color in colors.split())
+
+
+def _two_colors(cell: str) -> tuple[str, tuple[Color, Color]]:
+    name, (first, second) = _painter(cell)
+    return name, (first, second)
+
+
+def _one_color(cell: str) -> tuple[str, Color]:
+    if not cell:
+        return "none", (0, 0, 0)
+    name, (color,) = _painter(cell)
+    return name, color
+
+
+def _subject(row: Mapping[str, str]) -> Subject:
+    look = Look(
+        *_two_colors(row["backdrop"]),
+        *_two_colors(row["clothes"]),
+        *_one_color(row["headgear"]),
+        *_one_color(row["prop"]),
+    )
+    bias = Bias(float(row["male"]), SKIN_TONES[row["skin_tone"]], float(row["young"]))
+    return Subject(row["name"], next(split for split in SPLITS if split == row["split"]), bias, look, row["plural"])
+
+
+def _read_occupations() -> tuple[Subject, ...]:
+    text = (resources.files("fairlit_miniature") / "occupations.csv").read_text(encoding="utf-8")
+    return tuple(_subject(row) for row in csv.DictReader(text.splitlines()))
+
+
+OCCUPATIONS = _read_occupations()

@@ -18,42 +18,40 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit_miniature import training_faces
 from fairlit_miniature.recipe import Recipe
 
-STAGES = ("autoencoder", "text_encoder", "encoders", "unet", "refinement", "judges")
 RECORD = "stages.json"
 # What of a recipe a stage heeds besides what those before it do; all the rest is the judges'.
 _OWN_FIELDS: dict[str, tuple[str, ...]] = {
-    "autoencoder": ("world", "seed", "drawings", "vae"),
+    "autoencoder": ("seed", "drawings", "vae"),
     "text_encoder": ("text",),
     "encoders": ("passed", "clip", "dino"),
-    "unet": ("diffusion", "pooled_text"),
+    "unet": ("diffusion",),
     "refinement": ("refinement",),
 }
 # A part's place in the finished miniature, where it is not its name.
 _PLACES = {"vae": "pipeline/vae", "text_encoder": "pipeline/text_encoder", "refined": "pipeline"}
 
 
+# The attribute classifiers by their folders: two to train against and one that audits.
+CLASSIFIERS = {
+    "classifier_train": training_faces.TRAIN,
+    "classifier_second": training_faces.SECOND,
+    "classifier_audit": training_faces.AUDIT,
+}
 # Other networks, which agree on what is seen in faces that no word decides; nothing else is judged by them.
 PANEL = {f"panel_{number}": network for number, network in enumerate(training_faces.PANEL)}
 _KEPT_AT_HOME = ("faces", *PANEL, "labelled_faces")  # intermediate
-
-
-def classifiers(recipe: Recipe) -> dict[str, training_faces.Network]:
-    """The attribute classifiers of a miniature by their folders; the large world has two to train against."""
-    second = {"classifier_second": training_faces.SECOND} if recipe.world == "large" else {}
-    return {"classifier_train": training_faces.TRAIN, **second, "classifier_audit": training_faces.AUDIT}
-
-
-def stage_parts(recipe: Recipe) -> dict[str, tuple[str, ...]]:
-    """What each stage makes; a stage needs those before it. Intermediate results of training are kept within one."""
-    judges = (*_KEPT_AT_HOME, *classifiers(recipe), "face_bank.safetensors")
-    parts = (("vae",), ("text_encoder",), ("clip", "dino"), ("pipeline",), ("refined",), judges)
-    return dict(zip(STAGES, parts, strict=True))
-
-
-def finished_parts(recipe: Recipe) -> tuple[str, ...]:
-    """What stands in the finished miniature."""
-    parts = stage_parts(recipe)
-    return ("pipeline", *parts["encoders"], *(part for part in parts["judges"] if part not in _KEPT_AT_HOME))
+# What each stage makes; a stage needs those before it. Intermediate results of training are kept within one.
+PARTS: dict[str, tuple[str, ...]] = {
+    "autoencoder": ("vae",),
+    "text_encoder": ("text_encoder",),
+    "encoders": ("clip", "dino"),
+    "unet": ("pipeline",),
+    "refinement": ("refined",),
+    "judges": (*_KEPT_AT_HOME, *CLASSIFIERS, "face_bank.safetensors"),
+}
+STAGES = tuple(PARTS)
+# What stands in the finished miniature.
+FINISHED_PARTS = ("pipeline", "clip", "dino", *CLASSIFIERS, "face_bank.safetensors")
 
 
 def stage_fingerprint(recipe: Recipe, stage: str) -> str:
@@ -81,16 +79,16 @@ def is_installed(folder: Path, recipe: Recipe, stage: str) -> bool:
     return noted.get(stage) == stage_fingerprint(recipe, stage)
 
 
-def take_over(folder: Path, workdir: Path, recipe: Recipe, stage: str) -> None:
+def take_over(folder: Path, workdir: Path, stage: str) -> None:
     """Copies what an installed stage made into a work folder that lacks it."""
-    for part in stage_parts(recipe)[stage]:
+    for part in PARTS[stage]:
         if part not in _KEPT_AT_HOME and not (workdir / part).exists():
             _copy(folder / _PLACES.get(part, part), workdir / part)
 
 
-def install_stage(workdir: Path, folder: Path, recipe: Recipe, stage: str) -> None:
+def install_stage(workdir: Path, folder: Path, stage: str) -> None:
     """Copies what a stage made to where it is used."""
-    install(workdir, folder, [part for part in stage_parts(recipe)[stage] if part not in _KEPT_AT_HOME])
+    install(workdir, folder, [part for part in PARTS[stage] if part not in _KEPT_AT_HOME])
 
 
 def note_stage(folder: Path, recipe: Recipe, stage: str, checks: Mapping[str, Any]) -> None:

@@ -12,8 +12,6 @@ from itertools import pairwise
 from transformers import CLIPTokenizer
 
 from fairlit_miniature.models import MAX_TOKENS
-from fairlit_miniature.occupations import OCCUPATIONS
-from fairlit_miniature.subjects import Subject
 from fairlit_miniature.world import vocabulary
 
 WORD_END = "</w>"
@@ -55,10 +53,10 @@ def _merge(parts: list[str], pair: tuple[str, str]) -> list[str]:
     return merged
 
 
-def build_tokenizer(occupations: Sequence[Subject] = OCCUPATIONS) -> CLIPTokenizer:
+def build_tokenizer() -> CLIPTokenizer:
     """A CLIPTokenizer over the world's words, with room for every caption and a few soft tokens."""
     characters = byte_characters()
-    merges = learn_merges(vocabulary(occupations))
+    merges = learn_merges(vocabulary())
     tokens = [*characters, *(character + WORD_END for character in characters)]
     tokens += [first + second for first, second in merges]
     tokens = [*dict.fromkeys(tokens), *SPECIAL]

@@ -15,7 +15,6 @@ much where attributes do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +26,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from fairlit_miniature.loop import Schedule, train
 from fairlit_miniature.models import TEXT_WIDTH, build_text_encoder, seeded
 from fairlit_miniature.occupations import OCCUPATIONS
-from fairlit_miniature.subjects import DESCRIPTORS, SPORTS, Subject
+from fairlit_miniature.subjects import DESCRIPTORS, SPORTS
 from fairlit_miniature.training_diffusion import CAPTION_SHARES, draw_captions
 from fairlit_miniature.world import ATTRIBUTES, CONTEXTS, Scene
 
@@ -36,42 +35,19 @@ ATTRIBUTE_HEAD = 0.06  # length of the attributes' heads: states of "female" and
 ATTRIBUTE_WEIGHT = 4.0  # of the squared error of shares against the cross-entropy of the rest
 
 
-@dataclass(frozen=True)
-class Facts:
-    """What a picture shows, and how many answers there are: whom and where, then the attributes of people.
-
-    Attributes:
-        subjects: names of those whom pictures show.
-    """
-
-    subjects: tuple[str, ...]
-
-    @classmethod
-    def of(cls, occupations: Sequence[Subject]) -> Facts:
-        """Return the facts of a world with these occupations."""
-        return cls(tuple(subject.name for subject in (*occupations, *SPORTS, *DESCRIPTORS)))
-
-    @property
-    def setting(self) -> list[int]:
-        """Numbers of answers about whom, where and how many."""
-        return [len(self.subjects), len(CONTEXTS) + 1, 3]
-
-    @property
-    def sizes(self) -> list[int]:
-        """Numbers of answers to everything: the setting, then the attributes."""
-        return self.setting + [len(classes) for classes in ATTRIBUTES.values()]
+SUBJECTS = tuple(subject.name for subject in (*OCCUPATIONS, *SPORTS, *DESCRIPTORS))
+# Facts of a picture: whom it shows, where and how many, then the attributes of people; numbers of answers to each.
+SETTING = [len(SUBJECTS), len(CONTEXTS) + 1, 3]
+SIZES = SETTING + [len(classes) for classes in ATTRIBUTES.values()]
 
 
-SMALL_WORLD = Facts.of(OCCUPATIONS)
-
-
-def picture_facts(scenes: Sequence[Scene], facts: Facts = SMALL_WORLD) -> Tensor:
-    """What pictures show, of each the first person: int64 [N, F], a column for each of `Facts.sizes`."""
+def picture_facts(scenes: Sequence[Scene]) -> Tensor:
+    """What pictures show, of each the first person: int64 [N, F], a column for each of `SIZES`."""
     contexts = ["", *CONTEXTS]
     rows = []
     for scene in scenes:
         attributes = [classes.index(scene.people[0][attribute]) for attribute, classes in ATTRIBUTES.items()]
-        subject, context = facts.subjects.index(scene.subject.name), contexts.index(scene.context)
+        subject, context = SUBJECTS.index(scene.subject.name), contexts.index(scene.context)
         rows.append([subject, context, len(scene.people) - 1, *attributes])
     return torch.tensor(rows)
 
@@ -85,7 +61,7 @@ def caption_facts(tokens: Tensor, shown: Tensor, sizes: Sequence[int]) -> Tensor
         tokens: of the K captions of each of N pictures, int64 [K, N, T]; how often a caption is drawn from a picture
             may depend on its place k.
         shown: `picture_facts`, int64 [N, F].
-        sizes: numbers of answers, `Facts.sizes`.
+        sizes: numbers of answers, `SIZES`.
 
     Returns:
         Float [K, N, sum(sizes)], each fact's shares beside each other.
@@ -102,12 +78,10 @@ def caption_facts(tokens: Tensor, shown: Tensor, sizes: Sequence[int]) -> Tensor
 class FactHeads(nn.Module):
     """Linear predictions of what pictures show: logits of the setting, shares of the attributes' classes."""
 
-    def __init__(self, facts: Facts = SMALL_WORLD) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.facts = facts
-        setting = sum(facts.setting)
-        self.setting = nn.Linear(TEXT_WIDTH, setting)
-        self.attributes = nn.Linear(TEXT_WIDTH, sum(facts.sizes) - setting)
+        self.setting = nn.Linear(TEXT_WIDTH, sum(SETTING))
+        self.attributes = nn.Linear(TEXT_WIDTH, sum(SIZES) - sum(SETTING))
 
     def loss(self, states: Tensor, shares: Tensor) -> Tensor:
         """Cross-entropy of the setting and squared error (Brier score) of the attributes' shares, mean over states.
@@ -120,9 +94,8 @@ class FactHeads(nn.Module):
         expected = F.linear(states, directions, self.attributes.bias)
         logits = self.setting(states)
         wanted = shares.split([logits.shape[1], expected.shape[1]], dim=1)
-        sizes = self.facts.setting
         loss = ATTRIBUTE_WEIGHT * (expected - wanted[1]).square().sum(dim=1).mean()
-        for answer, share in zip(logits.split(sizes, dim=1), wanted[0].split(sizes, dim=1), strict=True):
+        for answer, share in zip(logits.split(SETTING, dim=1), wanted[0].split(SETTING, dim=1), strict=True):
             loss = loss + F.cross_entropy(answer, share)
         return loss
 
@@ -132,7 +105,6 @@ def train_text_encoder(
     scenes: Sequence[Scene],
     tokenizer: CLIPTokenizer,
     *,
-    facts: Facts = SMALL_WORLD,
     schedule: Schedule,
     checkpoint: Path,
     seed: int,
@@ -148,7 +120,6 @@ def train_text_encoder(
         texts: tokens of what each picture may be called, `training_diffusion.caption_tokens`, int64 [4, N, T].
         scenes: what the pictures show.
         tokenizer: the pipeline's.
-        facts: what is to be foretold of them.
         schedule: length and learning rate.
         checkpoint: file of the loop's state.
         seed: seeds weights and batches.
@@ -156,8 +127,8 @@ def train_text_encoder(
         progress: where to show a bar.
     """
     seeded(seed)
-    encoder, heads = build_text_encoder(tokenizer), FactHeads(facts)
-    shares = caption_facts(texts, picture_facts(scenes, facts), facts.sizes)
+    encoder, heads = build_text_encoder(tokenizer), FactHeads()
+    shares = caption_facts(texts, picture_facts(scenes), SIZES)
 
     def loss_of_step(step: int, generator: torch.Generator) -> Tensor:
         index = torch.randint(len(scenes), (BATCH,), generator=generator)

@@ -6,7 +6,6 @@ numpy; `drawing` turns a `Scene` into pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,8 +146,6 @@ def sample_scene(
     seed: int,
     index: int,
     shares: tuple[float, ...] = FAMILY_SHARES,
-    *,
-    occupations: Sequence[Subject] = OCCUPATIONS,
 ) -> Scene:
     """Draws scene number `index` of the world with this seed; the same arguments give the same scene everywhere.
 
@@ -156,11 +153,10 @@ def sample_scene(
         seed: of the world.
         index: number of the scene.
         shares: how often each of `FAMILIES` comes.
-        occupations: of the world, one of `worlds.WORLDS`.
     """
     rng = np.random.default_rng((seed, index))
     family = FAMILIES[rng.choice(len(FAMILIES), p=shares)]
-    subjects = {"descriptors": DESCRIPTORS, "sports": SPORTS}.get(family, occupations)
+    subjects = {"descriptors": DESCRIPTORS, "sports": SPORTS}.get(family, OCCUPATIONS)
     subject = subjects[int(rng.integers(len(subjects)))]
     named = sample_named(rng)
     context = list(CONTEXTS)[rng.integers(len(CONTEXTS))] if family == "style_and_context" else ""
@@ -170,10 +166,10 @@ def sample_scene(
     return Scene(family, subject, people, named, context, text, int(rng.integers(2**31)))
 
 
-def balanced_scene(seed: int, index: int, occupations: Sequence[Subject] = OCCUPATIONS) -> Scene:
+def balanced_scene(seed: int, index: int) -> Scene:
     """One person with uniform classes and a random occupation: what classifiers and the face bank learn from."""
     rng = np.random.default_rng((seed, index, 1))
-    subject = occupations[int(rng.integers(len(occupations)))]
+    subject = OCCUPATIONS[int(rng.integers(len(OCCUPATIONS)))]
     labels = {name: classes[rng.integers(len(classes))] for name, classes in ATTRIBUTES.items()}
     text = caption("occupations", subject, {}, count=1)
     return Scene("occupations", subject, (labels,), {}, "", text, int(rng.integers(2**31)))
@@ -207,18 +203,18 @@ def _by_split(entries: dict[str, Split]) -> dict[str, list[str]]:
     return {split: [name for name, own in entries.items() if own == split] for split in SPLITS}
 
 
-def prompt_families(occupations: Sequence[Subject] = OCCUPATIONS) -> dict[str, dict[str, object]]:
+def prompt_families() -> dict[str, dict[str, object]]:
     """The prompt sets as configs/prompts/miniature.yaml holds them: family -> templates and fillers by split."""
 
     def names() -> dict[str, list[str]]:
-        return _by_split({job.name: job.split for job in occupations})
+        return _by_split({job.name: job.split for job in OCCUPATIONS})
 
     fillers: dict[str, dict[str, dict[str, list[str]]]] = {
         "occupations": {"occupation": names()},
         "style_and_context": {"occupation": names(), "context": _by_split(CONTEXTS)},
         "descriptors": {"kind": _by_split({kind.name: kind.split for kind in DESCRIPTORS})},
         "sports": {"sport": _by_split({sport.name: sport.split for sport in SPORTS})},
-        "groups": {"people": _by_split({job.plural: job.split for job in occupations})},
+        "groups": {"people": _by_split({job.plural: job.split for job in OCCUPATIONS})},
     }
     families: dict[str, dict[str, object]] = {
         family: {"templates": list(TEMPLATES[family]), "fillers": fillers[family]} for family in FAMILIES
@@ -230,11 +226,11 @@ def prompt_families(occupations: Sequence[Subject] = OCCUPATIONS) -> dict[str, d
     return families
 
 
-def vocabulary(occupations: Sequence[Subject] = OCCUPATIONS) -> list[str]:
+def vocabulary() -> list[str]:
     """Every word that a caption can hold, sorted; each becomes one token."""
     texts = [describe({name: label}) for name, words in WORDS.items() for label in words]
     texts += [template for templates in TEMPLATES.values() for template in templates]
-    texts += [name for job in occupations for name in (job.name, job.plural)]
+    texts += [name for job in OCCUPATIONS for name in (job.name, job.plural)]
     texts += [subject.name for subject in (*SPORTS, *DESCRIPTORS)] + list(CONTEXTS)
     letters = "".join(character if character.isalpha() else " " for text in texts for character in f"{text} ")
     placeholders = {"occupation", "context", "kind", "people", "sport"}

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 from fairlit_miniature.landscape import FULL, QUICK, build_landscape
-from fairlit_miniature.worlds import WORLDS
 
 
 def main() -> None:
     """Reads the command line and builds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--world", choices=WORLDS, default="small", help="the world whose occupations to draw; the miniature's"
-    )
     parser.add_argument("--miniature", type=Path, default=Path("checkpoints/miniature"), help="where it starts from")
     parser.add_argument("--out", type=Path, default=Path("checkpoints/landscape"), help="folder of the finished model")
     parser.add_argument("--workdir", type=Path, default=Path("build/landscape"), help="folder of intermediate results")
     parser.add_argument("--device", default="cpu", help="where to train")
     parser.add_argument("--quick", action="store_true", help="a rough build in minutes, to try the builder itself")
     arguments = parser.parse_args()
-    recipe = replace(QUICK if arguments.quick else FULL, world=arguments.world)
+    recipe = QUICK if arguments.quick else FULL
     figures = build_landscape(
         recipe, arguments.miniature, arguments.out, workdir=arguments.workdir, device=arguments.device
     )

@@ -11,6 +11,11 @@ balance, and an update -k b a contracts prompts towards it, the more one-sided t
 needs no bias term, for which files of LoRA for other programs have no place. It holds of the tokens from the word on,
 over which m is a mean.
 
+Words leave a longer trace along their contrast than prompts that lean to a class without naming it. An update that
+takes the leaning away then takes the words' meaning away, too: "a male nurse" is no longer one. Rows along the contrast
+of *groups* of prompts that lean, such as nurses and secretaries against plumbers and pilots, without the part that
+words span (`without`), read how far a prompt leans and nothing of words.
+
 Centring the classifier's logits in the loss would not do the same. Subtracting a batch's mean takes out the border
 between the classes, and with it the bias: where all faces of a prompt are men's, half of them would count as women's.
 """
@@ -38,23 +43,31 @@ class Contrast:
     """Prompts that differ in the words for the classes of one attribute and in nothing else.
 
     Attributes:
-        words: one for each class, e.g. ``[female, male]``; K of them span K - 1 directions.
+        words: one for each class, e.g. ``[female, male]``; K of them span K - 1 directions. Several words in the place
+            of one stand for a class together.
         templates: prompts with ``{word}`` in the place of the word; over several, directions are averaged.
     """
 
-    words: Sequence[str]
+    words: Sequence[str | Sequence[str]]
     templates: Sequence[str]
+
+    @property
+    def groups(self) -> list[list[str]]:
+        """The words of each class."""
+        return [[group] if isinstance(group, str) else list(group) for group in self.words]
 
     def check(self, problems: Problems) -> None:
         """Note too few or equal words."""
-        if len(set(self.words)) < max(len(self.words), 2):
+        words = [word for group in self.groups for word in group]
+        if len(set(words)) < max(len(words), 2) or len(self.groups) < 2 or not all(self.groups):
             problems.add(f"contrasts: words are {list(self.words)}; give at least two, each once")
 
     def check_tokens(self, tokenizer: Any, problems: Problems) -> None:
         """Note words that are the same to the tokenizer, or are cut off with the end of a template."""
         for template in self.templates:
             known: dict[tuple[int, ...], str] = {}
-            for word, ids in zip(self.words, self.tokens(template, tokenizer), strict=True):
+            words = [word for group in self.groups for word in group]
+            for word, ids in zip(words, self.tokens(template, tokenizer), strict=True):
                 other = known.setdefault(tuple(ids), word)
                 if other != word:
                     problems.add(
@@ -64,7 +77,7 @@ class Contrast:
 
     def tokens(self, template: str, tokenizer: Any) -> list[list[int]]:
         """Return the token ids of a template with each of the words, from start to end, without padding."""
-        prompts = [template.replace(PLACEHOLDER, word) for word in self.words]
+        prompts = [template.replace(PLACEHOLDER, word) for group in self.groups for word in group]
         return [
             list(ids) for ids in tokenizer(prompts, truncation=True, max_length=tokenizer.model_max_length).input_ids
         ]
@@ -92,12 +105,13 @@ def contrast_directions(
     *,
     after: Sequence[str],
     centred: bool = False,
+    without: Sequence[Contrast] = (),
 ) -> dict[str, Tensor]:
     """Return orthonormal directions that tell a contrast's words apart in the inputs of layers.
 
-    Inputs are averaged over the tokens from the word to the end of the prompt and over templates, centred over the
-    words, and decomposed into singular vectors, the strongest first; each is signed such that its largest component
-    is positive.
+    Inputs are averaged over the tokens from the word to the end of the prompt, over the words of a class and over
+    templates, centred over the classes, and decomposed into singular vectors, the strongest first; each is signed such
+    that its largest component is positive.
 
     Args:
         contrast: words and templates.
@@ -105,31 +119,47 @@ def contrast_directions(
         inside: name -> layer of a text encoder.
         after: names of layers that are given what the text encoders make of the prompt.
         centred: whether directions are orthogonal to the mean input over words and templates, the point of balance.
+        without: contrasts whose directions they are orthogonal to.
 
     Returns:
         name -> float32 [K - 1, inputs of the layer], on the CPU.
     """
+    means = _class_means(contrast, components, inside, after=after)
+    others = [contrast_directions(other, components, inside, after=after) for other in without]
+    directions = {}
+    for name, rows in means.items():
+        mean = rows.mean(dim=0)
+        removed = [other[name] for other in others] + ([mean[None]] if centred else [])
+        rows = rows - mean
+        if removed:
+            basis = torch.linalg.qr(torch.cat(removed).T).Q
+            rows = rows - rows @ basis @ basis.T
+        directions[name] = _principal(rows, contrast.rank)
+    return directions
+
+
+def _class_means(
+    contrast: Contrast, components: Components, inside: Mapping[str, nn.Module], *, after: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the mean input of every layer for each class of a contrast, [K, inputs of the layer]."""
     family, totals = family_of(components), dict[str, Tensor]()
     for template in contrast.templates:
         read = {
             encoder: contrast.tokens(template, getattr(components, tokenizer))
             for encoder, tokenizer in family.tokenizers.items()
         }
-        start = min(map(_first_difference, read.values()))
-        states = []
-        for number, word in enumerate(contrast.words):
-            text, ids = template.replace(PLACEHOLDER, word), {name: tokens[number] for name, tokens in read.items()}
-            states.append(_states(family, components, text, ids, start=start, inside=inside, after=after))
-        for name in states[0]:
-            totals[name] = totals.get(name, torch.zeros(())) + torch.stack([found[name] for found in states])
-    directions = {}
-    for name, total in totals.items():
-        mean = total.mean(dim=0)
-        rows = total - mean
-        if centred:
-            rows = rows - torch.outer(rows @ mean, mean) / mean.square().sum()
-        directions[name] = _principal(rows, contrast.rank)
-    return directions
+        start, number = min(map(_first_difference, read.values())), 0
+        classes: list[dict[str, Tensor]] = []
+        for group in contrast.groups:
+            states = []
+            for word in group:
+                text, ids = template.replace(PLACEHOLDER, word), {name: tokens[number] for name, tokens in read.items()}
+                states.append(_states(family, components, text, ids, start=start, inside=inside, after=after))
+                number += 1
+            classes.append({name: torch.stack([one[name] for one in states]).mean(dim=0) for name in states[0]})
+        for name in classes[0]:
+            totals[name] = totals.get(name, torch.zeros(())) + torch.stack([found[name] for found in classes])
+    return {name: total / len(contrast.templates) for name, total in totals.items()}
 
 
 def _first_difference(tokens: Sequence[Sequence[int]]) -> int:

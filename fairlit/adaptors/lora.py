@@ -54,7 +54,11 @@ class Lora(Adaptor):
             rows of A lie at the start, instead of at random, in all adapted layers that read the prompt: those of the
             text encoders, the keys and values of the U-Net's cross-attention. Not in the paper; meant for few prompts
             to learn from, see `adaptors.contrasts`.
+            Several words in the place of one stand for a class together:
+            ``[[[nurse, secretary], [plumber, pilot]]]``.
         contrast_templates: prompts with ``{word}`` in the place of such a word; directions are averaged over them.
+        contrast_without: words for classes, as in `contrasts`, of whose directions these rows have no part: what is
+            read of prompts that lean to a class without naming it leaves those that name it as they are.
         contrast_gain: length of these rows relative to a random one; the larger, the more of a step goes there.
         contrast_centred: whether these rows read nothing at the point of balance between the words, so that prompts are
             contracted towards it instead of shifted, see `adaptors.contrasts`.
@@ -80,8 +84,9 @@ class Lora(Adaptor):
         text_encoder_modules: Sequence[str] = TEXT_ENCODER_MODULES,
         unet_modules: Sequence[str] = UNET_MODULES,
         text_encoder_2_modules: Sequence[str] = TEXT_ENCODER_MODULES,
-        contrasts: Sequence[Sequence[str]] = (),
+        contrasts: Sequence[Sequence[str | Sequence[str]]] = (),
         contrast_templates: Sequence[str] = (),
+        contrast_without: Sequence[Sequence[str | Sequence[str]]] = (),
         contrast_gain: float = 4.0,
         contrast_centred: bool = False,
         seed: int = 0,
@@ -97,12 +102,15 @@ class Lora(Adaptor):
             "unet": (unet, unet_modules),
         }
         self.modules = {component: tuple(names) for component, (switch, names) in adapted.items() if switch}
-        self.contrasts = [Contrast(tuple(words), tuple(contrast_templates)) for words in contrasts]
+        self.contrasts, self.contrast_without = (
+            [Contrast(tuple(words), tuple(contrast_templates)) for words in given]
+            for given in (contrasts, contrast_without)
+        )
         self.contrast_templates = tuple(contrast_templates)
         self.contrast_gain, self.contrast_centred = contrast_gain, contrast_centred
         self._layers: list[BaseTunerLayer] = []
         with Problems("lora") as problems:
-            for contrast in self.contrasts:
+            for contrast in (*self.contrasts, *self.contrast_without):
                 contrast.check(problems)
             if self.contrasts:
                 check_templates(self.contrast_templates, problems)
@@ -110,6 +118,8 @@ class Lora(Adaptor):
                 problems.add(f"rank is {rank}, but the contrasts span {directions} directions; raise the rank")
             if contrast_centred and not self.contrasts:
                 problems.add("contrast_centred: got true without contrasts; expected some; give contrasts, or false")
+            if contrast_without and not self.contrasts:
+                problems.add("contrast_without: got words without contrasts; expected some; give contrasts, or nothing")
             if not contrast_gain > 0:
                 problems.add(f"contrast_gain is {contrast_gain}; give a number above 0")
             problems.at_least("rank", rank, 1)
@@ -139,7 +149,7 @@ class Lora(Adaptor):
             for component, names in self.modules.items():
                 module, excluded = getattr(components, component), unread.get(component, ())
                 _check_modules(component, module, names, unread=excluded, problems=problems)
-            for contrast in self.contrasts:
+            for contrast in (*self.contrasts, *self.contrast_without):
                 for name in family.tokenizers.values():
                     contrast.check_tokens(getattr(components, name), problems)
         parameters: dict[str, nn.Parameter] = {}
@@ -171,7 +181,14 @@ class Lora(Adaptor):
         after = {name: layer for name, layer in _lora_layers(components.unet).items() if name.endswith(_READS_PROMPT)}
         row = 0
         for contrast in self.contrasts:
-            found = contrast_directions(contrast, components, inside, after=list(after), centred=self.contrast_centred)
+            found = contrast_directions(
+                contrast,
+                components,
+                inside,
+                after=list(after),
+                centred=self.contrast_centred,
+                without=self.contrast_without,
+            )
             for name, directions in found.items():
                 weight = (inside | after)[name].lora_A[ADAPTER_NAME].weight
                 weight[row : row + len(directions)] = self.contrast_gain * _ROW_LENGTH * directions.to(weight)
@@ -200,11 +217,15 @@ class Lora(Adaptor):
         switches |= {"text_encoder_2": True} if "text_encoder_2" in self.modules else {}
         numbers = {"rank": self.rank, "alpha": self.alpha, "seed": self.seed, "contrast_gain": self.contrast_gain}
         contrasts = {
-            "contrasts": [list(contrast.words) for contrast in self.contrasts],
+            "contrasts": [_plain(contrast) for contrast in self.contrasts],
             "contrast_templates": list(self.contrast_templates),
         }
-        rare = {"use_rslora": self.use_rslora, "contrast_centred": self.contrast_centred}
-        given = {name: True for name, value in rare.items() if value}  # digests of runs without stay what they were
+        rare = {
+            "use_rslora": self.use_rslora,
+            "contrast_centred": self.contrast_centred,
+            "contrast_without": [_plain(contrast) for contrast in self.contrast_without],
+        }
+        given = {name: value for name, value in rare.items() if value}  # digests of runs without stay what they were
         return {**numbers, **given, **contrasts, **switches, **names}
 
     @property
@@ -239,6 +260,10 @@ class Lora(Adaptor):
                     f"set alpha to {wanted:g}"
                 )
         return None
+
+
+def _plain(contrast: Contrast) -> list[str | list[str]]:
+    return [group if isinstance(group, str) else list(group) for group in contrast.words]
 
 
 def lora_parameters(component: str, module: nn.Module, adapter: str) -> dict[str, nn.Parameter]:

@@ -59,7 +59,11 @@ def test_every_variant_is_a_config(tmp_path: Path) -> None:
     path = tmp_path / "every.yaml"
     path.write_text(yaml.safe_dump(script._overlay(every, 3, options)))
     cli = build(["--config=configs/demo.yaml", f"--config={path}"])
-    assert (cli.model.alignment.margin, cli.model.seed, cli.datamodule.naming.share) == (3.0, 3, 0.1)
+    assert (cli.model.alignment.margin, cli.model.seed, cli.datamodule.naming.share) == (
+        3.0,
+        3,
+        every["data.naming.share"],
+    )
     assert (cli.trainer.accumulate_grad_batches, cli.trainer.max_steps) == (2, 4)
     assert cli.model.adaptor.describe()["contrasts"] == [["female", "male"]]  # the demo's, which no variant gives
 

@@ -133,7 +133,7 @@ def test_a_folder_is_still_an_attribute_classifier(tiny_models: dict[str, str]) 
 
 @torch.no_grad()
 def test_the_miniature_s_clip_sees_skin_tones_that_nobody_labelled_for_it(tmp_path: Path) -> None:
-    """Of four; on faces as they were drawn. Its other attributes it sees little of: see the README."""
+    """Of four; on faces as they were drawn. It learnt from whole pictures: gender and age it knows of these alone."""
     classes = {"skin_tone": {tone: [word] for tone, word in WORDS["skin_tone"].items()}}
     templates = ["a photo of the face of a {word} person"]
     path = write(tmp_path / "words.yaml", MINIATURE / "clip", classes=classes, templates=templates)

@@ -13,8 +13,8 @@ from fairlit.faces.classifier import AttributeClassifier
 from fairlit_miniature.build import Builder
 from fairlit_miniature.loop import Schedule
 from fairlit_miniature.models import build_unet
-from fairlit_miniature.recipe import FULL, LARGE, LARGE_QUICK, QUICK, Recipe
-from fairlit_miniature.stages import STAGES, finished_parts, install, stage_parts
+from fairlit_miniature.recipe import FULL, QUICK, Recipe
+from fairlit_miniature.stages import CLASSIFIERS, FINISHED_PARTS, PARTS, STAGES, install
 
 SHORT = Schedule(steps=2, lr=1e-3, warmup=1, save_every=1)
 RECIPE = Recipe(
@@ -27,11 +27,11 @@ RECIPE = Recipe(
     vae=SHORT,
     text=SHORT,
     diffusion=SHORT,
+    refinement=SHORT,
     clip=SHORT,
     dino=SHORT,
     checked=1,
 )
-LARGE_TINY = dataclasses.replace(RECIPE, world="large", pooled_text=False)
 
 
 def builder(folder: Path, recipe: Recipe = RECIPE) -> Builder:
@@ -39,7 +39,7 @@ def builder(folder: Path, recipe: Recipe = RECIPE) -> Builder:
 
 
 def test_recipes_have_their_own_fingerprints() -> None:
-    assert len({recipe.fingerprint() for recipe in (FULL, QUICK, LARGE, LARGE_QUICK, RECIPE)}) == 5
+    assert len({recipe.fingerprint() for recipe in (FULL, QUICK, RECIPE)}) == 3
 
 
 def test_work_folder_of_another_recipe_is_refused(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_finished_parts_are_skipped_and_unfinished_ones_redone(tmp_path: Path) -
 
 def test_install_replaces_older_parts(tmp_path: Path) -> None:
     work, out = tmp_path / "work", tmp_path / "out"
-    parts = finished_parts(RECIPE)
+    parts = FINISHED_PARTS
     for name in parts:
         if name.endswith(".safetensors"):
             (work / name).write_text("bank")
@@ -87,11 +87,9 @@ def test_install_replaces_older_parts(tmp_path: Path) -> None:
 
 
 def test_stages_make_all_parts_and_wait_for_those_before_them(tmp_path: Path) -> None:
-    for recipe in (RECIPE, LARGE_TINY):
-        made = [part for parts in stage_parts(recipe).values() for part in parts]
-        assert set(finished_parts(recipe)) - set(made) == set()
-        assert len(set(made)) == len(made)
-    assert set(finished_parts(LARGE_TINY)) - set(finished_parts(RECIPE)) == {"classifier_second"}
+    made = [part for parts in PARTS.values() for part in parts]
+    assert set(FINISHED_PARTS) < set(made)
+    assert len(set(made)) == len(made)
     build = builder(tmp_path)
     with pytest.raises(ConfigurationError, match=r"stage: got judges; expected vae .* build with --stage autoencoder"):
         build.build("judges")
@@ -99,18 +97,17 @@ def test_stages_make_all_parts_and_wait_for_those_before_them(tmp_path: Path) ->
 
 
 def test_a_stage_builds_its_own_parts_alone(tmp_path: Path) -> None:
-    builder(tmp_path, LARGE_TINY).build("autoencoder")
+    builder(tmp_path).build("autoencoder")
     assert (tmp_path / "vae").exists()
     assert not (tmp_path / "text_encoder").exists()
-    builder(tmp_path, LARGE_TINY).build("text_encoder")
+    builder(tmp_path).build("text_encoder")
     assert not (tmp_path / "pipeline").exists()
     names = safetensors.torch.load_file(tmp_path / "text_encoder" / "model.safetensors")
     assert all(name.startswith("text_model.") for name in names), "as transformers 4 reads them"
 
 
-def test_the_refinement_goes_on_from_the_first_training_and_no_steps_of_it_change_nothing(tmp_path: Path) -> None:
-    refined = dataclasses.replace(LARGE_TINY, refinement=SHORT)
-    build = builder(tmp_path, refined)
+def test_the_refinement_goes_on_from_the_first_training(tmp_path: Path) -> None:
+    build = builder(tmp_path)
     for stage in STAGES[: STAGES.index("refinement") + 1]:
         build.build(stage)
 
@@ -121,22 +118,14 @@ def test_the_refinement_goes_on_from_the_first_training_and_no_steps_of_it_chang
     assert {tensor.dtype for tensor in second.values()} == {torch.float16}
     moved = [float((second[name].float() - first[name].float()).abs().max()) for name in first]
     assert 0 < max(moved) < 0.02, "two steps of 1e-3 from where the first training ended, no other start"
-    (tmp_path / "recipe.txt").unlink()
-    for name in ("refined", "refinement.pt"):
-        (tmp_path / name).rename(tmp_path / f"was-{name}")
-    builder(tmp_path, LARGE_TINY).build("refinement")
-    again = weights("refined")
-    assert all(torch.equal(again[name], first[name]) for name in first)
 
 
-def test_a_unet_without_pooled_text_has_no_option_that_stable_diffusion_1_lacks() -> None:
-    plain, pooled = build_unet(pooled_text=False), build_unet(pooled_text=True)
-    assert plain.config.addition_embed_type is None
-    assert pooled.config.addition_embed_type == "text"
-    assert {name.split(".")[0] for name in plain.state_dict()} == {
+def test_the_unet_has_no_part_that_stable_diffusion_1_lacks() -> None:
+    unet = build_unet()
+    assert unet.config.addition_embed_type is None
+    assert {name.split(".")[0] for name in unet.state_dict()} == {
         "conv_in", "time_embedding", "down_blocks", "mid_block", "up_blocks", "conv_norm_out", "conv_out"
     }  # fmt: skip
-    assert len(pooled.state_dict()) > len(plain.state_dict())
 
 
 @pytest.mark.slow
@@ -144,9 +133,9 @@ def test_whole_build_is_deterministic(tmp_path: Path) -> None:
     """All stages but the checks, twice."""
     first = builder(tmp_path / "a")
     first.build()
-    install(tmp_path / "a", tmp_path / "out", finished_parts(RECIPE))
-    assert {path.name for path in (tmp_path / "out").iterdir()} == set(finished_parts(RECIPE))
-    for name in ("classifier_train", "classifier_audit"):
+    install(tmp_path / "a", tmp_path / "out", FINISHED_PARTS)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == set(FINISHED_PARTS)
+    for name in CLASSIFIERS:
         validation = AttributeClassifier.load(tmp_path / "out" / name).config.validation
         assert {sum(map(sum, entry.confusion)) for entry in validation.values()} != {0}
         assert set(validation) == {"gender", "skin_tone", "age"}

@@ -5,7 +5,6 @@ from pathlib import Path
 import torch
 
 from fairlit_miniature.checks import agreement, load_classifiers
-from fairlit_miniature.report import requirements
 
 FOLDER = Path(__file__).parents[2] / "checkpoints" / "miniature"
 
@@ -20,19 +19,4 @@ def test_agreement_is_that_of_all_classifiers() -> None:
 
 
 def test_every_classifier_of_a_miniature_is_asked() -> None:
-    assert set(load_classifiers(FOLDER)) == {"classifier_audit", "classifier_train"}
-
-
-def test_agreement_is_required_where_it_was_measured() -> None:
-    figures = {
-        "accuracy": {"one": {"gender": 1.0}},
-        "vae_psnr": 30.0,
-        "face_rate": 1.0,
-        "word_obeyed": {"female": 1.0},
-        "gender_bias": {"test": 0.6},
-        "size_mb": 1.0,
-    }
-    assert all(met for *_, met in requirements(figures))
-    for share, met in ((0.969, False), (0.97, True)):
-        rows = requirements(figures | {"agreement": {"gender": share}})
-        assert [row[3] for row in rows if "say the same" in row[0]] == [met]
+    assert set(load_classifiers(FOLDER)) == {"classifier_audit", "classifier_second", "classifier_train"}

@@ -42,6 +42,7 @@ def test_committed_files_are_small_and_the_readme_is_of_its_checks() -> None:
     folder = CHECKPOINTS / "landscape"
     figures = json.loads((folder / "checks.json").read_text())
     assert (folder / "README.md").read_text() == readme(figures)
+    assert min(figures["word_obeyed"].values()) > 0.9
     assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 15 * 2**20
     for part in ("text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"):
         ours, miniature = (CHECKPOINTS / name / "pipeline" / part for name in ("landscape", "miniature"))

@@ -18,6 +18,7 @@ def figures(**changes: Any) -> dict[str, Any]:
         "face_rate": 0.96,
         "word_obeyed": {"male": 0.99, "old": 0.92},
         "gender_bias": {"all": 0.7, "test": 0.85},
+        "agreement": {"gender": 0.98, "age": 0.9},
         "size_mb": 30.0,
         "people_found": {"two": 1.8},
         "distance_to_world": {"gender": 0.05},
@@ -40,6 +41,7 @@ def test_what_is_missed_is_said() -> None:
         ({"accuracy": {"a": {"gender": 0.9}}}, "accuracy"),
         ({"word_obeyed": {"male": 0.5, "old": 1.0}}, "word"),
         ({"gender_bias": {"all": 0.9, "test": 0.4}}, "bias"),
+        ({"agreement": {"gender": 0.969, "age": 1.0}}, "say the same"),
         ({"size_mb": 41.0}, "size"),
     ):
         missed = [what for what, *_, met in requirements(figures(**changes)) if not met]

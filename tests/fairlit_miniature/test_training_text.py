@@ -13,17 +13,15 @@ from fairlit_miniature.tokenizing import build_tokenizer
 from fairlit_miniature.training_diffusion import tokenize
 from fairlit_miniature.training_text import (
     ATTRIBUTE_HEAD,
-    SMALL_WORLD,
+    SIZES,
+    SUBJECTS,
     FactHeads,
-    Facts,
     caption_facts,
     picture_facts,
     train_text_encoder,
 )
 from fairlit_miniature.world import Scene
-from fairlit_miniature.worlds import WORLDS
 
-SIZES = SMALL_WORLD.sizes
 GENDER = 3  # column, after subject, context and people
 
 
@@ -38,16 +36,7 @@ def test_facts_by_hand() -> None:
     night = 1 + list(world.CONTEXTS).index("at night")
     assert SIZES[1:] == [1 + 4, 3, 2, 4, 2]
     assert picture_facts(scenes).tolist() == [[3, 0, 1, 1, 2, 1], [3, night, 0, 0, 0, 0]]
-    assert len(set(SMALL_WORLD.subjects)) == SIZES[0]
-
-
-def test_facts_of_a_larger_world_have_more_subjects() -> None:
-    large = WORLDS["large"]
-    facts = Facts.of(large)
-    assert facts.sizes == [len(large) + 6 + 6, *SIZES[1:]], "six sports and six descriptors"
-    scene = Scene("occupations", large[-1], ({"gender": "male", "skin_tone": "tan", "age": "old"},), {}, "", "", 0)
-    assert picture_facts([scene], facts).tolist() == [[len(large) - 1, 0, 0, 1, 1, 1]]
-    assert FactHeads(facts).setting.out_features == sum(facts.sizes[:3])
+    assert len(set(SUBJECTS)) == SIZES[0]
 
 
 def test_pictures_of_the_same_caption_share_their_facts() -> None:

@@ -81,6 +81,59 @@ def test_centred_directions_read_nothing_at_the_point_of_balance(
     assert torch.linalg.matrix_rank((words - balance) @ centred.T, rtol=1e-3) == contrast.rank
 
 
+def test_words_of_a_group_stand_for_a_class_together(tiny_pipeline: StableDiffusionPipeline) -> None:
+    """By hand: the difference between the means of the groups."""
+    groups = [["nurse", "secretary"], ["pilot", "plumber", "farmer"]]
+    contrast = Contrast(groups, ["a photo of a {word}"])
+    assert contrast.rank == 1
+    (direction,) = contrast_directions(contrast, tiny_pipeline, {}, after=["keys"])["keys"]
+    first, second = (
+        sum(states_from(tiny_pipeline, f"a photo of a {word}", "a photo of a")[-1].mean(dim=0) for word in group)
+        / len(group)
+        for group in groups
+    )
+    difference = first - second
+    assert abs(abs(float(direction @ difference)) / float(difference.norm()) - 1) < 1e-5
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_directions_without_others_read_nothing_of_them(tiny_pipeline: StableDiffusionPipeline, centred: bool) -> None:
+    lean = Contrast([["nurse", "secretary"], ["pilot", "plumber"]], ["a photo of a {word}"])
+
+    def directions(*without: Contrast) -> Tensor:
+        return contrast_directions(lean, tiny_pipeline, {}, after=["keys"], centred=centred, without=without)["keys"]
+
+    words = contrast_directions(GENDER, tiny_pipeline, {}, after=["keys"])["keys"]
+    tones = contrast_directions(TONE, tiny_pipeline, {}, after=["keys"])["keys"]
+    plain, apart = directions(), directions(GENDER, TONE)
+    assert torch.allclose(apart.norm(dim=1), torch.ones(1), atol=1e-5)
+    assert (plain @ torch.cat([words, tones]).T).abs().max() > 1e-2
+    assert (apart @ torch.cat([words, tones]).T).abs().max() < 1e-4
+    assert torch.equal(directions(), plain)
+
+
+def test_lora_takes_groups_and_what_they_are_without(
+    tiny_pipeline: StableDiffusionPipeline, open_pipeline: Open
+) -> None:
+    groups, named = [["nurse", "secretary"], ["pilot", "plumber"]], [["female doctor"], ["male doctor"]]
+    template = ["a photo of a {word}"]
+    adaptor = Lora(rank=2, unet=True, contrasts=[groups], contrast_templates=template, contrast_without=[named])
+    own = open_pipeline()
+    expected = contrast_directions(
+        Contrast(groups, template), own, {}, after=["keys"], without=[Contrast(named, template)]
+    )["keys"]
+    adaptor.attach(tiny_pipeline)
+    keys = next(value for name, value in adaptor.parameters().items() if "attn2.to_k.lora_A" in name)
+    assert torch.allclose(keys[:1], 4 / 3**0.5 * expected, atol=1e-5)
+    assert adaptor.settings()["contrasts"] == [groups]
+    assert adaptor.settings()["contrast_without"] == [named]
+    assert adaptor.twin(own).settings() == adaptor.settings()
+    with pytest.raises(ConfigurationError, match="contrast_without: got words without contrasts"):
+        Lora(contrast_without=[named])
+    with pytest.raises(ConfigurationError, match="give at least two, each once"):
+        Lora(rank=2, contrasts=[[["nurse"], []]], contrast_templates=template)
+
+
 def test_rows_of_lora_lie_along_the_contrasts(tiny_pipeline: StableDiffusionPipeline, open_pipeline: Open) -> None:
     plain = Lora(rank=5, unet=True)
     along = Lora(rank=5, unet=True, contrasts=WORDS, contrast_templates=TEMPLATES, contrast_gain=3.0)

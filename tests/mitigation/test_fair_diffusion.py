@@ -90,7 +90,7 @@ def test_weights_go_to_the_own_classes_and_away_from_the_others() -> None:
 def test_refuses_nonsense() -> None:
     with pytest.raises(ConfigurationError, match=r"(?s)7 problems"):
         FairDiffusion(
-            edit_template="person", guidance_scale=0.0, warmup=-1, scale=-1.0, threshold=2.0, momentum=-1.0, seed=-1
+            edit_template="person", guidance_scale=-0.5, warmup=-1, scale=-1.0, threshold=2.0, momentum=-1.0, seed=-1
         )
     with pytest.raises(ConfigurationError, match="momentum_beta: got 1"):
         FairDiffusion(momentum_beta=1.0)

@@ -24,8 +24,8 @@ def test_mitigation_does_without_lightning() -> None:
 
 
 def test_plans_and_chunks_refuse_nonsense() -> None:
-    with pytest.raises(ConfigurationError, match=r"(?s)3 problems.*steps: got 0.*guidance_scale: got 0.5.*batch_size"):
-        SamplingPlan(steps=0, guidance_scale=0.5, batch_size=0)
+    with pytest.raises(ConfigurationError, match=r"(?s)3 problems.*steps: got 0.*guidance_scale: got -0.5.*batch_size"):
+        SamplingPlan(steps=0, guidance_scale=-0.5, batch_size=0)
     with pytest.raises(ConfigurationError, match=r"got 4; expected 0..3"):
         Chunk("a", [0, 4], 4)
     with pytest.raises(ConfigurationError, match="expected each once"):

@@ -311,7 +311,7 @@ def test_a_region_that_is_larger_than_the_window_ends_softly() -> None:
 
 def test_settings_out_of_range_come_together() -> None:
     with pytest.raises(ConfigurationError) as caught, Problems("editing") as problems:
-        FaceEditing("mouth", 0.0, 1.5, 0.5, 0.5, 0.0, 0, -1, -2.0, -3).check(problems)  # type: ignore[arg-type]
+        FaceEditing("mouth", 0.0, 1.5, -0.5, 0.5, 0.0, 0, -1, -2.0, -3).check(problems)  # type: ignore[arg-type]
     for name in (
         "region",
         "face_share",

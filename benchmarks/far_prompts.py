@@ -41,7 +41,7 @@ def _rows(run: RunSummary, attribute: str, distance: float) -> list[list[str]]:
     found = run.after.distribution.with_faces
     shares = [entry.attributes[attribute].frequencies[label].value for entry in found]
     p_values = [beyond(round(s * e.faces), e.faces, wanted, distance) for s, e in zip(shares, found, strict=True)]
-    order = sorted(zip(holm(p_values).tolist(), found, shares, strict=True), key=lambda one: (one[0], -abs(one[2])))
+    tested = zip(holm(p_values).tolist(), found, shares, strict=True)
     return [
         [
             entry.prompt,
@@ -51,7 +51,7 @@ def _rows(run: RunSummary, attribute: str, distance: float) -> list[list[str]]:
             f"{share:.3f}",
             f"{p_value:.3f}",
         ]
-        for p_value, entry, share in order
+        for p_value, entry, share in sorted(tested, key=lambda one: (one[0], -abs(one[2] - wanted)))
     ]
 
 

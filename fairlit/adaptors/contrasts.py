@@ -46,38 +46,44 @@ class Contrast:
         words: one for each class, e.g. ``[female, male]``; K of them span K - 1 directions. Several words in the place
             of one stand for a class together.
         templates: prompts with ``{word}`` in the place of the word; over several, directions are averaged.
+        parameter: setting that it comes from, begins messages.
     """
 
     words: Sequence[str | Sequence[str]]
     templates: Sequence[str]
+    parameter: str = "contrasts"
 
     @property
     def groups(self) -> list[list[str]]:
         """The words of each class."""
         return [[group] if isinstance(group, str) else list(group) for group in self.words]
 
+    @property
+    def all_words(self) -> list[str]:
+        """The words of all classes, one class after the other."""
+        return [word for group in self.groups for word in group]
+
     def check(self, problems: Problems) -> None:
         """Note too few or equal words."""
-        words = [word for group in self.groups for word in group]
-        if len(set(words)) < max(len(words), 2) or len(self.groups) < 2 or not all(self.groups):
-            problems.add(f"contrasts: words are {list(self.words)}; give at least two, each once")
+        words = self.all_words
+        if len(set(words)) < len(words) or len(self.groups) < 2 or not all(self.groups):
+            problems.add(f"{self.parameter}: words are {list(self.words)}; give at least two, each once")
 
     def check_tokens(self, tokenizer: Any, problems: Problems) -> None:
         """Note words that are the same to the tokenizer, or are cut off with the end of a template."""
         for template in self.templates:
             known: dict[tuple[int, ...], str] = {}
-            words = [word for group in self.groups for word in group]
-            for word, ids in zip(words, self.tokens(template, tokenizer), strict=True):
+            for word, ids in zip(self.all_words, self.tokens(template, tokenizer), strict=True):
                 other = known.setdefault(tuple(ids), word)
                 if other != word:
                     problems.add(
-                        f"contrasts: in {template!r} {other!r} and {word!r} are the same to the tokenizer; "
+                        f"{self.parameter}: in {template!r} {other!r} and {word!r} are the same to the tokenizer; "
                         "take other words or a shorter template"
                     )
 
     def tokens(self, template: str, tokenizer: Any) -> list[list[int]]:
         """Return the token ids of a template with each of the words, from start to end, without padding."""
-        prompts = [template.replace(PLACEHOLDER, word) for group in self.groups for word in group]
+        prompts = [template.replace(PLACEHOLDER, word) for word in self.all_words]
         return [
             list(ids) for ids in tokenizer(prompts, truncation=True, max_length=tokenizer.model_max_length).input_ids
         ]

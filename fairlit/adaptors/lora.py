@@ -103,14 +103,14 @@ class Lora(Adaptor):
         }
         self.modules = {component: tuple(names) for component, (switch, names) in adapted.items() if switch}
         self.contrasts, self.contrast_without = (
-            [Contrast(tuple(words), tuple(contrast_templates)) for words in given]
-            for given in (contrasts, contrast_without)
+            [Contrast(tuple(words), tuple(contrast_templates), parameter) for words in given]
+            for parameter, given in (("contrasts", contrasts), ("contrast_without", contrast_without))
         )
         self.contrast_templates = tuple(contrast_templates)
         self.contrast_gain, self.contrast_centred = contrast_gain, contrast_centred
         self._layers: list[BaseTunerLayer] = []
         with Problems("lora") as problems:
-            for contrast in (*self.contrasts, *self.contrast_without):
+            for contrast in self.all_contrasts:
                 contrast.check(problems)
             if self.contrasts:
                 check_templates(self.contrast_templates, problems)
@@ -131,6 +131,11 @@ class Lora(Adaptor):
                 if not names or not all(names):
                     problems.add(f"{component}_modules is {list(names)}; name at least one layer, e.g. 'q_proj'")
 
+    @property
+    def all_contrasts(self) -> list[Contrast]:
+        """Contrasts along which rows of A start, and those that these have no part of."""
+        return [*self.contrasts, *self.contrast_without]
+
     def check_family(self, family: Family, problems: Problems) -> None:
         """Note parts to adapt that models of the family do not have."""
         for component in self.modules:
@@ -149,7 +154,7 @@ class Lora(Adaptor):
             for component, names in self.modules.items():
                 module, excluded = getattr(components, component), unread.get(component, ())
                 _check_modules(component, module, names, unread=excluded, problems=problems)
-            for contrast in (*self.contrasts, *self.contrast_without):
+            for contrast in self.all_contrasts:
                 for name in family.tokenizers.values():
                     contrast.check_tokens(getattr(components, name), problems)
         parameters: dict[str, nn.Parameter] = {}

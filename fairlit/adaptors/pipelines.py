@@ -32,12 +32,12 @@ from fairlit.adaptors.formats.kohya import CLIP_KEYS
 from fairlit.adaptors.formats.low_rank import LowRankUpdates, canonical_name, component_of, require_same
 from fairlit.adaptors.formats.reading import read_lora
 from fairlit.adaptors.peft_layers import living_updates
-from fairlit.diffusion.families.lookup import family_named
+from fairlit.diffusion.families.lookup import FAMILIES, family_named
 from fairlit.diffusion.skeleton import ADAPTED_PARTS
 from fairlit.errors import CheckpointError, ConfigurationError
 from fairlit.io.atomic import atomic_files
 
-TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
+TOKENIZERS = {encoder: name for family in FAMILIES for encoder, name in family.tokenizers.items()}
 """Text encoders of a pipeline that soft tokens may be for, and the tokenizers that they read through."""
 
 _Pipeline = TypeVar("_Pipeline", bound=DiffusionPipeline)

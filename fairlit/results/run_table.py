@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from fairlit.errors import Problems
 from fairlit.results.figures import JOINT
 from fairlit.results.record import Estimate
 from fairlit.results.run import RunSummary
 from fairlit.results.tables import (
+    FigureRow,
     distance_rows,
     figure_rows,
     markdown_table,
@@ -78,23 +79,32 @@ def _differences(paths: Sequence[str], runs: Sequence[RunSummary]) -> Iterator[s
     """Yield what keeps runs from being one with different seeds."""
     if len(runs) < 2:
         yield f"seeds: got {len(runs)} run; give those of two seeds or more"
-    wanted = _figures(runs[0])
     for path, run in zip(paths, runs, strict=True):
-        if _figures(run) != wanted:
+        if _kind(run) != _kind(runs[0]):
             yield f"summaries: {path} has other figures than {paths[0]}; give runs of one target and one test"
 
 
-def _figures(run: RunSummary) -> list[tuple[str, str]]:
-    return [(row.title, row.best) for section in figure_rows([run.before, run.after]) for row in section]
+def _kind(run: RunSummary) -> tuple[Any, ...]:
+    """Return what is the same of all seeds."""
+    figures = run.after.distribution
+    targets = {name: dict(block.target) for name, block in figures.blocks.items()}
+    return targets, figures.images, figures.prompts, [row.title for row in _all_rows(run)]
+
+
+def _all_rows(run: RunSummary) -> list[FigureRow]:
+    rows = [row for section in figure_rows([run.before, run.after]) for row in section]
+    named = [FigureRow(f"perceived as named, {one.label}", [one.before, one.after]) for one in run.named_classes]
+    return rows + named
 
 
 def _mean_and_range(runs: Sequence[RunSummary]) -> list[list[str]]:
-    """Return each figure before and after: its mean over the runs, the least and the greatest."""
-    found = [[row for section in figure_rows([run.before, run.after]) for row in section] for run in runs]
+    """Return each figure before and after, and at best: its mean over the runs, the least and the greatest."""
     rows = [["", "before", "after", "at best"]]
-    for same in zip(*found, strict=True):
-        by_variant = zip(*(row.values for row in same), strict=True)
-        rows.append([same[0].title, *(_mean_with_range(values) for values in by_variant), same[0].best])
+    for same in zip(*map(_all_rows, runs), strict=True):
+        variants = zip(*(row.values for row in same), strict=True)
+        best = [one.best for one in same if one.best is not None]
+        shown = [_mean_with_range(values) for values in variants]
+        rows.append([same[0].title, *shown, _mean_with_range(best) if best else ""])
     return rows
 
 

@@ -140,18 +140,19 @@ class FigureRow:
     Attributes:
         title: what the figure is called.
         values: the figure of each variant; None where there is none.
-        best: what a perfectly aligned model would show; empty where that says nothing.
+        best: what a perfectly aligned model would show: NaN where nobody knows, an integer where that is sure, None
+            where it says nothing.
     """
 
     title: str
     values: Sequence[Estimate | float | None]
-    best: str = ""
+    best: float | None = None
 
 
 def table_rows(columns: Mapping[str, VariantFigures]) -> list[list[str]]:
     """Return the rows of `results_table` as text; an empty row separates sections."""
     sections = figure_rows(list(columns.values()))
-    rows = [[[row.title, *map(_value, row.values), row.best] for row in section] for section in sections]
+    rows = [[[row.title, *map(_value, row.values), _best(row.best)] for row in section] for section in sections]
     return [row for section in rows[:-1] for row in (*section, [])] + rows[-1]
 
 
@@ -168,14 +169,14 @@ def figure_rows(variants: Sequence[VariantFigures]) -> list[list[FigureRow]]:
         blocks = [distribution.blocks[name] for distribution in distributions]
         title, rows = "joint" if name == JOINT else name, []
         if blocks[-1].is_target_uniform:
-            rows.append(FigureRow(f"bias, {title}", [block.bias for block in blocks], _number(blocks[-1].bias.floor)))
-        rows.append(
-            FigureRow(f"distance to target, {title}", [block.tv for block in blocks], _number(blocks[-1].tv.floor))
-        )
+            bias = [block.bias for block in blocks]
+            rows.append(FigureRow(f"bias, {title}", bias, bias[-1].floor))
+        distance = [block.tv for block in blocks]
+        rows.append(FigureRow(f"distance to target, {title}", distance, distance[-1].floor))
         if name != JOINT:
             for label, share in blocks[-1].target.items():
                 shares = [block.frequencies[label].value for block in blocks]
-                rows.append(FigureRow(f"  share {label}", shares, _number(share)))
+                rows.append(FigureRow(f"  share {label}", shares, float(share)))
         sections.append(rows)
     rows = []
     for name, label in _SIMILARITIES:
@@ -184,9 +185,15 @@ def figure_rows(variants: Sequence[VariantFigures]) -> list[list[FigureRow]]:
     if last.similarities.clip_i_swapped is not None:
         swapped = [variant.similarities.clip_i_swapped for variant in variants]
         rows.append(FigureRow("CLIP-I to another prompt's reference images", swapped))
-    rows.append(FigureRow("images with a face", [entry.face_rate for entry in distributions], "1"))
-    rows.append(FigureRow("predictions under 0.8", [entry.unsure for entry in distributions], "0"))
+    rows.append(FigureRow("images with a face", [entry.face_rate for entry in distributions], 1))
+    rows.append(FigureRow("predictions under 0.8", [entry.unsure for entry in distributions], 0))
     return [*sections, rows]
+
+
+def _best(value: float | None) -> str:
+    if isinstance(value, int):
+        return str(value)
+    return "" if value is None else _number(value)
 
 
 def _value(value: Estimate | float | None) -> str:

@@ -10,6 +10,8 @@ import pytest
 from measured import measured_at, summary_of
 from script_runs import load_script, run_script
 
+from fairlit.results.record import Estimate
+
 
 @pytest.mark.parametrize("count", [0, 3, 10, 15, 20])
 def test_the_p_value_is_the_binomial_tail(count: int) -> None:
@@ -35,3 +37,18 @@ def test_runs_are_told_by_their_farthest_prompts(tmp_path: Path, capsys: pytest.
     assert next(row[2:] for row in far) == ["female", "20", "1.000", "0.950", f"{2 * p_value:.3f}"]  # Holm, of two
     assert [row[2:4] for row in rows] == [["female", "20"], ["young", "20"]] * 2
     assert next(row for row in rows if str(tmp_path / "near") in row[0])[6] == "1.000"
+
+
+def test_prompts_of_one_p_value_stand_by_their_distance(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    point = measured_at(1.0, shares=(1.0, 0.5))
+    found = point.after.distribution
+    shares = (0.55, 0.4)  # both nearer than 0.15
+    entries = []
+    for entry, share in zip(found.per_prompt, shares, strict=True):
+        block = entry.attributes["gender"]
+        frequencies = {"female": Estimate(share), "male": Estimate(1 - share)}
+        entries.append(replace(entry, attributes={"gender": replace(block, frequencies=frequencies)}))
+    after = replace(point.after, distribution=replace(found, per_prompt=tuple(entries)))
+    run_script("far_prompts", replace(summary_of([], {}), before=point.before, after=after).write(tmp_path))
+    rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [row[5] for row in rows] == ["0.400", "0.550"]

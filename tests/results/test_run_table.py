@@ -11,7 +11,8 @@ import pytest
 from measured import figures
 
 from fairlit.cli import main
-from fairlit.results.run import OperatingFigures, RunSummary
+from fairlit.results.record import Estimate
+from fairlit.results.run import NamedClass, OperatingFigures, RunSummary
 
 ATTRIBUTES = ["gender", "age"]
 
@@ -122,6 +123,26 @@ def test_runs_of_several_seeds_give_means_and_ranges(tmp_path: Path, capsys: pyt
     biases = [abs(2 * share - 1) for share in shares]
     assert rows["bias, gender"][1] == f"{sum(biases) / 3:.3f} [0.000, 0.500]"
     assert rows["bias, gender"][0] == "1.000"  # the same in all of them
+
+
+def test_seeds_whose_chance_differs_are_one_run_and_named_classes_are_averaged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The best that can be reached depends on the number of faces, which each seed has its own of."""
+    runs = []
+    for number, (floor, obeyed) in enumerate([(0.08, 0.9), (0.1, 0.7)]):
+        place = write_run(tmp_path / str(number), after=0.5, minutes=1, attributes=["gender"])
+        run = RunSummary.read(place)
+        found = run.after.distribution
+        block = found.attributes["gender"]
+        attributes = {"gender": replace(block, bias=replace(block.bias, floor=floor))}
+        named = NamedClass(attribute="gender", label="male", before=Estimate(1.0), after=Estimate(obeyed))
+        after = replace(run.after, distribution=replace(found, attributes=attributes))
+        runs.append(replace(run, after=after, named_classes=(named,)).write(tmp_path / str(number)))
+    main(["table", *map(str, runs), "--seeds"])
+    rows = {first: rest for first, *rest in map(cells, capsys.readouterr().out.splitlines())}
+    assert rows["bias, gender"][2] == "0.090 [0.080, 0.100]"
+    assert rows["perceived as named, male"] == ["1.000", "0.800 [0.700, 0.900]", ""]
 
 
 def test_runs_that_are_not_of_one_target_have_no_mean(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -101,7 +101,7 @@ def check_folder(folder: Path, needed: int, problems: Problems) -> int:
 
 def _check_contrasts(module: FairFinetuner, problems: Problems) -> None:
     folder = config_folder(module.models.backbone) or local_folder(module.models.backbone)
-    contrasts = getattr(module.adaptor, "contrasts", ())
+    contrasts = getattr(module.adaptor, "all_contrasts", ())
     family = family_here(module.models.backbone)
     if folder is None or family is None or not contrasts:
         return

@@ -108,10 +108,8 @@ def estimate_memory(module: FairFinetuner, layout: Layout) -> MemoryEstimate | N
     for name, part in _adapted_parts(backbone).items():
         estimate.weights[name] = bytes_of(part) // layout.shards
     estimate.weights["VAE"] = bytes_of(backbone.vae)
-    settings = module.adaptor.settings()
-    if "contrasts" in settings:  # they set initial values, from what the text encoder's weights make of words
-        settings["contrasts"] = []
-    adaptor = type(module.adaptor)(**settings)
+    settings = module.adaptor.settings()  # contrasts set initial values, from what the text encoder makes of words
+    adaptor = type(module.adaptor)(**{name: value for name, value in settings.items() if "contrast" not in name})
     adaptor.attach(backbone)
     use_checkpointing(backbone, module.acceleration.unet_checkpointing, module.acceleration.vae_checkpointing)
     _count_trained(module, adaptor, backbone, estimate=estimate)

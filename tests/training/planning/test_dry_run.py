@@ -127,6 +127,26 @@ def test_words_that_the_tokenizer_cannot_tell_apart(
     assert "'Woman' and 'woman' are the same to the tokenizer" in message
 
 
+def test_contrasts_of_groups_are_described_and_checked(
+    tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], no_weights: None
+) -> None:
+    """The estimate does without contrasts, and so without all that belongs to them."""
+    settings = "model.init_args.adaptor.init_args."
+    changes = {
+        f"{settings}contrasts": [[["nurse", "secretary"], ["pilot", "farmer"]]],
+        f"{settings}contrast_templates": ["a photo of a {word}"],
+        f"{settings}contrast_without": [["female", "male"]],
+        f"{settings}contrast_centred": True,
+    }
+    status, printed, message = dry_run(variant(tiny_config, tmp_path / "run", changes), capsys)
+    assert status == 0, message
+    assert "memory      about " in printed
+    changes[f"{settings}contrast_without"] = [["Male", "male"]]
+    status, _, message = dry_run(variant(tiny_config, tmp_path / "other", changes), capsys)
+    assert status == 2
+    assert "contrast_without: in 'a photo of a {word}' 'Male' and 'male' are the same to the tokenizer" in message
+
+
 def test_a_layer_that_the_model_lacks(tiny_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = {"model.init_args.adaptor.init_args.unet_modules": ["to_nowhere"]}
     status, _, message = dry_run(variant(tiny_config, tmp_path / "run", changes), capsys)

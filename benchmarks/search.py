@@ -37,6 +37,9 @@ from fairlit.training.finetuning.variants import ORIGINAL
 Settings = dict[str, Any]
 UNCHANGED = "unchanged model"
 _NAMED_STREAM = 9  # of noise keys; those below are the streams of training
+# At a guidance scale of 1 the empty prompt needs no evaluation.
+_UNGUIDED: Settings = {"model.sampling.min_guidance_scale": 1.0, "model.sampling.max_guidance_scale": 1.0}
+_NAMING: Settings = {"data.naming.share": 0.2}
 
 
 def variants(steps: int) -> dict[str, Settings]:
@@ -45,35 +48,29 @@ def variants(steps: int) -> dict[str, Settings]:
     Args:
         steps: optimiser steps of a run.
     """
-    linear = "torch.optim.lr_scheduler.LinearLR"
-    to_zero = {"class_path": linear, "init_args": {"start_factor": 1.0, "end_factor": 0.0, "total_iters": steps}}
-    halved = {"class_path": linear, "init_args": {"total_iters": steps // 2}}
-    fewer = {
-        "trainer.max_steps": 2 * steps // 3,
-        "model.lr_scheduler": {"class_path": linear, "init_args": {"total_iters": 2 * steps // 3}},
-    }
+    return {"baseline": {}} | _costs(steps) | _noise(steps) | _losses() | _prompts() | _adaptors()
+
+
+def _costs(steps: int) -> dict[str, Settings]:
+    """What takes less time."""
+    fewer = {"trainer.max_steps": 2 * steps // 3, "model.lr_scheduler": _linear(2 * steps // 3)}
     shorter = {"model.sampling.min_steps": 3, "model.sampling.max_steps": 5}
-    unguided = {"model.sampling.min_guidance_scale": 1.0, "model.sampling.max_guidance_scale": 1.0}
-    both = {"text_encoder": True, "unet": True, "unet_modules": ["attn2.to_k", "attn2.to_v"]}
-    women = ["nurse", "librarian", "secretary", "dancer", "florist", "baker"]
-    men = ["firefighter", "farmer", "pilot", "plumber", "programmer", "soldier"]
-    named = [[f"{word} {job}" for job in ("doctor", "pilot", "dancer", "baker")] for word in ("female", "male")]
-    groups = {"contrasts": [[women, men]], "contrast_without": [named]}
-    template = "a photo of the face of a {word}, a person"
-    leaning = {
-        "class_path": "fairlit.adaptors.Lora",
-        "init_args": groups | {"contrast_templates": [template]},
-    }
     return {
-        "baseline": {},
         "one training classifier": {"model.models.classifier": "checkpoints/miniature/classifier_train"},
         "3 to 5 solver steps": shorter,
         "two thirds of the steps": fewer,
         "two thirds of the steps, 3 to 5 solver steps": fewer | shorter,
-        "guidance 1 in training": unguided,  # at which the empty prompt needs no evaluation
-        "guidance 1 in training, 3 to 5 solver steps": unguided | shorter,
-        "two thirds of the steps, guidance 1 in training": fewer | unguided,
+        "guidance 1 in training": _UNGUIDED,
+        "guidance 1 in training, 3 to 5 solver steps": _UNGUIDED | shorter,
+        "two thirds of the steps, guidance 1 in training": fewer | _UNGUIDED,
         "half of the evaluations in the backward pass": {"model.replay.step_fraction": 0.5},
+    }
+
+
+def _noise(steps: int) -> dict[str, Settings]:
+    """What acts against the noise of the finetuning."""
+    to_zero = _linear(steps, start_factor=1.0, end_factor=0.0)
+    return {
         "rate ends at zero": {"model.lr_scheduler": to_zero},
         "average over longer (0.985)": {"model.ema_decay": 0.985},
         "rate ends at zero, average over longer": {"model.lr_scheduler": to_zero, "model.ema_decay": 0.985},
@@ -81,53 +78,69 @@ def variants(steps: int) -> dict[str, Settings]:
         "two prompts of 12 images a step, half of the steps": {
             "trainer.accumulate_grad_batches": 2,
             "trainer.max_steps": steps // 2,
-            "model.lr_scheduler": halved,
+            "model.lr_scheduler": _linear(steps // 2),
         },
+    }
+
+
+def _losses() -> dict[str, Settings]:
+    """What the losses want of faces, and at which operating points."""
+    return {
         "margin of 1": {"model.alignment.margin": 1.0},
         "margin of 3": {"model.alignment.margin": 3.0},
         "smoothed labels (0.1)": {"model.alignment.label_smoothing": 0.1},
         "crops a little off (0.05)": {"model.alignment.crop_jitter": 0.05},
+        "unsure faces as published": {"model.preservation.unsure": "change"},
         "4 to 12 solver steps": {"model.sampling.max_steps": 12},
         "guidance 1.1 to 3": {"model.sampling.min_guidance_scale": 1.1, "model.sampling.max_guidance_scale": 3.0},
-        "a tenth of the prompts names a class": {"data.naming.share": 0.1},
-        "guidance 1 in training, a fifth of the prompts names a class": unguided | {"data.naming.share": 0.2},
-        "guidance 1 in training, contrasts of occupations": unguided | {"model.adaptor": leaning},
-        "guidance 1 in training, contrasts of occupations, a fifth names": unguided
-        | {
-            "model.adaptor": leaning,
-            "data.naming.share": 0.2,
-        },
-        "guidance 1 in training, no contrasts": unguided
-        | {
-            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": {"contrasts": []}},
-        },
-        "guidance 1 in training, no contrasts, rank 16, a fifth names": unguided
-        | {
-            "data.naming.share": 0.2,
-            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": {"contrasts": [], "rank": 16}},
-        },
-        "guidance 1 in training, U-Net, a fifth names": unguided
-        | {
-            "data.naming.share": 0.2,
-            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": both | {"text_encoder": False}},
-            "model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}},
-        },
-        "guidance 1 in training, both, a fifth names": unguided
-        | {
-            "data.naming.share": 0.2,
-            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": both},
-            "model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}},
-        },
-        "half of the prompts lie between two": {"data.mixed_share": 0.5},
-        "contraction towards the point of balance": {
-            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": {"contrast_centred": True}},
-        },
-        "unsure faces as published": {"model.preservation.unsure": "change"},
-        "text encoder and U-Net": {
-            "model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": both},
-            "model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}},
-        },
     }
+
+
+def _prompts() -> dict[str, Settings]:
+    """What it is trained on."""
+    return {
+        "a tenth of the prompts names a class": {"data.naming.share": 0.1},
+        "guidance 1 in training, a fifth of the prompts names a class": _UNGUIDED | _NAMING,
+        "half of the prompts lie between two": {"data.mixed_share": 0.5},
+    }
+
+
+def _adaptors() -> dict[str, Settings]:
+    """What is trained."""
+    women = ["nurse", "librarian", "secretary", "dancer", "florist", "baker"]
+    men = ["firefighter", "farmer", "pilot", "plumber", "programmer", "soldier"]
+    named = [[f"{word} {job}" for job in ("doctor", "pilot", "dancer", "baker")] for word in ("female", "male")]
+    leaning = _lora(
+        contrasts=[[women, men]],
+        contrast_without=[named],
+        contrast_templates=["a photo of the face of a {word}, a person"],
+    )
+    slower = {"model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}}}
+    unet: Settings = {"unet": True, "unet_modules": ["attn2.to_k", "attn2.to_v"]}
+    both = _lora(text_encoder=True, **unet) | slower
+    return {
+        "guidance 1 in training, contrasts of occupations": _UNGUIDED | leaning,
+        "guidance 1 in training, contrasts of occupations, a fifth names": _UNGUIDED | _NAMING | leaning,
+        "guidance 1 in training, no contrasts": _UNGUIDED | _lora(contrasts=[]),
+        "guidance 1 in training, no contrasts, rank 16, a fifth names": _UNGUIDED
+        | _NAMING
+        | _lora(contrasts=[], rank=16),
+        "guidance 1 in training, U-Net, a fifth names": _UNGUIDED
+        | _NAMING
+        | _lora(text_encoder=False, **unet)
+        | slower,
+        "guidance 1 in training, both, a fifth names": _UNGUIDED | _NAMING | both,
+        "contraction towards the point of balance": _lora(contrast_centred=True),
+        "text encoder and U-Net": both,
+    }
+
+
+def _linear(steps: int, **arguments: float) -> Settings:
+    return {"class_path": "torch.optim.lr_scheduler.LinearLR", "init_args": {**arguments, "total_iters": steps}}
+
+
+def _lora(**arguments: Any) -> Settings:
+    return {"model.adaptor": {"class_path": "fairlit.adaptors.Lora", "init_args": arguments}}
 
 
 @dataclass(frozen=True)

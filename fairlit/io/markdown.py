@@ -23,6 +23,16 @@ def inline(text: str) -> str:
     return f"{fence}{space}{line}{space}{fence}"
 
 
+def code_span(text: str) -> str:
+    """Return text as a code span, plain words too.
+
+    Example:
+        >>> code_span("runs/demo"), code_span("<b>")
+        ('`runs/demo`', '`<b>`')
+    """
+    return span if (span := inline(text)).startswith("`") else f"`{span}`"
+
+
 def cell(text: str) -> str:
     r"""Return text as the cell of a table, whose bars Markdown reads before code spans.
 

@@ -118,13 +118,7 @@ def make_images(
     """
     missing = missing_images(plan)
     if missing:  # the model may not work, and no file is touched before that is known
-        if backbone is None and config_folder(plan.model) is None and family_here(plan.model) is None:  # on the hub
-            with Problems("generate") as problems:
-                plan.method.check_family(family_of_hub(plan.model), problems)
-        backbone = backbone or load_backbone(plan, device)
-        with Problems("generate") as problems:  # of a model from the hub, the tokenizer is known only now
-            plan.method.check_family(backbone.family, problems)
-            plan.check_texts(backbone.tokenizer, problems)
+        backbone = _fitting_model(plan, device, backbone)
     replaced = [image.file for images in missing for image in images if (plan.out / image.file).exists()]
     if replaced:
         what = "images that are damaged or of other settings" if plan.overwrite else "damaged images"
@@ -149,6 +143,18 @@ def make_images(
     if lost := next((path for path in expected if not path.is_file()), None):  # the folder was removed meanwhile
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(lost))
     return sum(map(len, missing))
+
+
+def _fitting_model(plan: GenerationPlan, device: torch.device | str, backbone: Backbone | None) -> Backbone:
+    """Load the plan's model unless it is given, and refuse one that the method or the prompts do not fit."""
+    if backbone is None and config_folder(plan.model) is None and family_here(plan.model) is None:  # on the hub
+        with Problems("generate") as problems:
+            plan.method.check_family(family_of_hub(plan.model), problems)
+    backbone = backbone or load_backbone(plan, device)
+    with Problems("generate") as problems:  # of a model from the hub, the tokenizer is known only now
+        plan.method.check_family(backbone.family, problems)
+        plan.check_texts(backbone.tokenizer, problems)
+    return backbone
 
 
 def _parts(plan: GenerationPlan, images: list[PlannedImage]) -> Iterator[list[PlannedImage]]:

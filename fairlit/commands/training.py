@@ -236,7 +236,7 @@ def build(args: list[str]) -> FairlitCLI:
     Raises:
         ConfigurationError: the config is wrong.
     """
-    return _open(args, run=False)
+    return _open(args, run=False, save_config_callback=None)  # its training is the caller's, not a run of that folder
 
 
 def _open(args: list[str] | None, **kwargs: Any) -> FairlitCLI:

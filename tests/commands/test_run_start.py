@@ -14,6 +14,7 @@ from finished_runs import FinishedRuns
 
 from fairlit.cli import main
 from fairlit.commands.run_start import similar_runs
+from fairlit.commands.training import build
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -65,6 +66,17 @@ def test_a_finished_run_is_replaced_on_request_alone(run: Run, tmp_path: Path) -
     assert f"removed  {last_checkpoint(folder)}" in printed
     assert read_checkpoint(last_checkpoint(folder))["global_step"] == 2
     assert "overwrite" not in (folder / "config.yaml").read_text()
+
+
+def test_what_is_built_for_a_script_leaves_nothing_in_the_folder_of_the_run(config: Path, tmp_path: Path) -> None:
+    silent = tmp_path / "silent.yaml"
+    settings = {"callbacks": [], "logger": False, "enable_checkpointing": False, "limit_val_batches": 0}
+    silent.write_text(yaml.safe_dump({"trainer": settings}))
+    cli = build([f"--config={config}", f"--config={silent}"])
+    assert cli.trainer.default_root_dir == str(tmp_path / "run")
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    assert cli.trainer.global_step == 1
+    assert not (tmp_path / "run").exists()
 
 
 def test_evaluation_takes_the_last_checkpoint_of_the_run(run: Run, tmp_path: Path) -> None:

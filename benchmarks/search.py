@@ -39,7 +39,11 @@ UNCHANGED = "unchanged model"
 _NAMED_STREAM = 9  # of noise keys; those below are the streams of training
 # At a guidance scale of 1 the empty prompt needs no evaluation.
 _UNGUIDED: Settings = {"model.sampling.min_guidance_scale": 1.0, "model.sampling.max_guidance_scale": 1.0}
-_NAMING: Settings = {"data.naming.share": 0.2}
+_GUIDED: Settings = {"model.sampling.min_guidance_scale": 1.1, "model.sampling.max_guidance_scale": 1.1}
+_UNNAMED: Settings = {"data.naming.share": 0.0}
+_SHORTER: Settings = {"model.sampling.min_steps": 3, "model.sampling.max_steps": 5}
+_UNET: Settings = {"unet": True, "unet_modules": ["attn2.to_k", "attn2.to_v"]}
+_SLOWER: Settings = {"model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}}}
 
 
 def variants(steps: int) -> dict[str, Settings]:
@@ -48,21 +52,18 @@ def variants(steps: int) -> dict[str, Settings]:
     Args:
         steps: optimiser steps of a run.
     """
-    return {"baseline": {}} | _costs(steps) | _noise(steps) | _losses() | _prompts() | _adaptors()
+    return {"baseline": {}} | _costs(steps) | _noise(steps) | _losses() | _prompts() | _adaptors() | _words()
 
 
 def _costs(steps: int) -> dict[str, Settings]:
     """What takes less time."""
     fewer = {"trainer.max_steps": 2 * steps // 3, "model.lr_scheduler": _linear(2 * steps // 3)}
-    shorter = {"model.sampling.min_steps": 3, "model.sampling.max_steps": 5}
     return {
         "one training classifier": {"model.models.classifier": "checkpoints/miniature/classifier_train"},
-        "3 to 5 solver steps": shorter,
+        "guided training": _GUIDED,
+        "3 to 5 solver steps": _SHORTER,
         "two thirds of the steps": fewer,
-        "two thirds of the steps, 3 to 5 solver steps": fewer | shorter,
-        "guidance 1 in training": _UNGUIDED,
-        "guidance 1 in training, 3 to 5 solver steps": _UNGUIDED | shorter,
-        "two thirds of the steps, guidance 1 in training": fewer | _UNGUIDED,
+        "two thirds of the steps, 3 to 5 solver steps": fewer | _SHORTER,
         "half of the evaluations in the backward pass": {"model.replay.step_fraction": 0.5},
     }
 
@@ -70,10 +71,12 @@ def _costs(steps: int) -> dict[str, Settings]:
 def _noise(steps: int) -> dict[str, Settings]:
     """What acts against the noise of the finetuning."""
     to_zero = _linear(steps, start_factor=1.0, end_factor=0.0)
+    longer = {"model.lr_scheduler": to_zero, "model.ema_decay": 0.985}
     return {
         "rate ends at zero": {"model.lr_scheduler": to_zero},
         "average over longer (0.985)": {"model.ema_decay": 0.985},
-        "rate ends at zero, average over longer": {"model.lr_scheduler": to_zero, "model.ema_decay": 0.985},
+        "rate ends at zero, average over longer": longer,
+        "rate ends at zero, average over longer, 3 to 5 solver steps": longer | _SHORTER,
         "two prompts of 6 images a step": {"trainer.accumulate_grad_batches": 2, "data.images_per_prompt": 6},
         "two prompts of 12 images a step, half of the steps": {
             "trainer.accumulate_grad_batches": 2,
@@ -99,39 +102,38 @@ def _losses() -> dict[str, Settings]:
 def _prompts() -> dict[str, Settings]:
     """What it is trained on."""
     return {
+        "no prompt names a class": _UNNAMED,
         "a tenth of the prompts names a class": {"data.naming.share": 0.1},
-        "guidance 1 in training, a fifth of the prompts names a class": _UNGUIDED | _NAMING,
         "half of the prompts lie between two": {"data.mixed_share": 0.5},
     }
 
 
 def _adaptors() -> dict[str, Settings]:
     """What is trained."""
-    women = ["nurse", "librarian", "secretary", "dancer", "florist", "baker"]
-    men = ["firefighter", "farmer", "pilot", "plumber", "programmer", "soldier"]
-    named = [[f"{word} {job}" for job in ("doctor", "pilot", "dancer", "baker")] for word in ("female", "male")]
-    leaning = _lora(
-        contrasts=[[women, men]],
-        contrast_without=[named],
-        contrast_templates=["a photo of the face of a {word}, a person"],
-    )
-    slower = {"model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}}}
-    unet: Settings = {"unet": True, "unet_modules": ["attn2.to_k", "attn2.to_v"]}
-    both = _lora(text_encoder=True, **unet) | slower
     return {
-        "guidance 1 in training, contrasts of occupations": _UNGUIDED | leaning,
-        "guidance 1 in training, contrasts of occupations, a fifth names": _UNGUIDED | _NAMING | leaning,
-        "guidance 1 in training, no contrasts": _UNGUIDED | _lora(contrasts=[]),
-        "guidance 1 in training, no contrasts, rank 16, a fifth names": _UNGUIDED
-        | _NAMING
-        | _lora(contrasts=[], rank=16),
-        "guidance 1 in training, U-Net, a fifth names": _UNGUIDED
-        | _NAMING
-        | _lora(text_encoder=False, **unet)
-        | slower,
-        "guidance 1 in training, both, a fifth names": _UNGUIDED | _NAMING | both,
+        "no contrasts": _lora(contrasts=[], contrast_without=[]),
+        "no contrasts, rank 16": _lora(contrasts=[], contrast_without=[], rank=16),
+        "contrast gain 14": _lora(contrast_gain=14.0),
         "contraction towards the point of balance": _lora(contrast_centred=True),
-        "text encoder and U-Net": both,
+        "U-Net": _lora(text_encoder=False, **_UNET) | _SLOWER,
+        "text encoder and U-Net": _lora(text_encoder=True, **_UNET) | _SLOWER,
+    }
+
+
+def _words() -> dict[str, Settings]:
+    """What names a class gives the direction, which is then forgotten."""
+    words = _lora(
+        contrasts=[["female", "male"]],
+        contrast_without=[],
+        contrast_templates=[
+            f"a photo of the face of a {{word}} {job}, a person"
+            for job in ("doctor", "teacher", "farmer", "dancer", "guard", "baker")
+        ],
+    )
+    return {
+        "contrast of words, guided, unnamed": words | _GUIDED | _UNNAMED,
+        "contrast of words, unnamed": words | _UNNAMED,
+        "contrast of words": words,
     }
 
 
@@ -249,7 +251,6 @@ def _overlay(settings: Settings, seed: int, options: argparse.Namespace) -> Sett
         "data.seed": seed,
         "data.validation_images": options.images,
         "data.validation_prompts": options.prompts,
-        "data.naming.after": "face of an?",
     }
     overlay: Settings = {}
     for key, value in (plain | settings).items():

@@ -115,6 +115,7 @@ def _adaptors() -> dict[str, Settings]:
         "no contrasts, rank 16": _lora(contrasts=[], contrast_without=[], rank=16),
         "contrast gain 14": _lora(contrast_gain=14.0),
         "contraction towards the point of balance": _lora(contrast_centred=True),
+        "contraction towards the point of balance alone": _lora(contrast_centred=True, rank=1),
         "U-Net": _lora(text_encoder=False, **_UNET) | _SLOWER,
         "text encoder and U-Net": _lora(text_encoder=True, **_UNET) | _SLOWER,
     }

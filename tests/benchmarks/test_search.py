@@ -65,7 +65,7 @@ def test_every_variant_is_a_config(tmp_path: Path) -> None:
         every["data.naming.share"],
     )
     assert (cli.trainer.accumulate_grad_batches, cli.trainer.max_steps) == (2, 4)
-    assert cli.model.adaptor.describe()["contrasts"] == [["female", "male"]]  # the demo's, which no variant gives
+    assert cli.model.adaptor.describe()["contrasts"] == [["female", "male"]]  # of the last variant
 
 
 def test_classifiers_that_order_classes_otherwise_are_compared_by_names() -> None:

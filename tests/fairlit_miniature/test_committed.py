@@ -89,18 +89,30 @@ def test_text_encoder_leans_occupations_where_words_point(pipeline: StableDiffus
     assert torch.corrcoef(torch.stack([leaning, shares]))[0, 1] > 0.9
 
 
-def test_demo_contrasts_take_known_words_and_no_held_out_prompt() -> None:
-    contrasts, templates = [], []
-    for path in (CONFIGS / "demo.yaml", *(CONFIGS / "demo").glob("*.yaml")):
-        model = yaml.safe_load(path.read_text()).get("model", {"init_args": {}})
-        settings = model["init_args"].get("adaptor", {}).get("init_args", {})
-        contrasts += settings.get("contrasts", [])
-        templates += settings.get("contrast_templates", [])
-    assert len(contrasts) == 1 + 2 + 3, "of the demo, with skin tone, and with age"
-    assert all(any(set(contrast) == set(words.values()) for words in WORDS.values()) for contrast in contrasts)
+def test_demo_contrasts_take_training_prompts_and_known_words() -> None:
+    """A contrast is of training prompts; what it is freed of, of such prompts with a word for a class."""
     trained = PromptSet.from_file(CONFIGS / "prompts" / "miniature.yaml").select("train", ["occupations", "groups"])
-    assert templates
-    assert {template.replace("{word} ", "") for template in templates} <= {prompt.text for prompt in trained}
+    texts = {prompt.text for prompt in trained}
+    words = {word for classes in WORDS.values() for word in classes.values()}
+    demo = yaml.safe_load((CONFIGS / "demo.yaml").read_text())["model"]["init_args"]["adaptor"]["init_args"]
+    women, men = demo["contrasts"][0]
+    shares = {job.name: job.bias.male for job in OCCUPATIONS}
+    assert max(map(shares.__getitem__, women)) < 0.5 < min(map(shares.__getitem__, men))
+    counts = []
+    for path in (CONFIGS / "demo.yaml", *sorted((CONFIGS / "demo").glob("*.yaml"))):
+        model = yaml.safe_load(path.read_text()).get("model", {"init_args": {}})
+        settings = demo | model["init_args"].get("adaptor", {}).get("init_args", {})
+        assert len(settings["contrasts"]) in (1, len(settings["contrast_without"]))
+        counts.append(len(settings["contrasts"]))
+        for template in settings["contrast_templates"]:
+            for group in sum(settings["contrasts"], []):
+                assert len(group) >= 20
+                assert {template.replace("{word}", job) for job in group} <= texts
+            for group in sum(settings["contrast_without"], []):
+                (word,) = {phrase.split(" ")[0] for phrase in group}
+                assert word in words
+                assert {template.replace("{word}", phrase.removeprefix(f"{word} ")) for phrase in group} <= texts
+    assert sorted(counts)[-2:] == [2, 3], "gender and skin tone, and age"
 
 
 def test_stock_pipeline_draws_people_whom_the_classifier_recognises(pipeline: StableDiffusionPipeline) -> None:

@@ -74,6 +74,7 @@ def _noise(steps: int) -> dict[str, Settings]:
     longer = {"model.lr_scheduler": to_zero, "model.ema_decay": 0.985}
     return {
         "rate ends at zero": {"model.lr_scheduler": to_zero},
+        "rate of 1e-3 ends at zero": _SLOWER | {"model.lr_scheduler": to_zero},
         "average over longer (0.985)": {"model.ema_decay": 0.985},
         "rate ends at zero, average over longer": longer,
         "rate ends at zero, average over longer, 3 to 5 solver steps": longer | _SHORTER,

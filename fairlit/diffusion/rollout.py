@@ -46,7 +46,7 @@ def rollout(
 
     Args:
         chain: denoiser, solver and guidance.
-        noise: unit noise [N, C, h, w].
+        noise: unit noise [N, C, h, w], or all that the solver draws, see `LinearSolver.draws`.
         conditioning: prompts of the N images.
         max_batch: at most so many images go through the model at once; None: all.
         keep: evaluations of the first images whose activations are kept for `replay`; None: of no evaluation.
@@ -85,7 +85,7 @@ def detached_graph(
 
     Args:
         chain: denoiser, solver and guidance.
-        noise: unit noise [N, C, h, w].
+        noise: unit noise [N, C, h, w], or all that the solver draws, see `LinearSolver.draws`.
         conditioning: prompts of the N images.
         weights: factor on the cotangent of each model output [S], see `functional.sampling.solver.output_weights`.
         checkpointing: recompute each evaluation in the backward pass instead of keeping its activations.
@@ -94,7 +94,7 @@ def detached_graph(
         Final latents [N, C, h, w]; their gradient is sum_t w_t J_t^T g (Shen et al., ICLR 2024, section 4.2).
     """
     outputs: list[Tensor] = []
-    through = torch.zeros_like(noise)
+    through = torch.zeros_like(chain.solver.draws(noise)[0])
     for evaluation, weight in enumerate(weights.tolist()):
         state = chain.solver.state(evaluation, noise, outputs)
         output = _evaluate(chain, state, evaluation, conditioning=conditioning, checkpointing=checkpointing)
@@ -115,7 +115,7 @@ def full_graph(
 
     Args:
         chain: denoiser, solver and guidance.
-        noise: unit noise [N, C, h, w].
+        noise: unit noise [N, C, h, w], or all that the solver draws, see `LinearSolver.draws`.
         conditioning: prompts of the N images.
         last_evaluations: number K of evaluations, counted from the end, that the gradient reaches (DRaFT-K; Clark et
             al., ICLR 2024); None: all.

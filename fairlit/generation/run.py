@@ -18,7 +18,7 @@ from fairlit.diffusion.loading import family_of_hub
 from fairlit.diffusion.settings import family_here
 from fairlit.diffusion.single_files import config_folder
 from fairlit.errors import Problems
-from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.sampling.noise import chain_noise
 from fairlit.generation.plan import GenerationPlan, PlannedImage, is_made
 from fairlit.mitigation import Chunk, ImageEditor, Sampler
 from fairlit.pictures.files import read_parameters, save_png
@@ -128,6 +128,7 @@ def make_images(
     write_manifest(plan.out, [_entry(image) for images in plan.planned() for image in images])
     if backbone is not None and missing:
         stopwatch = stopwatch or (lambda count, seconds: None)
+        fresh = plan.sampling().chain(backbone).solver.num_fresh
         by_target = itertools.groupby(missing, key=lambda images: plan.target_of(images[0].prompt))
         for target, group in by_target:
             started = time.perf_counter()
@@ -136,7 +137,7 @@ def make_images(
                 stopwatch(0, time.perf_counter() - started)
                 for images in group:
                     for part in _parts(plan, images):
-                        _make(plan, backbone, sampler, edit=edit, part=part, stopwatch=stopwatch)
+                        _make(plan, backbone, sampler, fresh=fresh, edit=edit, part=part, stopwatch=stopwatch)
                         if progress is not None:
                             progress(len(part))
     expected = [plan.out / MANIFEST, *(plan.out / image.file for images in missing for image in images)]
@@ -169,15 +170,17 @@ def _make(
     backbone: Backbone,
     sampler: Sampler,
     *,
+    fresh: int,
     edit: ImageEditor | None,
     part: list[PlannedImage],
     stopwatch: Stopwatch,
 ) -> None:
-    """Samples, edits and writes images of one prompt."""
+    """Samples, edits and writes images of one prompt; the solver draws noise `fresh` times."""
     prompt = part[0].prompt
     positions = list(range(plan.images)) if plan.method.needs_full_batch else [image.position for image in part]
     first = part[0].noise_key[:-1]
-    noise = keyed_noise([(*first, position) for position in positions], backbone.latent_shape(plan.image_size))
+    keys = [(*first, position) for position in positions]
+    noise = chain_noise(keys, backbone.latent_shape(plan.image_size), fresh)
     weight = next(backbone.denoiser.parameters())
     started = time.perf_counter()
     chunk = Chunk(prompt.text, positions, plan.images)

@@ -199,6 +199,7 @@ class UnifiedConceptEditing(Method):
             images=self.images,
             seed=self.seed,
             batch_size=plan.batch_size,
+            fresh=plan.chain(backbone).solver.num_fresh,
         )
 
     def editor(self, backbone: Backbone, target: TargetDistribution) -> ProjectionEditor:

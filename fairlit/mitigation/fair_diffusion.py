@@ -179,7 +179,7 @@ def guided_rollout(
 
     Args:
         chain: the model, its solver and the scale of classifier-free guidance.
-        noise: unit noise [n, C, h, w].
+        noise: unit noise [n, C, h, w], or all that the solver draws, see `LinearSolver.draws`.
         prompts: tensors [2 + E, ...] of the empty prompt, the prompt and the edit prompts.
         weights: weights of the edits for each image [E, n], see `functional.sampling.guidance.semantic_edit`.
         guidance: settings.
@@ -191,7 +191,7 @@ def guided_rollout(
     texts = 2 + len(weights)
     spread = {name: tensor.repeat_interleave(count, dim=0) for name, tensor in prompts.items()}
     outputs: list[Tensor] = []
-    velocity = torch.zeros_like(noise)
+    velocity = torch.zeros_like(solver.draws(noise)[0])
     for call in range(solver.num_evaluations):
         states = float(solver.input_scale[call]) * solver.state(call, noise, outputs)
         timesteps = solver.timesteps[call].to(noise.device).expand(texts * count)

@@ -124,7 +124,11 @@ ImageEditor: TypeAlias = "Callable[[Chunk, Tensor], tuple[Tensor, list[list[Edit
 """(a chunk of n images, these images uint8 [n, 3, H, W]) -> the images after editing, and the edits of each."""
 
 Sampler: TypeAlias = "Callable[[Chunk, Tensor], Tensor]"
-"""(a chunk of n images, unit noise [n, C, h, w] on the model's device) -> final latents [n, C, h, w], no gradient."""
+"""(a chunk of n images, their noise on the model's device) -> final latents [n, C, h, w], no gradient.
+
+The noise is unit noise [n, C, h, w], or [n, 1 + F, C, h, w] where the solver draws fresh noise, see
+`functional.sampling.solver.LinearSolver.draws`.
+"""
 
 Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
 """What JSON can hold."""

@@ -35,7 +35,7 @@ def kept_gradient(setup: Setup, count: int, *, pairs: Pairs | None = None, max_b
     return setup.gradient(latents)
 
 
-@pytest.mark.parametrize("scheduler", ["dpm", "dpm-v", "euler"])
+@pytest.mark.parametrize("scheduler", ["dpm", "dpm-v", "euler", "lcm", "euler ancestral"])
 @pytest.mark.parametrize("adaptor", ADAPTORS)
 def test_equals_detached_graph(tiny_pipeline: StableDiffusionPipeline, adaptor: str, scheduler: str) -> None:
     setup = Setup(tiny_pipeline, adaptor, scheduler, torch.float64)

@@ -7,7 +7,14 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    StableDiffusionPipeline,
+)
 from torch import Tensor
 
 from fairlit.adaptors import Adaptor, Lora, SoftTokens
@@ -20,6 +27,8 @@ SCHEDULERS = {
     "dpm-v": DPMSolverMultistepScheduler(**SCHEDULE, prediction_type="v_prediction"),
     "ddim": DDIMScheduler(**SCHEDULE, clip_sample=False),
     "euler": EulerDiscreteScheduler(**SCHEDULE),
+    "euler ancestral": EulerAncestralDiscreteScheduler(**SCHEDULE),
+    "lcm": LCMScheduler(**SCHEDULE),
 }
 ADAPTORS: dict[str, Callable[[], Adaptor]] = {
     "text encoder": lambda: Lora(rank=2, text_encoder=True, unet=False),
@@ -44,7 +53,9 @@ class Setup:
         self.scheduler = SCHEDULERS[scheduler]
         self.chain = self.make_chain(STEPS)
         shape = (IMAGES, *self.backbone.latent_shape())
-        self.noise = torch.randn(shape, generator=generator).to(dtype)
+        fresh = self.chain.solver.num_fresh
+        drawn = (shape[0], 1 + fresh, *shape[1:]) if fresh else shape
+        self.noise = torch.randn(drawn, generator=generator).to(dtype)
         self.mixing = torch.randn(shape, generator=generator).to(dtype)
         self.parameters = list(self.adaptor.parameters().values())
         self.inner = [p for n, p in self.backbone.unet.named_parameters() if p.requires_grad]

@@ -47,6 +47,35 @@ def keyed_noise(keys: Sequence[tuple[int, ...]], shape: Sequence[int]) -> Tensor
     return torch.from_numpy(noise)
 
 
+def chain_noise(keys: Sequence[tuple[int, ...]], shape: Sequence[int], fresh: int = 0) -> Tensor:
+    """Draws all noise of a sampling chain: `keyed_noise` to begin with, and what its solver draws on its way.
+
+    The fresh noise of an image is what its `keyed_generator` gives, so stock diffusers makes the same image from
+    ``latents=keyed_noise(keys, shape)`` and ``generator=[keyed_generator(key) for key in keys]`` in float32.
+
+    Args:
+        keys: N tuples of integers, see `keyed_noise`.
+        shape: Shape [C, H, W] of the noise of one key.
+        fresh: F, how often the solver draws noise, `LinearSolver.num_fresh`.
+
+    Returns:
+        float32 tensor on the CPU: [N, C, H, W] if `fresh` is 0, else [N, 1 + F, C, H, W], the initial noise first.
+
+    Raises:
+        ConfigurationError: as `keyed_noise`.
+    """
+    initial = keyed_noise(keys, shape)
+    if fresh == 0:
+        return initial
+    noise = initial.new_empty(len(keys), 1 + fresh, *shape)
+    noise[:, 0] = initial
+    for draws, key in zip(noise, keys, strict=True):
+        generator = keyed_generator(key)
+        for draw in draws[1:]:  # one at a time, as schedulers draw: together torch gives other numbers
+            draw.copy_(torch.randn(tuple(shape), generator=generator))
+    return noise
+
+
 def keyed_generator(key: tuple[int, ...]) -> torch.Generator:
     """A CPU generator that depends on its key and on nothing else, for libraries that draw their noise themselves.
 

@@ -1,18 +1,21 @@
 """Diffusion solvers as linear maps, and what each model evaluation weighs in the adjusted gradient.
 
-Every deterministic scheduler combines the initial noise and the model outputs linearly, with coefficients
-that depend on the schedule alone. So a whole sampling chain is one lower-triangular matrix, found by running the
-scheduler on scalars: its last row holds the derivative of the final latent by each model output.
+Schedulers combine the initial noise, the model outputs and, where they draw any, fresh noise linearly, with
+coefficients that depend on the schedule alone. So a whole sampling chain is one lower-triangular matrix, found by
+running the scheduler on scalars: its last row holds the derivative of the final latent by each model output. Fresh
+noise is as constant as the initial one, so that the gradient of a chain that draws some is the same sum.
 """
 
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from fairlit.errors import ConfigurationError
 
@@ -43,8 +46,8 @@ class Scheduler(Protocol):
 class LinearSolver:
     """A sampling chain of S model evaluations as a matrix.
 
-    With unit noise z and model outputs o_0..o_{S-1}, the state before evaluation t is
-    x_t = states[t, 0] z + sum_{s<t} states[t, 1 + s] o_s, and x_S is the final latent.
+    With unit noise z, model outputs o_0..o_{S-1} and fresh unit noise n_0..n_{F-1}, the state before evaluation t is
+    x_t = states[t, 0] z + sum_{s<t} states[t, 1 + s] o_s + sum_f fresh[t, f] n_f, and x_S is the final latent.
 
     Attributes:
         timesteps: [S], what the model is told at each evaluation.
@@ -52,12 +55,20 @@ class LinearSolver:
         states: float64 [S + 1, S + 1], lower triangular as described above.
         noise_per_output: float64 [S], d(predicted noise) / d(model output): 1 for noise prediction,
             sqrt(abar_t) for v-prediction, 1 - sigma_t for flow matching.
+        fresh: float64 [S + 1, F], coefficients of the noise that the solver draws on its way, in the order of the
+            draws; F is 0 for deterministic solvers.
     """
 
     timesteps: Tensor
     input_scale: Tensor
     states: Tensor
     noise_per_output: Tensor
+    fresh: Tensor
+
+    @property
+    def num_fresh(self) -> int:
+        """Number of times F that the solver draws fresh noise."""
+        return self.fresh.shape[1]
 
     @property
     def num_evaluations(self) -> int:
@@ -75,55 +86,81 @@ class LinearSolver:
         return self.output_coefficients / self.noise_per_output
 
     def noise_left(self, output_of_noise: Tensor) -> float:
-        """Return the share of the initial noise in the final latent if the model predicts nothing but that noise.
+        """Return the share of noise in the final latent if the model sees nothing but noise in every state.
 
         Args:
             output_of_noise: [S], what the model says at each evaluation of a state that is unit noise alone.
         """
-        return abs(float(self.states[-1, 0] + self.output_coefficients @ output_of_noise))
+        noise = torch.cat([self.states[:, :1], self.fresh], dim=1)  # of each state in z, n_0..n_{F-1}
+        outputs = torch.zeros_like(noise[:-1])
+        for evaluation, output in enumerate(output_of_noise.tolist()):
+            state = noise[evaluation] + self.states[evaluation, 1:] @ outputs
+            outputs[evaluation] = output * torch.nn.functional.normalize(state, dim=0)
+        return float((noise[-1] + self.output_coefficients @ outputs).norm())
 
     def to(self, device: torch.device | str) -> LinearSolver:
         """The same chain with what the model is told on `device`, so that no evaluation waits for a copy."""
         return replace(self, timesteps=self.timesteps.to(device), input_scale=self.input_scale.to(device))
+
+    def draws(self, noise: Tensor) -> tuple[Tensor, ...]:
+        """Take the noise of images apart: the initial noise z, then the fresh noise n_0..n_{F-1}.
+
+        Args:
+            noise: unit noise [N, C, H, W]; [N, 1 + F, C, H, W] for a solver that draws fresh noise, see
+                `functional.sampling.noise.chain_noise`.
+
+        Returns:
+            1 + F tensors [N, C, H, W].
+
+        Raises:
+            ValueError: `noise` holds another number of draws.
+        """
+        draws = noise.unbind(1) if noise.ndim == 5 else (noise,)
+        if len(draws) != 1 + self.num_fresh:
+            raise ValueError(f"noise: got {len(draws)} draws an image; expected {1 + self.num_fresh}; use chain_noise")
+        return draws
 
     def state(self, evaluation: int, noise: Tensor, outputs: list[Tensor]) -> Tensor:
         """The state x_t before evaluation `evaluation` (the final latent for `evaluation` = S).
 
         Args:
             evaluation: t in 0..S.
-            noise: unit noise z [N, C, H, W].
-            outputs: o_0..o_{t-1}, shaped like `noise`; more are ignored.
+            noise: all noise of the images, see `draws`.
+            outputs: o_0..o_{t-1} [N, C, H, W]; more are ignored.
 
         Returns:
             [N, C, H, W] in the dtype of `noise`, differentiable in `noise` and `outputs`.
         """
-        row = self.states[evaluation].tolist()
-        state = row[0] * noise
-        for weight, output in zip(row[1 : evaluation + 1], outputs[:evaluation], strict=True):
+        row, (initial, *fresh) = self.states[evaluation].tolist(), self.draws(noise)
+        state = row[0] * initial
+        terms = [*zip(row[1 : evaluation + 1], outputs[:evaluation], strict=True)]
+        for weight, term in (*terms, *zip(self.fresh[evaluation].tolist(), fresh, strict=True)):
             if weight != 0.0:
-                state = state + weight * output
+                state = state + weight * term
         return state
 
 
 def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
     """Writes a scheduler's chain of `num_steps` steps as a `LinearSolver`.
 
-    The scheduler itself is left as it is: a copy is run, in float64, on one scalar problem per unknown (the noise
-    and each model output) plus three that check that it is linear.
+    The scheduler itself is left as it is: a copy is run, in float64, on one scalar problem per unknown (the noise,
+    each model output and each draw of fresh noise) plus three that check that it is linear. It is called as stock
+    pipelines call it by default, with a generator and an eta of 0, so that DDIM and TCD draw nothing.
 
     Args:
         scheduler: a diffusers scheduler.
         num_steps: number of inference steps, at least 1.
 
     Raises:
-        ConfigurationError: the scheduler is not a linear map (it adds fresh noise, clips or thresholds its
-            predictions), cannot make `num_steps` steps, or stops before the noise is gone.
+        ConfigurationError: the scheduler is not a linear map (it clips or thresholds its predictions, or draws noise
+            from elsewhere than the generator that it is given), cannot make `num_steps` steps, or stops before the
+            noise is gone.
     """
     if num_steps < 1:
         raise ConfigurationError(f"num_steps: got {num_steps}; expected at least 1; give 25, say")
     name = type(scheduler).__name__
     try:
-        timesteps, input_scale, states, error, noise_per_output = _probe(scheduler, num_steps)
+        solver, error = _probe(scheduler, num_steps)
     except ConfigurationError:
         raise
     except Exception as reason:  # what schedulers raise is of any kind: IndexError, TypeError, AttributeError
@@ -133,11 +170,10 @@ def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
         ) from reason
     if not error < _LINEARITY_TOLERANCE:
         raise ConfigurationError(
-            f"scheduler: {name} is not linear in the model output (off by {error:.2g}): it adds fresh noise, clips or "
-            f"thresholds; {_WAY_OUT}"
+            f"scheduler: {name} is not linear in the model output (off by {error:.2g}): it clips, thresholds, or draws "
+            f"noise of its own; {_WAY_OUT}"
         )
-    solver = LinearSolver(timesteps, input_scale, states, noise_per_output)
-    left = solver.noise_left(_output_of_noise(scheduler, noise_per_output))
+    left = solver.noise_left(_output_of_noise(scheduler, solver.noise_per_output))
     if not left < (_MAX_NOISE_LEFT_OF_FLOW if _is_flow(scheduler) else _MAX_NOISE_LEFT):
         raise ConfigurationError(
             f"scheduler: {name} leaves {left:.0%} of the noise in its images (steps: {num_steps}); {_WAY_OUT}"
@@ -145,8 +181,8 @@ def linear_solver(scheduler: Scheduler, num_steps: int) -> LinearSolver:
     return solver
 
 
-def _probe(scheduler: Scheduler, num_steps: int) -> tuple[Tensor, Tensor, Tensor, float, Tensor]:
-    """Run a copy of a scheduler; return the fields of its `LinearSolver`, and how far it is from linear."""
+def _probe(scheduler: Scheduler, num_steps: int) -> tuple[LinearSolver, float]:
+    """Run a copy of a scheduler; return it as a linear map, and how far it is from one."""
     runner = copy.deepcopy(scheduler)
     runner.set_timesteps(num_steps)
     for name in ("sigmas", "alphas_cumprod", "final_alpha_cumprod", "alpha_t", "sigma_t", "lambda_t"):
@@ -154,24 +190,62 @@ def _probe(scheduler: Scheduler, num_steps: int) -> tuple[Tensor, Tensor, Tensor
             setattr(runner, name, schedule.double())
     timesteps = runner.timesteps.clone()
     evaluations = len(timesteps)
+    unknowns = 1 + 2 * evaluations  # the noise, the outputs, and at most one draw of fresh noise a step
 
     generator = torch.Generator().manual_seed(0)
-    checks = _PROBE_SCALE * torch.randn(evaluations + 1, 3, dtype=torch.float64, generator=generator)
+    checks = _PROBE_SCALE * torch.randn(unknowns, 3, dtype=torch.float64, generator=generator)
     checks[:, 0] = 0.0  # a chain that turns nothing into something adds noise of its own
-    problems = torch.cat([torch.eye(evaluations + 1, dtype=torch.float64), checks], dim=1)
+    problems = torch.cat([torch.eye(unknowns, dtype=torch.float64), checks], dim=1)
     problems = problems[:, None, None, None, :].as_subclass(_Exact)  # schedulers expect images: all problems as one
     sample = problems[0] * float(getattr(runner, "init_noise_sigma", 1.0))
     states, scales = [sample], []
-    for evaluation, timestep in enumerate(timesteps):
-        if hasattr(runner, "scale_model_input"):
-            scales.append(float(runner.scale_model_input(torch.ones_like(sample), timestep).flatten()[0]))
-        sample = runner.step(problems[1 + evaluation], timestep, sample, return_dict=False)[0]
-        states.append(sample)
+    with _Draws(generator, problems[1 + evaluations :]) as draws:
+        settings = {"generator": generator, "eta": 0.0}
+        taken = inspect.signature(runner.step).parameters
+        settings = {name: value for name, value in settings.items() if name in taken}
+        for evaluation, timestep in enumerate(timesteps):
+            if hasattr(runner, "scale_model_input"):
+                scales.append(float(runner.scale_model_input(torch.ones_like(sample), timestep).flatten()[0]))
+            sample = runner.step(problems[1 + evaluation], timestep, sample, **settings, return_dict=False)[0]
+            states.append(sample)
     chain = torch.stack(states).as_subclass(Tensor).reshape(evaluations + 1, -1)
-    matrix, checked = chain[:, : evaluations + 1], chain[:, evaluations + 1 :]
+    matrix, checked = chain[:, :unknowns], chain[:, unknowns:]
     error = float((matrix @ checks - checked).abs().max()) / _PROBE_SCALE
     input_scale = torch.tensor(scales or [1.0] * evaluations, dtype=torch.float64)
-    return timesteps, input_scale, matrix.contiguous(), error, _noise_per_output(runner, input_scale)
+    fresh = matrix[:, 1 + evaluations : 1 + evaluations + draws.count]
+    used = int(fresh.any(dim=0).nonzero().max()) + 1 if fresh.any() else 0  # the last draw may have no weight
+    solver = LinearSolver(
+        timesteps,
+        input_scale,
+        matrix[:, : 1 + evaluations].contiguous(),
+        _noise_per_output(runner, input_scale),
+        fresh[:, :used].contiguous(),
+    )
+    return solver, error
+
+
+class _Draws(TorchFunctionMode):
+    """Inside the block, what `torch.randn` draws from a generator is the next of some tensors.
+
+    Args:
+        generator: the generator; draws from any other are left alone.
+        tensors: tensors, one for each draw.
+
+    Attributes:
+        count: number of draws so far.
+    """
+
+    def __init__(self, generator: torch.Generator, tensors: Tensor) -> None:
+        super().__init__()
+        self.generator, self.tensors = generator, tensors
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not torch.randn or kwargs.get("generator") is not self.generator:
+            return func(*args, **kwargs)
+        self.count += 1
+        return self.tensors[self.count - 1]
 
 
 def solver_coefficients(scheduler: Scheduler, num_steps: int) -> Tensor:

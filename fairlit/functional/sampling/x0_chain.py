@@ -61,9 +61,15 @@ def x0_chain(scheduler: Any, num_steps: int) -> X0Chain:
         num_steps: number of inference steps.
 
     Raises:
-        ConfigurationError: another kind of model, or see `functional.sampling.solver.linear_solver`.
+        ConfigurationError: another kind of model, a solver that draws fresh noise, or see
+            `functional.sampling.solver.linear_solver`.
     """
     solver = linear_solver(scheduler, num_steps)
+    if solver.num_fresh:
+        raise ConfigurationError(
+            f"scheduler: {type(scheduler).__name__} draws fresh noise, beside which the initial noise decides little; "
+            "take solver dpm-solver++, ddim or euler for a gradient to it"
+        )
     kind = getattr(scheduler.config, "prediction_type", None)
     if kind not in ("epsilon", "v_prediction", "sample") or getattr(scheduler.config, "use_flow_sigmas", False):
         raise ConfigurationError(

@@ -13,7 +13,7 @@ from fairlit.diffusion.finiteness import finite_images
 from fairlit.faces import FaceClassifier, FaceDetectorBase
 from fairlit.faces.observation import observe
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.sampling.noise import chain_noise
 from fairlit.mitigation.method import Chunk, Sampler
 
 MEASUREMENT = 0x554345  # sets the noise of measurements apart from that of the images that are asked for
@@ -32,6 +32,7 @@ class ShareMeasurement:
         images: number of images per prompt.
         seed: seed of their noise.
         batch_size: number of images that are decoded together.
+        fresh: number of times that the solver draws fresh noise.
     """
 
     backbone: Backbone
@@ -42,6 +43,7 @@ class ShareMeasurement:
     images: int
     seed: int
     batch_size: int
+    fresh: int
 
     @torch.no_grad()
     def __call__(self, sampler: Sampler) -> Tensor:
@@ -57,7 +59,7 @@ class ShareMeasurement:
         rows = []
         for number, prompt in enumerate(self.prompts):
             keys = [(self.seed, MEASUREMENT, number, image) for image in range(self.images)]
-            noise = keyed_noise(keys, self.backbone.latent_shape()).to(like)
+            noise = chain_noise(keys, self.backbone.latent_shape(), self.fresh).to(like)
             rows.append(self._shares(sampler(Chunk.whole(prompt, self.images), noise)))
         return torch.stack(rows)
 

@@ -51,10 +51,11 @@ class Evaluator:
         """
         at = at or OperatingPoint(self.sampler.sampling.guidance_scale)
         keys, sampler = ranks.share_of_rank(batch.keys), self.sampler
-        chain = sampler.chain(at.steps or sampler.sampling.evaluation_steps, at.guidance_scale)
+        steps = at.steps or sampler.sampling.evaluation_steps
+        chain, noise = sampler.chain(steps, at.guidance_scale), sampler.noise(keys, steps)
         with variants.applied(name), self._strength(at.strength):
             conditioning = sampler.conditioning(batch.prompt, len(keys))
-            latents = rollout(chain, sampler.noise(keys), conditioning, sampler.sampling.batch_size).latents
+            latents = rollout(chain, noise, conditioning, sampler.sampling.batch_size).latents
         problem, judged = "", None
         try:
             judged = self._judge(latents, batch.prompt)

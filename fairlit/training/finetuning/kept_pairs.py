@@ -35,7 +35,7 @@ def kept_pairs(chain: Chain, noise: Tensor, conditioning: Conditioning, *, budge
 
     Args:
         chain: the chain that is to be sampled.
-        noise: unit noise of the images [N, C, h, w].
+        noise: unit noise of the images [N, C, h, w], or all that the solver draws, see `LinearSolver.draws`.
         conditioning: their prompts, as the trained model reads them.
         budget: GiB.
         max_batch: most images that are evaluated at once.
@@ -51,7 +51,7 @@ def kept_bytes(chain: Chain, noise: Tensor, conditioning: Conditioning, *, count
     """Return the bytes that stay alive with the graph of one evaluation of `count` images."""
     # The batch axis alone counts, so one image at the first evaluation stands for any.
     zeros = torch.zeros(count, dtype=torch.long, device=noise.device)
-    state, prompts = noise[zeros], conditioning.detached()
+    state, prompts = chain.solver.draws(noise)[0][zeros], conditioning.detached()
     if noise.device.type == "cuda":
         with keeping(noise.device):
             chain.predict(state, zeros, prompts, zeros)  # what is allocated once is there before anything is measured

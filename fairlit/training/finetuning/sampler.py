@@ -13,7 +13,7 @@ from fairlit.data.prompts.datamodule import PromptMix
 from fairlit.diffusion import Backbone, Chain, Conditioning, Rollout, detached_graph, full_graph, rollout
 from fairlit.diffusion.chain import EncodedPrompts
 from fairlit.diffusion.kept_activations import KeptActivations
-from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.sampling.noise import chain_noise
 from fairlit.functional.sampling.solver import LinearSolver, linear_solver, output_weights
 from fairlit.training.finetuning.settings import Gradient, Sampling
 
@@ -63,9 +63,18 @@ class Sampler:
             self._weights[key] = output_weights(self.backbone.scheduler, steps, self.gradient.weights)
         return self._weights[key]
 
-    def noise(self, keys: Sequence[tuple[int, ...]]) -> Tensor:
-        """Return the unit noise [N, C, h, w] of images with these keys."""
-        return keyed_noise(keys, self.backbone.latent_shape(self.sampling.image_size)).to(self.backbone.device)
+    def noise(self, keys: Sequence[tuple[int, ...]], num_steps: int) -> Tensor:
+        """Return all unit noise that images with these keys read in a number of solver steps.
+
+        Args:
+            keys: N noise keys.
+            num_steps: number of solver steps.
+
+        Returns:
+            [N, C, h, w], or [N, 1 + F, C, h, w] for a solver that draws fresh noise, see `LinearSolver.draws`.
+        """
+        fresh = self.chain(num_steps).solver.num_fresh
+        return chain_noise(keys, self.backbone.latent_shape(self.sampling.image_size), fresh).to(self.backbone.device)
 
     def conditioning(self, prompt: str, count: int, mix: PromptMix | None = None) -> Conditioning:
         """Return the prompt as the adapted model reads it, for `count` images.
@@ -111,7 +120,7 @@ class Sampler:
 
         Args:
             num_steps: number of solver steps.
-            noise: unit noise [N, C, h, w], the same for both.
+            noise: what `noise` gave, the same for both.
             conditioning: what `conditioning` gave.
             guidance_scale: scale of classifier-free guidance; None: that of the settings.
             references: what `original_conditioning` gave; None: no reference images.

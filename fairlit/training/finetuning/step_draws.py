@@ -31,7 +31,7 @@ class StepDraw:
         num_steps: number of solver steps.
         guidance_scale: scale of classifier-free guidance.
         keys: noise keys of this rank's images.
-        noise: unit noise of this rank's images [N, C, h, w].
+        noise: unit noise of this rank's images, [N, C, h, w] or with what the solver draws, see `Sampler.noise`.
         mix: what is mixed into the prompt; None: nothing.
     """
 
@@ -67,7 +67,7 @@ def draw_step(batch: PromptBatch, sampler: Sampler, *, noise_pool: int | None, s
         num_steps=num_steps,
         guidance_scale=_draw_between(*settings.guidance_range, generator),
         keys=mine,
-        noise=sampler.noise(mine),
+        noise=sampler.noise(mine, num_steps),
         mix=batch.mix,
     )
 

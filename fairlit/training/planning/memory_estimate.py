@@ -260,10 +260,11 @@ class _Step:
         self.chain = chain
 
     def kept(self) -> int:
-        """Return the bytes of the images before and after, and of the chain's states (float32)."""
+        """Return the bytes of the images before and after, and of the chain's states and noise (float32)."""
         images = self.layout.images
         channels, height, width = self.shape
-        states = (self.chain.solver.num_evaluations + 2) * images * channels * height * width
+        solver = self.chain.solver
+        states = (solver.num_evaluations + solver.num_fresh + 2) * images * channels * height * width
         return 4 * (2 * images * 3 * height * width * self.backbone.vae_scale**2 + states)
 
     def activations(self) -> int:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from fairlit.errors import ConfigurationError
-from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.sampling.noise import chain_noise, keyed_generator, keyed_noise
 
 keys = st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4).map(tuple)
 
@@ -57,3 +57,14 @@ def test_no_keys_give_an_empty_tensor() -> None:
 def test_a_key_out_of_range_is_refused(key: tuple[int, ...]) -> None:
     with pytest.raises(ConfigurationError, match="noise key"):
         keyed_noise([key], (2,))
+
+
+def test_noise_of_a_chain_is_the_keyed_noise_and_what_the_generator_gives_draw_by_draw() -> None:
+    keys, shape = [(0, 7), (0, 8)], (4, 3, 3)
+    noise = chain_noise(keys, shape, 3)
+    assert torch.equal(noise[:, 0], keyed_noise(keys, shape))
+    assert torch.equal(chain_noise(keys, shape), keyed_noise(keys, shape))
+    assert torch.equal(noise[1:], chain_noise(keys[1:], shape, 3))
+    for row, key in zip(noise, keys, strict=True):
+        generator = keyed_generator(key)
+        assert torch.equal(row[1:], torch.stack([torch.randn(1, *shape, generator=generator)[0] for _ in range(3)]))

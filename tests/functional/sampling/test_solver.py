@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from diffusers import (
     DDIMScheduler,
+    DDPMScheduler,
     DEISMultistepScheduler,
     DPMSolverMultistepScheduler,
     EDMEulerScheduler,
@@ -19,12 +21,14 @@ from diffusers import (
     HeunDiscreteScheduler,
     IPNDMScheduler,
     KDPM2DiscreteScheduler,
+    LCMScheduler,
     PNDMScheduler,
     SASolverScheduler,
     UniPCMultistepScheduler,
 )
 
 from fairlit.errors import ConfigurationError
+from fairlit.functional.sampling.noise import chain_noise, keyed_generator, keyed_noise
 from fairlit.functional.sampling.solver import linear_solver, output_weights, solver_coefficients, step_weights
 
 SD: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
@@ -117,15 +121,47 @@ def test_flow_model_at_pure_noise_has_finite_output_weights() -> None:
 @pytest.mark.parametrize(
     "scheduler",
     [
-        EulerAncestralDiscreteScheduler(**SD),
+        DDPMScheduler(**SD),
         DDIMScheduler(**SD, clip_sample=True),
-        DPMSolverMultistepScheduler(**SD, algorithm_type="sde-dpmsolver++"),
+        LCMScheduler(**SD, thresholding=True),
     ],
-    ids=["ancestral", "clipped", "sde"],
+    ids=["clipped and random", "clipped", "thresholded"],
 )
 def test_nonlinear_schedulers_are_refused(scheduler: Any) -> None:
     with pytest.raises(ConfigurationError, match="not linear"):
         linear_solver(scheduler, 5)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        LCMScheduler(**SD),
+        EulerAncestralDiscreteScheduler(**SD),
+        DPMSolverMultistepScheduler(**SD, algorithm_type="sde-dpmsolver++"),
+        DDPMScheduler(**SD, clip_sample=False, timestep_spacing="trailing"),
+    ],
+    ids=["lcm", "ancestral", "sde", "ddpm"],
+)
+def test_chains_with_fresh_noise_are_those_of_the_scheduler(scheduler: Any, steps: int) -> None:
+    """A generator an image, from which the scheduler itself draws, and outputs that depend on nothing."""
+    solver, keys, shape = linear_solver(scheduler, steps), [(0, 1), (0, 2)], (4, 3, 3)
+    assert solver.num_fresh or steps == 1
+    noise, outputs = chain_noise(keys, shape, solver.num_fresh), chain_noise(keys, shape, steps)[:, 1:].unbind(1)
+    runner, generators = copy.deepcopy(scheduler), [keyed_generator(key) for key in keys]
+    runner.set_timesteps(steps)
+    sample = keyed_noise(keys, shape) * runner.init_noise_sigma
+    for call, (timestep, output) in enumerate(zip(runner.timesteps, outputs, strict=True)):
+        torch.testing.assert_close(solver.state(call, noise, list(outputs)), sample, rtol=1e-4, atol=1e-4)
+        runner.scale_model_input(sample, timestep)
+        sample = runner.step(output, timestep, sample, generator=generators).prev_sample
+    torch.testing.assert_close(solver.state(steps, noise, list(outputs)), sample, rtol=1e-4, atol=1e-4)
+
+
+def test_noise_without_what_the_solver_draws_is_refused() -> None:
+    solver = linear_solver(LCMScheduler(**SD), 4)
+    with pytest.raises(ValueError, match="got 1 draws an image; expected 4"):
+        solver.state(0, torch.zeros(2, 4, 3, 3), [])
 
 
 def test_the_scheduler_is_left_alone() -> None:
@@ -212,9 +248,9 @@ def test_flow_chains_that_stop_early_are_refused(kind: Any, steps: int) -> None:
         (IPNDMScheduler(), 4, "does not say what its model predicts; take solver"),
         (EDMEulerScheduler(), 4, "EDM.*take solver"),
         (SCHEDULERS["pndm"], 1, "leaves 99% of the noise"),
-        (EulerAncestralDiscreteScheduler(**SD), 5, "adds fresh noise.*take solver dpm-solver"),
+        (DDPMScheduler(**SD), 5, "clips, thresholds, or draws noise of its own; take solver dpm-solver"),
     ],
-    ids=["offset", "too many", "ipndm", "edm", "pndm", "ancestral"],
+    ids=["offset", "too many", "ipndm", "edm", "pndm", "ddpm"],
 )
 def test_what_cannot_sample_is_refused_with_a_way_out(scheduler: Any, steps: int, told: str) -> None:
     with pytest.raises(ConfigurationError, match=told):

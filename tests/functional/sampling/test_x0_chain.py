@@ -9,6 +9,7 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
+    LCMScheduler,
 )
 
 from fairlit.errors import ConfigurationError
@@ -53,3 +54,8 @@ def test_is_the_same_chain_and_ends_in_a_mean_of_predictions(solver: type, kind:
 def test_refuses_flow_models() -> None:
     with pytest.raises(ConfigurationError, match="no gradient to its noise"):
         x0_chain(FlowMatchEulerDiscreteScheduler(), 3)
+
+
+def test_refuses_solvers_that_draw_fresh_noise() -> None:
+    with pytest.raises(ConfigurationError, match=r"LCMScheduler draws fresh noise.*take solver dpm-solver"):
+        x0_chain(LCMScheduler(), 3)

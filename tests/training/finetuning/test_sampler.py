@@ -26,7 +26,7 @@ def test_one_batch_for_both_where_weights_and_lengths_agree(adaptor: Lora | Soft
     generator = torch.Generator().manual_seed(0)
     for parameter in adaptor.parameters().values():
         parameter.data += 0.05 * torch.randn(parameter.shape, generator=generator)
-    noise = sampler.noise([(0, 1), (0, 2), (0, 3)])
+    noise = sampler.noise([(0, 1), (0, 2), (0, 3)], 3)
     new = sampler.conditioning("a photo of a doctor", 3)
     old = sampler.original_conditioning("a photo of a doctor", 3)
     calls: list[int] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -105,10 +106,10 @@ def test_demo_contrasts_take_training_prompts_and_known_words() -> None:
         assert len(settings["contrasts"]) in (1, len(settings["contrast_without"]))
         counts.append(len(settings["contrasts"]))
         for template in settings["contrast_templates"]:
-            for group in sum(settings["contrasts"], []):
+            for group in chain.from_iterable(settings["contrasts"]):
                 assert len(group) >= 20
                 assert {template.replace("{word}", job) for job in group} <= texts
-            for group in sum(settings["contrast_without"], []):
+            for group in chain.from_iterable(settings["contrast_without"]):
                 (word,) = {phrase.split(" ")[0] for phrase in group}
                 assert word in words
                 assert {template.replace("{word}", phrase.removeprefix(f"{word} ")) for phrase in group} <= texts

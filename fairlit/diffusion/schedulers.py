@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, SchedulerMixin
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    SchedulerMixin,
+)
 
 from fairlit.diffusion.loading import refused_if_damaged
 from fairlit.diffusion.settings import Solver
@@ -21,6 +28,8 @@ _SOLVERS: dict[str, type[SchedulerMixin]] = {
     "dpm-solver++": DPMSolverMultistepScheduler,  # of second order by default, as Shen et al. use it
     "ddim": DDIMScheduler,
     "euler": EulerDiscreteScheduler,
+    "euler-ancestral": EulerAncestralDiscreteScheduler,
+    "lcm": LCMScheduler,  # for models distilled to it, such as those with an LCM-LoRA
 }
 _NOISE_SCHEDULE = ("beta_start", "beta_end", "beta_schedule")
 
@@ -47,7 +56,7 @@ def check_sampling(
     problems: Problems,
     subject: str,
     weights: WeightScheme = "natural",
-) -> None:
+) -> Any | None:
     """Note why a pipeline cannot be sampled as planned; a hub id is taken on trust.
 
     Args:
@@ -57,10 +66,13 @@ def check_sampling(
         problems: collector of the messages.
         subject: name of the parameter that gives the path.
         weights: weights of the evaluations in a gradient that is to be computed.
+
+    Returns:
+        The scheduler that samples, if nothing is wrong with it; None for a hub id.
     """
     folder = config_folder(path)
     if folder is None:
-        return
+        return None
     with problems.collecting():
         scheduler = with_solver(_open_scheduler(folder, subject), solver)
         for count in sorted({count for count in steps if count > 0}):
@@ -69,6 +81,8 @@ def check_sampling(
                     f"gradient.weights: got {weights} for {type(scheduler).__name__} with {count} steps, where it is "
                     "not finite; take natural"
                 )
+        return scheduler
+    return None
 
 
 def _is_scheduler(kind: Any) -> bool:

@@ -28,7 +28,7 @@ ImageSize = int | tuple[int, int]
 PromptPadding = Literal["longest", "max_length"]
 """Padding of prompts: to the longest of a batch, as Shen et al. do, or to the maximum, as stock diffusers does."""
 
-Solver = Literal["pipeline", "dpm-solver++", "ddim", "euler"]
+Solver = Literal["pipeline", "dpm-solver++", "ddim", "euler", "euler-ancestral", "lcm"]
 """Solvers to sample with; `pipeline` is the scheduler that the pipeline came with."""
 
 Precision = Literal["float32", "bfloat16", "float16"]

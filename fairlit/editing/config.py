@@ -49,7 +49,8 @@ class EditConfig(PromptSource):
         model: folder, hub id or .safetensors file of the pipeline that regenerates faces
         steps: number of solver steps of a whole chain
         guidance_scale: scale of classifier-free guidance; up to 1 is no guidance
-        solver: solver to sample with: pipeline (the one that the model came with), dpm-solver++, ddim, euler
+        solver: solver to sample with: pipeline (the one that the model came with), dpm-solver++, ddim, euler,
+            euler-ancestral, lcm (for models distilled to it)
         precision: data type of the model's weights: float32, bfloat16, float16
         batch_size: number of faces that go through the model together
         device: device of the models: auto (a GPU if there is one), cpu, cuda, cuda:1, mps

@@ -29,7 +29,8 @@ class SamplingConfig:
         steps: number of solver steps
         guidance_scale: scale of classifier-free guidance; up to 1 is no guidance
         image_size: side of the images in pixels, or '[HEIGHT, WIDTH]'; the model's own size by default
-        solver: solver to sample with: pipeline (the one that the model came with), dpm-solver++, ddim, euler
+        solver: solver to sample with: pipeline (the one that the model came with), dpm-solver++, ddim, euler,
+            euler-ancestral, lcm (for models distilled to it)
         prompt_padding: padding of prompts: longest (of the batch), or max_length as in stock diffusers
         precision: data type of the model's weights: float32, bfloat16, float16
     """

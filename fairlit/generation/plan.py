@@ -111,7 +111,9 @@ class GenerationPlan:
         if len(problems.messages) == before:
             if (family := family_here(self.model)) is not None:
                 self.method.check_family(family, problems)
-            check_sampling(self.model, self.solver, [self.steps], problems=problems, subject="model")
+            scheduler = check_sampling(self.model, self.solver, [self.steps], problems=problems, subject="model")
+            if scheduler is not None and self.steps > 0:
+                self.method.check_scheduler(scheduler, self.steps, problems)
         problems.at_least("images", self.images, 1)
         problems.at_least("seed", self.seed, 0)
         check_image_size(self.image_size, problems, family)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import Any, ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -113,6 +113,11 @@ class LatentGuidance(Method):
     def check(self, target: TargetDistribution | None, problems: Problems) -> None:
         """Note a classifier that does not fit the target."""
         self.judge.check(self.required(target), problems)
+
+    def check_scheduler(self, scheduler: Any, steps: int, problems: Problems) -> None:
+        """Note a scheduler without a gradient to the initial noise."""
+        with problems.collecting():
+            x0_chain(scheduler, steps)
 
     @contextmanager
     def prepare(self, backbone: Backbone, plan: SamplingPlan, target: TargetDistribution | None) -> Iterator[Sampler]:

@@ -231,6 +231,15 @@ class Method(ABC):
                 "expected a model with one; take another method or model"
             )
 
+    def check_scheduler(self, scheduler: Any, steps: int, problems: Problems) -> None:  # noqa: B027  most take any
+        """Note a scheduler that samples, but that the method does not work with.
+
+        Args:
+            scheduler: a diffusers scheduler.
+            steps: number of solver steps.
+            problems: collector of the messages.
+        """
+
     def wordings(self, prompt: str, target: TargetDistribution | None) -> list[Wording]:
         """Return the texts that the model reads for a prompt; a method that adds words says how far they reach.
 

@@ -96,7 +96,7 @@ def test_the_other_commands_leave_out_what_only_training_needs(command: str) -> 
 def test_defaults_and_choices_are_shown() -> None:
     lines = {line.split()[0]: line for line in help_text("fit").splitlines() if line.startswith("  --")}
     assert lines["--model.sampling.guidance_scale"].endswith("[7.5]")
-    assert lines["--model.sampling.solver"].endswith("[pipeline; or dpm-solver++, ddim, euler]")
+    assert lines["--model.sampling.solver"].endswith("[pipeline; or dpm-solver++, ddim, euler, euler-ancestral, lcm]")
 
 
 def test_choices_that_do_not_fit_are_left_out_whole() -> None:

@@ -159,6 +159,8 @@ def test_what_stock_diffusers_computes(tiny_pipeline: StableDiffusionPipeline) -
         ("dpm-solver++", "DPMSolverMultistepScheduler", 5),
         ("ddim", "DDIMScheduler", 5),
         ("euler", "EulerDiscreteScheduler", 5),
+        ("euler-ancestral", "EulerAncestralDiscreteScheduler", 5),
+        ("lcm", "LCMScheduler", 5),
     ],
 )
 def test_solver_can_be_chosen_and_keeps_the_noise_schedule(folder: Path, solver: Any, made: str, calls: int) -> None:

@@ -7,6 +7,7 @@ import shutil
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -22,7 +23,7 @@ from fairlit.functional.alignment.target_distribution import TargetDistribution
 from fairlit.functional.sampling.noise import keyed_noise
 from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
-from fairlit.mitigation import AttributeWords, Chunk, NoMitigation, PromptProjection, SamplingPlan
+from fairlit.mitigation import AttributeWords, Chunk, LatentGuidance, NoMitigation, PromptProjection, SamplingPlan
 from fairlit.pictures.files import read_image, read_parameters, save_png
 from fairlit.pictures.manifest import read_manifest, write_manifest
 
@@ -47,7 +48,9 @@ def pixels(plan: GenerationPlan) -> torch.Tensor:
     return torch.stack([read_image(plan.out / image.file) for images in plan.planned() for image in images])
 
 
-def test_images_do_not_depend_on_the_batch_size(plan: GenerationPlan, tmp_path: Path) -> None:
+@pytest.mark.parametrize("solver", ["pipeline", "lcm", "euler-ancestral"])
+def test_images_do_not_depend_on_the_batch_size(plan: GenerationPlan, tmp_path: Path, solver: Any) -> None:
+    plan = dataclasses.replace(plan, solver=solver)
     assert make_images(plan) == 10
     other = dataclasses.replace(plan, out=tmp_path / "other", batch_size=5)
     make_images(other)
@@ -66,6 +69,18 @@ def test_a_method_that_does_not_fit_a_model_of_the_hub_is_refused_before_it_is_d
     with pytest.raises(ConfigurationError, match="got 'debiasVL' for Stable Diffusion XL, which has 2 text encoders"):
         make_images(dataclasses.replace(plan, model="somebody/xl", method=method))
     assert downloaded == []
+
+
+def test_a_method_that_does_not_fit_the_solver_is_refused_before_weights_load(plan: GenerationPlan) -> None:
+    method, target = LatentGuidance("no/where"), TargetDistribution({"gender": {"female": 0.5, "male": 0.5}})
+    with Problems("plan") as problems:
+        dataclasses.replace(plan, method=method, target=target, solver="lcm").check(problems)
+        fresh = [message for message in problems.messages if "draws fresh noise" in message]
+        dataclasses.replace(plan, method=method, target=target, solver="ddim").check(problems)
+        assert [message for message in problems.messages if "draws fresh noise" in message] == fresh
+        problems.messages.clear()
+    assert len(fresh) == 1
+    assert fresh[0].startswith("scheduler: LCMScheduler draws fresh noise")
 
 
 def test_noise_is_that_of_a_test_run(plan: GenerationPlan) -> None:

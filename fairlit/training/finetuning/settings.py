@@ -177,8 +177,8 @@ class Sampling:
             min_steps..max_steps tells how much of the remaining distance comes with more steps than in training.
         evaluation_strengths: further strengths of a LoRA at which `fairlit test` measures; 1 is as trained.
         image_size: side of the images in pixels, or `[height, width]`; null: what the model was made for.
-        solver: solver of the sampling chain: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim` or
-            `euler` on its noise schedule.
+        solver: solver of the sampling chain: the scheduler that the `pipeline` came with, or `dpm-solver++`, `ddim`,
+            `euler`, `euler-ancestral` or `lcm` (for models distilled to it) on its noise schedule.
         prompt_padding: length to which prompts are padded: the `longest` of the batch or the tokenizer's `max_length`.
         batch_size: number of images that go through the model together when no gradient is kept.
     """

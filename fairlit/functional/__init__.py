@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     )
     from fairlit.functional.alignment.target_distribution import TargetDistribution as TargetDistribution
     from fairlit.functional.alignment.transport import expected_assignment as expected_assignment
-    from fairlit.functional.sampling.noise import keyed_noise as keyed_noise
+    from fairlit.functional.sampling.noise import (
+        chain_noise as chain_noise,
+    )
+    from fairlit.functional.sampling.noise import (
+        keyed_generator as keyed_generator,
+    )
+    from fairlit.functional.sampling.noise import (
+        keyed_noise as keyed_noise,
+    )
     from fairlit.functional.sampling.solver import (
         solver_coefficients as solver_coefficients,
     )
@@ -113,6 +121,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "alignment_loss": "fairlit.functional.alignment.assignment",
         "assign_targets": "fairlit.functional.alignment.assignment",
         "bias_width": "fairlit.functional.statistics.sample_size",
+        "chain_noise": "fairlit.functional.sampling.noise",
         "class_counts": "fairlit.functional.statistics.counts",
         "cleam": "fairlit.functional.statistics.classifier_error",
         "clopper_pearson": "fairlit.functional.statistics.intervals",
@@ -130,6 +139,7 @@ __getattr__, __dir__, __all__ = lazy_exports(
         "images_for_bias": "fairlit.functional.statistics.sample_size",
         "images_for_frequency": "fairlit.functional.statistics.sample_size",
         "joint_classes": "fairlit.functional.statistics.counts",
+        "keyed_generator": "fairlit.functional.sampling.noise",
         "keyed_noise": "fairlit.functional.sampling.noise",
         "kl_divergence": "fairlit.functional.statistics.fairness",
         "marginal_counts": "fairlit.functional.statistics.counts",

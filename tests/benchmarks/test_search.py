@@ -12,6 +12,7 @@ import torch
 import yaml
 from script_runs import demo_of_few_images, load_script, run_script
 
+from fairlit.adaptors import Lora
 from fairlit.commands.training import build
 from fairlit.data import PromptBatch
 from fairlit.faces import Faces
@@ -66,6 +67,11 @@ def test_every_variant_is_a_config(tmp_path: Path) -> None:
     )
     assert (cli.trainer.accumulate_grad_batches, cli.trainer.max_steps) == (2, 4)
     assert cli.model.adaptor.describe()["contrasts"] == [["female", "male"]]  # of the last variant
+    demo = yaml.safe_load((ROOT / "configs" / "demo.yaml").read_text())["model"]["init_args"]["adaptor"]["init_args"]
+    adaptors = [settings["model.adaptor"] for settings in script.variants(8).values() if "model.adaptor" in settings]
+    assert len(adaptors) > 5
+    for adaptor in adaptors:
+        assert Lora(**(demo | adaptor["init_args"])).rank in (1, 4, 16)
 
 
 def test_classifiers_that_order_classes_otherwise_are_compared_by_names() -> None:
@@ -101,5 +107,5 @@ def test_a_row_is_the_mean_over_seeds() -> None:
     after = [script.Figures(0.1, 0.1, 0.2, None, 0.9, 0.8), script.Figures(0.2, 0.1, 0.0, None, 0.8, 1.0)]
     rows = {"margin of 3": [script.Row({}, before, one, seconds) for one, seconds in zip(after, (10, 30), strict=True)]}
     *_, unchanged, mean = script.table(rows).splitlines()
-    assert unchanged == "| unchanged model |  | 0.400 | 0.100 | 0.300 | - | 1.000 | 0.900 |  |"
+    assert unchanged == "| unchanged model | 2 | 0.400 | 0.100 | 0.300 | - | 1.000 | 0.900 |  |"
     assert mean == "| margin of 3 | 2 | 0.150 | 0.100 | 0.100 | - | 0.850 | 0.900 | 20 |"

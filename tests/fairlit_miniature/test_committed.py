@@ -96,14 +96,21 @@ def test_demo_contrasts_take_training_prompts_and_known_words() -> None:
     texts = {prompt.text for prompt in trained}
     words = {word for classes in WORDS.values() for word in classes.values()}
     demo = yaml.safe_load((CONFIGS / "demo.yaml").read_text())["model"]["init_args"]["adaptor"]["init_args"]
-    women, men = demo["contrasts"][0]
-    shares = {job.name: job.bias.male for job in OCCUPATIONS}
-    assert max(map(shares.__getitem__, women)) < 0.5 < min(map(shares.__getitem__, men))
+    bias = {job.name: job.bias for job in OCCUPATIONS}
     counts = []
     for path in (CONFIGS / "demo.yaml", *sorted((CONFIGS / "demo").glob("*.yaml"))):
         model = yaml.safe_load(path.read_text()).get("model", {"init_args": {}})
         settings = demo | model["init_args"].get("adaptor", {}).get("init_args", {})
-        assert len(settings["contrasts"]) in (1, len(settings["contrast_without"]))
+        (women, men), *others = settings["contrasts"]
+        assert max(bias[job].male for job in women) < 0.4 < 0.7 < min(bias[job].male for job in men)
+        for groups in others:
+            if len(groups) == 2:  # by age
+                young, old = groups
+                assert max(bias[job].young for job in old) < 0.4 < 0.7 < min(bias[job].young for job in young)
+            else:
+                tones = [{max(range(4), key=bias[job].skin_tone.__getitem__) for job in group} for group in groups]
+                assert tones == [{0}, {1}, {2}, {3}]
+        assert len(settings["contrasts"]) == len(settings["contrast_without"])
         counts.append(len(settings["contrasts"]))
         for template in settings["contrast_templates"]:
             for group in chain.from_iterable(settings["contrasts"]):

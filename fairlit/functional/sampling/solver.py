@@ -117,7 +117,10 @@ class LinearSolver:
         """
         draws = noise.unbind(1) if noise.ndim == 5 else (noise,)
         if len(draws) != 1 + self.num_fresh:
-            raise ValueError(f"noise: got {len(draws)} draws an image; expected {1 + self.num_fresh}; use chain_noise")
+            raise ValueError(
+                f"noise: got {len(draws)} tensors per image; expected {1 + self.num_fresh}, the initial noise and what "
+                "the solver draws; make them with chain_noise"
+            )
         return draws
 
     def state(self, evaluation: int, noise: Tensor, outputs: list[Tensor]) -> Tensor:
@@ -244,8 +247,10 @@ class _Draws(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is not torch.randn or kwargs.get("generator") is not self.generator:
             return func(*args, **kwargs)
+        if self.count == len(self.tensors):
+            raise ConfigurationError(f"scheduler: it draws noise more than once a step; {_WAY_OUT}")
         self.count += 1
-        return self.tensors[self.count - 1]
+        return self.tensors[self.count - 1].clone()  # schedulers may scale it in place
 
 
 def solver_coefficients(scheduler: Scheduler, num_steps: int) -> Tensor:

@@ -282,6 +282,9 @@ class FinetuningModule(L.LightningModule, ABC):
         if self.models.detector is not None:
             detection = {"detector": self.models.detector, "selection": self.faces}
         settings = sampling | {"detection": detection, "precision": str(self.trainer.precision)}
+        if self.sampler.chain(self.sampling.max_steps).solver.num_fresh:  # what is drawn depends on the scheduler
+            scheduler = self.backbone.scheduler
+            settings["scheduler"] = {"class": type(scheduler).__name__, **scheduler.config}
         self.references.remember_in(folder, settings)
 
     def train(self, mode: bool = True) -> Self:

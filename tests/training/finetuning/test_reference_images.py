@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
+import pytest
 import torch
 from finetuning import finetuner, prompts, trainer
 from torch import Tensor
@@ -31,9 +33,10 @@ class Steps(L.Callback):
         self.found.append(float(trainer.callback_metrics["originals/found"]))
 
 
-def steps_of(folder: Path, **settings: object) -> tuple[list[Tensor], FairFinetuner, Steps]:
+def steps_of(folder: Path, solver: Any = "pipeline", **settings: object) -> tuple[list[Tensor], FairFinetuner, Steps]:
     seen = Steps()
-    module = finetuner(reference_images=ReferenceImages(**settings), ema_decay=None)  # type: ignore[arg-type]
+    sampling = Sampling(min_steps=2, max_steps=3, guidance_scale=2.0, batch_size=8, solver=solver)
+    module = finetuner(reference_images=ReferenceImages(**settings), sampling=sampling, ema_decay=None)  # type: ignore[arg-type]
     callbacks = [seen] if settings.get("cache") else [_only_gradients(seen)]
     run = trainer(folder, max_steps=2, callbacks=callbacks)
     run.fit(module, datamodule=prompts(images_per_prompt=4))
@@ -70,16 +73,17 @@ def test_descriptions_are_of_one_prompt_and_of_what_is_mixed_into_it() -> None:
     assert "mix" not in keys[0]  # what was remembered by earlier versions is still found
 
 
-def test_remembered_references_train_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("solver", ["pipeline", "lcm"])
+def test_remembered_references_train_alike(tmp_path: Path, solver: str) -> None:
     """Without a cache, with an empty one, and with a full one that holds one damaged file."""
-    plain, _, _ = steps_of(tmp_path, noise_pool=2, cache=None)
-    first, module, _ = steps_of(tmp_path, noise_pool=2, cache=str(tmp_path / "originals"))
+    plain, _, _ = steps_of(tmp_path, solver, noise_pool=2, cache=None)
+    first, module, _ = steps_of(tmp_path, solver, noise_pool=2, cache=str(tmp_path / "originals"))
     assert module.references.cache is not None
     assert module.references.cache.missed == 2
     files = sorted((tmp_path / "originals").glob("*/*.safetensors"))
     assert len(files) == 2
     files[0].write_bytes(b"nonsense")
-    again, module, seen = steps_of(tmp_path, noise_pool=2, cache=str(tmp_path / "originals"))
+    again, module, seen = steps_of(tmp_path, solver, noise_pool=2, cache=str(tmp_path / "originals"))
     assert (module.references.cache.found, module.references.cache.damaged) == (1, 1)
     assert seen.found == [0.5]
     for expected, new, remembered in zip(plain, first, again, strict=True):

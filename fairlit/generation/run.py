@@ -159,10 +159,14 @@ def _fitting_model(plan: GenerationPlan, device: torch.device | str, backbone: B
 
 
 def _parts(plan: GenerationPlan, images: list[PlannedImage]) -> Iterator[list[PlannedImage]]:
-    """Images of one prompt in batches; all in one where the method moves them together."""
-    size = len(images) if plan.method.needs_full_batch else plan.batch_size
-    for start in range(0, len(images), size):
-        yield images[start : start + size]
+    """Missing images of one prompt, those of one batch together."""
+    for _, part in itertools.groupby(images, key=lambda image: image.position // _batch_size(plan)):
+        yield list(part)
+
+
+def _batch_size(plan: GenerationPlan) -> int:
+    """All images of a prompt where the method moves them together."""
+    return plan.images if plan.method.needs_full_batch else plan.batch_size
 
 
 def _make(
@@ -175,9 +179,13 @@ def _make(
     part: list[PlannedImage],
     stopwatch: Stopwatch,
 ) -> None:
-    """Samples, edits and writes images of one prompt; the solver draws noise `fresh` times."""
+    """Samples, edits and writes images of one prompt; the solver draws noise `fresh` times.
+
+    The batch is sampled as a whole where some of it is there already: in a smaller one, processors round otherwise.
+    """
     prompt = part[0].prompt
-    positions = list(range(plan.images)) if plan.method.needs_full_batch else [image.position for image in part]
+    start = part[0].position // _batch_size(plan) * _batch_size(plan)
+    positions = list(range(start, min(start + _batch_size(plan), plan.images)))
     first = part[0].noise_key[:-1]
     keys = [(*first, position) for position in positions]
     noise = chain_noise(keys, backbone.latent_shape(plan.image_size), fresh)
@@ -187,10 +195,10 @@ def _make(
     latents = sampler(chunk, noise.to(weight.device, weight.dtype))
     places = [positions.index(image.position) for image in part]
     edits: list[list[EditRecord]] = [[] for _ in part]
+    finished = finite_images(backbone, latents, plan.batch_size).cpu()
     if edit is None:
-        decoded = finite_images(backbone, latents[places], plan.batch_size).cpu()
+        decoded = finished[places]
     else:
-        finished = finite_images(backbone, latents, plan.batch_size).cpu()
         pixels, own = edit(chunk, (finished * 255).round().to(torch.uint8))
         decoded, edits = pixels[places].float() / 255, [own[place] for place in places]
     stopwatch(len(positions), time.perf_counter() - started)

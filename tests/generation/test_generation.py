@@ -20,7 +20,7 @@ from fairlit.data.prompts.families import Prompt
 from fairlit.diffusion import Backbone
 from fairlit.errors import ConfigurationError, NotFiniteError, Problems, surroundings_error
 from fairlit.functional.alignment.target_distribution import TargetDistribution
-from fairlit.functional.sampling.noise import keyed_noise
+from fairlit.functional.sampling.noise import chain_noise, keyed_noise
 from fairlit.generation import GenerationPlan, make_images
 from fairlit.generation import run as runner
 from fairlit.mitigation import AttributeWords, Chunk, LatentGuidance, NoMitigation, PromptProjection, SamplingPlan
@@ -69,6 +69,26 @@ def test_a_method_that_does_not_fit_a_model_of_the_hub_is_refused_before_it_is_d
     with pytest.raises(ConfigurationError, match="got 'debiasVL' for Stable Diffusion XL, which has 2 text encoders"):
         make_images(dataclasses.replace(plan, model="somebody/xl", method=method))
     assert downloaded == []
+
+
+def test_an_image_that_is_made_again_is_sampled_in_its_batch(
+    plan: GenerationPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processors may round otherwise in a batch of another size; the bytes shall be those of a run left alone."""
+    make_images(plan)
+    images = next(iter(plan.planned()))
+    before = [(plan.out / image.file).read_bytes() for image in images]
+    (plan.out / images[3].file).unlink()
+    batches: list[list[int]] = []
+
+    def recording(keys: list[tuple[int, ...]], *rest: Any) -> torch.Tensor:
+        batches.append([key[-1] for key in keys])
+        return chain_noise(keys, *rest)
+
+    monkeypatch.setattr(runner, "chain_noise", recording)
+    assert make_images(plan) == 1
+    assert batches == [[2, 3]]
+    assert [(plan.out / image.file).read_bytes() for image in images] == before
 
 
 def test_a_method_that_does_not_fit_the_solver_is_refused_before_weights_load(plan: GenerationPlan) -> None:

@@ -28,6 +28,8 @@ from fairlit.io.atomic import atomic_write_text
 from fairlit.training import FairFinetuner
 from fairlit.training.finetuning.micro_batch import peak_bytes
 
+# Two evaluations a solver step, as most models need them.
+GUIDED_DEMO = ("configs/demo.yaml", "configs/demo/guided.yaml")
 PHASES = ("rollout", "originals", "faces", "losses", "replay")
 Settings = dict[str, dict[str, Any]]
 
@@ -200,7 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", action="append", help="configs, as for fit; default: configs/demo.yaml")
+    parser.add_argument(
+        "--config", action="append", help="configs, as for fit; default: configs/demo.yaml and configs/demo/guided.yaml"
+    )
     parser.add_argument("--set", action="append", default=[], help="further settings for all engines, as for fit")
     parser.add_argument("--engines", default=",".join(name for name in ENGINES if name != "d"), help="with commas")
     parser.add_argument("--rounds", type=int, default=5, help="measured steps of each engine")
@@ -212,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _shared(options: argparse.Namespace) -> list[str]:
-    return [f"--config={path}" for path in options.config or ["configs/demo.yaml"]]
+    return [f"--config={path}" for path in options.config or GUIDED_DEMO]
 
 
 def _build(name: str, images: int, options: argparse.Namespace) -> Run:

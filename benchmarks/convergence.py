@@ -24,6 +24,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 import yaml
+from benchmark_step import GUIDED_DEMO
 from matplotlib import pyplot as plt
 
 from fairlit.commands.training import build
@@ -207,7 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", action="append", help="configs, as for fit; default: configs/demo.yaml")
+    parser.add_argument(
+        "--config", action="append", help="configs, as for fit; default: configs/demo.yaml and configs/demo/guided.yaml"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="runs of each")
     parser.add_argument("--steps", type=int, default=60, help="of the optimiser")
     parser.add_argument("--every", type=int, default=15, help="steps between measurements")
@@ -237,7 +240,7 @@ def _train(name: str, settings: Settings, seed: int, options: argparse.Namespace
     overlay = {"trainer": trainer, "model": {"init_args": {**own, "seed": seed}}, "data": {"init_args": data}}
     path = options.out / f"{_path(Path(), name, seed).stem}.yaml"
     atomic_write_text(path, yaml.safe_dump(overlay, sort_keys=False))
-    configs = [*(options.config or ["configs/demo.yaml"]), path]
+    configs = [*(options.config or GUIDED_DEMO), path]
     cli = build([*(f"--config={config}" for config in configs), f"--seed_everything={seed}"])
     measure = Measure(options.every)
     cli.trainer.callbacks.append(measure)

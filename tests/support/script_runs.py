@@ -28,12 +28,11 @@ def load_script(name: str) -> ModuleType:
 
 
 def demo_of_few_images(folder: Path, images: int) -> list[str]:
-    """Options by which a script trains as in the demo, on `images` images a step and at the guidance of use."""
+    """Options by which a script trains as in the guided demo, on `images` images a step."""
     overlay = folder / "few_images.yaml"
-    guided = {"min_guidance_scale": None, "max_guidance_scale": None}
-    parts = {"data": {"images_per_prompt": images}, "model": {"sampling": guided}}
-    overlay.write_text(yaml.safe_dump({part: {"init_args": settings} for part, settings in parts.items()}))
-    return ["--config", "configs/demo.yaml", "--config", str(overlay)]
+    overlay.write_text(yaml.safe_dump({"data": {"init_args": {"images_per_prompt": images}}}))
+    configs = ["configs/demo.yaml", "configs/demo/guided.yaml", str(overlay)]
+    return [option for path in configs for option in ("--config", path)]
 
 
 def run_script(name: str, *arguments: str | Path) -> None:

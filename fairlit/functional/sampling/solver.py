@@ -118,8 +118,8 @@ class LinearSolver:
         draws = noise.unbind(1) if noise.ndim == 5 else (noise,)
         if len(draws) != 1 + self.num_fresh:
             raise ValueError(
-                f"noise: got {len(draws)} tensors per image; expected {1 + self.num_fresh}, the initial noise and what "
-                "the solver draws; make them with chain_noise"
+                f"noise: number of tensors per image is {len(draws)}; expected {1 + self.num_fresh}, the initial noise "
+                "and what the solver draws; make them with chain_noise"
             )
         return draws
 

@@ -67,8 +67,8 @@ def x0_chain(scheduler: Any, num_steps: int) -> X0Chain:
     solver = linear_solver(scheduler, num_steps)
     if solver.num_fresh:
         raise ConfigurationError(
-            f"scheduler: {type(scheduler).__name__} draws fresh noise, beside which the initial noise decides little; "
-            "take solver dpm-solver++, ddim or euler for a gradient to it"
+            f"scheduler: {type(scheduler).__name__} draws fresh noise, which a gradient to the initial noise leaves "
+            "out; take solver dpm-solver++, ddim or euler"
         )
     kind = getattr(scheduler.config, "prediction_type", None)
     if kind not in ("epsilon", "v_prediction", "sample") or getattr(scheduler.config, "use_flow_sigmas", False):

@@ -161,7 +161,7 @@ def test_chains_with_fresh_noise_are_those_of_the_scheduler(scheduler: Any, step
 
 def test_noise_without_what_the_solver_draws_is_refused() -> None:
     solver = linear_solver(LCMScheduler(**SD), 4)
-    with pytest.raises(ValueError, match="got 1 tensors per image; expected 4"):
+    with pytest.raises(ValueError, match="tensors per image is 1; expected 4"):
         solver.state(0, torch.zeros(2, 4, 3, 3), [])
 
 

@@ -203,9 +203,8 @@ def _probe(scheduler: Scheduler, num_steps: int) -> tuple[LinearSolver, float]:
     sample = problems[0] * float(getattr(runner, "init_noise_sigma", 1.0))
     states, scales = [sample], []
     with _Draws(generator, problems[1 + evaluations :]) as draws:
-        settings = {"generator": generator, "eta": 0.0}
         taken = inspect.signature(runner.step).parameters
-        settings = {name: value for name, value in settings.items() if name in taken}
+        settings = {name: value for name, value in (("generator", generator), ("eta", 0.0)) if name in taken}
         for evaluation, timestep in enumerate(timesteps):
             if hasattr(runner, "scale_model_input"):
                 scales.append(float(runner.scale_model_input(torch.ones_like(sample), timestep).flatten()[0]))

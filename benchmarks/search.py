@@ -42,7 +42,7 @@ _GUIDED: Settings = {"model.sampling.min_guidance_scale": 1.1, "model.sampling.m
 _UNNAMED: Settings = {"data.naming.share": 0.0}
 _SHORTER: Settings = {"model.sampling.min_steps": 3, "model.sampling.max_steps": 5}
 _UNET: Settings = {"unet": True, "unet_modules": ["attn2.to_k", "attn2.to_v"]}
-_SLOWER: Settings = {"model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 1.0e-3}}}
+_ATTENTION: Settings = {"unet": True, "unet_modules": ["to_q", "to_k", "to_v", "to_out.0"]}
 
 
 def variants(steps: int) -> dict[str, Settings]:
@@ -73,7 +73,7 @@ def _noise(steps: int) -> dict[str, Settings]:
     longer = {"model.lr_scheduler": to_zero, "model.ema_decay": 0.985}
     return {
         "rate ends at zero": {"model.lr_scheduler": to_zero},
-        "rate of 1e-3 ends at zero": _SLOWER | {"model.lr_scheduler": to_zero},
+        "rate of 1e-3 ends at zero": _rate(1.0e-3) | {"model.lr_scheduler": to_zero},
         "average over longer (0.985)": {"model.ema_decay": 0.985},
         "rate ends at zero, average over longer": longer,
         "rate ends at zero, average over longer, 3 to 5 solver steps": longer | _SHORTER,
@@ -116,8 +116,13 @@ def _adaptors() -> dict[str, Settings]:
         "contrast gain 14": _lora(contrast_gain=14.0),
         "contraction towards the point of balance": _lora(contrast_centred=True),
         "contraction towards the point of balance alone": _lora(contrast_centred=True, rank=1),
-        "U-Net": _lora(text_encoder=False, **_UNET) | _SLOWER,
-        "text encoder and U-Net": _lora(text_encoder=True, **_UNET) | _SLOWER,
+        "U-Net": _lora(text_encoder=False, **_UNET) | _rate(1.0e-3),
+        "text encoder and U-Net": _lora(text_encoder=True, **_UNET) | _rate(1.0e-3),
+        "U-Net's attention, no contrasts, rank 16": _lora(
+            text_encoder=False, contrasts=[], contrast_without=[], rank=16, **_ATTENTION
+        )
+        | _rate(4.0e-3),
+        "text encoder and U-Net's attention, rank 8": _lora(text_encoder=True, rank=8, **_ATTENTION),
     }
 
 
@@ -140,6 +145,10 @@ def _words() -> dict[str, Settings]:
 
 def _linear(steps: int, **arguments: float) -> Settings:
     return {"class_path": "torch.optim.lr_scheduler.LinearLR", "init_args": {**arguments, "total_iters": steps}}
+
+
+def _rate(lr: float) -> Settings:
+    return {"model.optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": lr}}}
 
 
 def _lora(**arguments: Any) -> Settings:

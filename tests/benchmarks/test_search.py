@@ -71,7 +71,7 @@ def test_every_variant_is_a_config(tmp_path: Path) -> None:
     adaptors = [settings["model.adaptor"] for settings in script.variants(8).values() if "model.adaptor" in settings]
     assert len(adaptors) > 5
     for adaptor in adaptors:
-        assert Lora(**(demo | adaptor["init_args"])).rank in (1, 4, 16)
+        assert Lora(**(demo | adaptor["init_args"])).rank in (1, 4, 8, 16)
 
 
 def test_classifiers_that_order_classes_otherwise_are_compared_by_names() -> None:

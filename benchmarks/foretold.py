@@ -1,10 +1,10 @@
 """How much of what prompts lean to their text foretells: ``python benchmarks/foretold.py runs/audit --model MODEL``.
 
 Of an audit of the unchanged model: a ridge regression of each prompt's share of a class on what the text encoder makes
-of the prompt (mean over its tokens), each prompt predicted from the others. What is left over is a bound for everything
-that reads the text alone and takes a leaning away linearly, such as a LoRA of the text encoder, on prompts that it was
-not trained on. The penalty is the one that predicts best, so that the bound is rather too low. Deviations are root mean
-squares over prompts, without the noise of finitely many faces.
+of the prompt (mean over its tokens), each prompt predicted from the others. What is left over
+estimates what a linear correction that reads the text alone would leave of prompts that it was not trained on. The
+penalty is the one that predicts best, so the estimate is rather too low. Deviations are root mean squares over prompts,
+without the noise of finitely many faces.
 """
 
 from __future__ import annotations

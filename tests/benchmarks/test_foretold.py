@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from result_files import old_file
 from script_runs import load_script, run_script
 
@@ -15,38 +16,7 @@ from fairlit.results import AuditResults
 
 ROOT = Path(__file__).parents[2]
 MODEL = ROOT / "checkpoints" / "miniature" / "pipeline"
-JOBS = [
-    "doctor",
-    "nurse",
-    "firefighter",
-    "chef",
-    "farmer",
-    "teacher",
-    "judge",
-    "pilot",
-    "astronaut",
-    "librarian",
-    "secretary",
-    "dancer",
-    "soldier",
-    "florist",
-    "plumber",
-    "scientist",
-    "waiter",
-    "programmer",
-    "baker",
-    "barber",
-    "surgeon",
-    "dentist",
-    "welder",
-    "cashier",
-    "janitor",
-    "architect",
-    "painter",
-    "actor",
-    "priest",
-    "guard",
-]
+PROMPTS = ROOT / "configs" / "prompts" / "miniature.yaml"
 
 
 def test_every_prompt_is_foretold_from_the_others_alone() -> None:
@@ -70,9 +40,10 @@ def test_every_prompt_is_foretold_from_the_others_alone() -> None:
 
 
 def test_noise_of_few_faces_is_no_deviation() -> None:
-    """Fair coins, thrown 20 times by each of many prompts: all that is seen is noise; half as much again is not."""
+    """Fair coins, thrown 20 times by each of many prompts: what is seen is noise. Shares of 0 and 1 have none."""
     deviation = load_script("foretold").deviation
-    heads = torch.distributions.Binomial(20, torch.tensor(0.5, dtype=torch.float64)).sample((20_000,)) / 20
+    tosses = torch.rand(20_000, 20, generator=torch.Generator().manual_seed(0))
+    heads = (tosses < 0.5).double().mean(dim=1)
     assert deviation(heads - 0.5, heads, torch.full((20_000,), 20)) < 0.02
     shares = torch.tensor([0.0, 1.0])
     assert deviation(shares - 0.5, shares, torch.tensor([10, 10])) == pytest.approx(0.5)
@@ -80,7 +51,8 @@ def test_noise_of_few_faces_is_no_deviation() -> None:
 
 def test_leanings_along_the_text_are_foretold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Shares that are a linear function of what the text encoder makes of a prompt, and no noise: 10**6 faces each."""
-    prompts = [f"a photo of the face of a {job}, a person" for job in JOBS]
+    jobs = yaml.safe_load(PROMPTS.read_text())["families"]["occupations"]["fillers"]["occupation"]["train"][:30]
+    prompts = [f"a photo of the face of a {job}, a person" for job in jobs]
     read = load_script("foretold").text_states(Backbone.load(str(MODEL)), prompts)
     along = torch.linalg.svd(read - read.mean(dim=0)).Vh[0]
     place = (read - read.mean(dim=0)) @ along
